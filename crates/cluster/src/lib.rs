@@ -1,0 +1,1 @@
+//! The rules of the cluster: routes, membership, pool roles.

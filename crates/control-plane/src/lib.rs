@@ -1,0 +1,1 @@
+//! The control plane: route entries, membership, and who is active.

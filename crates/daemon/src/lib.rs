@@ -1,0 +1,1 @@
+//! How any of our processes lives: config, signals, admin port, drain.

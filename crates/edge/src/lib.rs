@@ -1,0 +1,1 @@
+//! The edge service: takes viewers and encoders in, fetches each stream once, fans it out.

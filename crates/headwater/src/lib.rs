@@ -1,0 +1,1 @@
+//! The program: the laptop cluster and the operator's tools.

@@ -1,0 +1,12 @@
+//! Values: stream names, media messages, frames, FLV tags.
+//!
+//! What every other crate speaks about. Nothing here reads a clock, a socket or a file; payloads are
+//! [`bytes::Bytes`], cloned by reference count and never changed.
+
+mod frame;
+mod name;
+mod publication;
+
+pub use frame::{Frame, Kind, MediaMessage, Medium};
+pub use name::{DEFAULT_INSTANCE, DEFAULT_VHOST, NameError, StreamName};
+pub use publication::{ParsePublicationIdError, PublicationId};

@@ -1,0 +1,1 @@
+//! The origin service: keeps each stream whole and hands it to edges.

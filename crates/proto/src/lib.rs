@@ -1,0 +1,1 @@
+//! Rust made from the .proto files.

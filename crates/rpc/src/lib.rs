@@ -1,0 +1,1 @@
+//! gRPC between services, spoken in our own types.

@@ -1,0 +1,1 @@
+//! RTMP over TCP and TLS: accept, drive, limit, fan out.

@@ -1,0 +1,1 @@
+//! RTMP as a state machine: bytes in, events and bytes out.

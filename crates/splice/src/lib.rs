@@ -1,0 +1,1 @@
+//! Which source feeds a stream now, and one unbroken timeline.
