@@ -1,0 +1,78 @@
+//! What a stream's log is made of.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use media::{Frame, PublicationId};
+
+/// One entry of a stream's log, shared by all who read it.
+#[derive(Debug)]
+pub struct Item {
+    /// Its position. A [`Body::Setup`] has none of its own: it carries that of the frame it prepares for.
+    pub seq: u64,
+    /// What stands there.
+    pub body: Body,
+    wire: [OnceLock<Bytes>; WireForm::COUNT],
+}
+
+impl Item {
+    /// An item at a position.
+    pub fn new(seq: u64, body: Body) -> Self {
+        Self { seq, body, wire: Default::default() }
+    }
+
+    /// The frame that viewers are to get, if this is one.
+    pub fn frame(&self) -> Option<&Frame> {
+        match &self.body {
+            Body::Frame(frame) | Body::Setup(frame) => Some(frame),
+            Body::Event(_) => None,
+        }
+    }
+
+    /// The header that goes before the frame's payload in this form: made by whoever asks first, shared by the rest.
+    pub fn wire(&self, form: WireForm, make: impl FnOnce(&Frame) -> Bytes) -> Option<&Bytes> {
+        let frame = self.frame()?;
+        Some(self.wire[form as usize].get_or_init(|| make(frame)))
+    }
+}
+
+/// What stands at a position.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// An audio, video or data message.
+    Frame(Frame),
+    /// Something that happened to the stream.
+    Event(Event),
+    /// Metadata or decoder set-up in force where a reader starts; made for that reader, never in a log.
+    Setup(Frame),
+}
+
+/// What happens to a stream besides frames. Events take positions like frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A publication begins to feed the stream, the first or the next one.
+    Open {
+        /// Which one.
+        publication: PublicationId,
+    },
+    /// The stream ends: its encoder said so, or did not come back in time.
+    Close {
+        /// The last one that fed it.
+        publication: PublicationId,
+    },
+    /// The encoder withdrew its metadata.
+    MetadataCleared,
+}
+
+/// The protocols that put a header before an untouched payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WireForm {
+    /// A chunk header of RTMP.
+    Rtmp,
+    /// A tag header of FLV.
+    Flv,
+}
+
+impl WireForm {
+    const COUNT: usize = 2;
+}

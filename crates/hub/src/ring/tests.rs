@@ -1,0 +1,52 @@
+use bytes::Bytes;
+use media::{Frame, Kind, Medium};
+
+use super::*;
+
+fn video(kind: Kind, dts: u64, size: usize) -> Body {
+    let frame =
+        Frame { medium: Medium::Video, kind, track: 0, dts, composition_ms: 0, payload: Bytes::from(vec![0x17; size]) };
+    Body::Frame(frame)
+}
+
+fn push(ring: &mut Ring, body: Body) {
+    ring.append(ring.next_seq(), body);
+}
+
+#[test]
+fn the_oldest_go_when_bytes_items_or_time_run_over() {
+    let limits = RingLimits { bytes: 1000, items: 5, duration_ms: 100 };
+    let mut by_bytes = Ring::new(limits, 1);
+    (0..4).for_each(|n| push(&mut by_bytes, video(Kind::Key, n, 400)));
+    assert_eq!(by_bytes.first_seq(), 3);
+    let mut by_items = Ring::new(limits, 1);
+    (0..9).for_each(|n| push(&mut by_items, video(Kind::Key, n, 1)));
+    assert_eq!((by_items.first_seq(), by_items.next_seq()), (5, 10));
+    let mut by_time = Ring::new(limits, 1);
+    (0..5).for_each(|n| push(&mut by_time, video(Kind::Key, n * 60, 1)));
+    assert_eq!(by_time.first_seq(), 4);
+}
+
+#[test]
+fn a_jump_of_the_encoders_clock_does_not_empty_the_ring() {
+    let mut ring = Ring::new(RingLimits::default(), 1);
+    push(&mut ring, video(Kind::Key, 0, 1));
+    push(&mut ring, video(Kind::Delta, 3_600_000, 1));
+    assert_eq!(ring.first_seq(), 1);
+}
+
+#[test]
+fn an_item_larger_than_the_ring_is_still_served() {
+    let mut ring = Ring::new(RingLimits { bytes: 10, ..RingLimits::default() }, 1);
+    push(&mut ring, video(Kind::Key, 0, 100));
+    assert_eq!(ring.items_from(0).count(), 1);
+}
+
+#[test]
+fn starts_leave_with_their_keyframes() {
+    let mut ring = Ring::new(RingLimits { items: 3, ..RingLimits::default() }, 1);
+    push(&mut ring, video(Kind::Key, 0, 1));
+    assert_eq!(ring.newest_start().map(|start| start.seq), Some(1));
+    (1..5).for_each(|n| push(&mut ring, video(Kind::Delta, n, 1)));
+    assert!(ring.newest_start().is_none());
+}

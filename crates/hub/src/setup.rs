@@ -1,0 +1,65 @@
+//! What a decoder must have before the first frame.
+
+use media::{
+    Frame,
+    tag::{ConfigSlot, classify, is_clear_metadata, is_metadata},
+};
+
+use crate::item::{Body, Event};
+
+/// Metadata and the newest valid set-up of every track, in the order in which they first came.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Setup {
+    metadata: Option<Frame>,
+    configs: Vec<(ConfigSlot, Frame)>,
+}
+
+/// More tracks than this are relayed but not kept for late joiners.
+const SLOTS_MAX: usize = 64;
+
+impl Setup {
+    /// The set-up after this item, if the item changes it.
+    pub(crate) fn after(&self, body: &Body) -> Option<Self> {
+        match body {
+            Body::Event(Event::Open { .. }) => Some(Self::default()),
+            Body::Event(Event::MetadataCleared) => Some(Self { metadata: None, configs: self.configs.clone() }),
+            Body::Event(Event::Close { .. }) => None,
+            Body::Frame(frame) | Body::Setup(frame) => self.after_frame(frame),
+        }
+    }
+
+    fn after_frame(&self, frame: &Frame) -> Option<Self> {
+        match frame.kind {
+            media::Kind::Data if is_metadata(&frame.payload) => {
+                Some(Self { metadata: Some(frame.clone()), configs: self.configs.clone() })
+            }
+            media::Kind::Data if is_clear_metadata(&frame.payload) => {
+                Some(Self { metadata: None, configs: self.configs.clone() })
+            }
+            media::Kind::Config => self.with_config(frame),
+            _ => None,
+        }
+    }
+
+    fn with_config(&self, frame: &Frame) -> Option<Self> {
+        let slot = classify(frame.medium, &frame.payload).slot?;
+        let mut next = self.clone();
+        match next.configs.iter().position(|(held, _)| *held == slot) {
+            Some(at) => next.configs[at].1 = frame.clone(),
+            None if next.configs.len() < SLOTS_MAX => next.configs.push((slot, frame.clone())),
+            None => return None,
+        }
+        Some(next)
+    }
+
+    /// Whether some track of this stream is video.
+    pub(crate) fn has_video(&self) -> bool {
+        self.configs.iter().any(|(slot, _)| slot.medium == media::Medium::Video)
+    }
+
+    /// Metadata first, then each track's set-up, stamped with the time of the first frame that follows.
+    pub(crate) fn frames_at(&self, dts: u64) -> impl Iterator<Item = Frame> + '_ {
+        let configs = self.configs.iter().map(|(_, frame)| frame);
+        self.metadata.iter().chain(configs).map(move |frame| Frame { dts, ..frame.clone() })
+    }
+}
