@@ -78,7 +78,7 @@ fn callers(method: &MethodDescriptor, allow: &ExtensionDescriptor) -> Result<Vec
     for number in numbers {
         let number = number.as_enum_number().ok_or("the option allow is not an enum")?;
         let value = callers.get_value(number).ok_or_else(|| format!("{}: unknown caller", method.full_name()))?;
-        names.push(format!("Caller::{}", variant(value.name())));
+        names.push(format!("Caller::{}", variant(value.name().trim_start_matches("CALLER_"))));
     }
     Ok(names)
 }
