@@ -8,7 +8,7 @@ pub struct PublicationId(u128);
 
 impl PublicationId {
     /// The id made of these random bits.
-    pub fn from_bits(bits: u128) -> Self {
+    pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
     }
 
