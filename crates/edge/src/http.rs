@@ -1,0 +1,22 @@
+//! Playback over HTTP: HTTP-FLV and WebSocket-FLV at `/app[/instance]/name.flv`.
+//!
+//! ```text
+//! Server ─accepts─▶ connection (a StallGuard) ─request─▶ router ─▶ Playback::play ─▶ hub::Reader
+//!                                                                                        │
+//!                          body of the response, or WebSocket frames ◀── pieces ──── Feed ┘
+//! ```
+//!
+//! Each viewer is a cursor into the hub: nothing is queued for it beyond what its connection is taking now.
+
+mod feed;
+mod playback;
+mod router;
+mod server;
+mod stall;
+mod websocket;
+
+pub use playback::{Play, Playback, Refusal};
+pub use server::{Config, Server};
+
+#[cfg(test)]
+mod tests;
