@@ -1,0 +1,47 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# One build for every test: programs and test binaries with the same features, so that each crate is compiled once.
+BUILD = $(CARGO) build --locked --workspace --bins --tests
+# The end-to-end tests start clusters of five processes: two at once are plenty.
+E2E_THREADS ?= 2
+FUZZ_SECONDS ?= 60
+
+.PHONY: help run test check e2e drill bench fuzz tools build
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build release and run the laptop cluster: headwater dev
+	$(CARGO) build --locked --release --bins
+	./target/release/headwater dev
+
+test: tools build ## Install the tools, run every test, the end-to-end ones in their short form
+	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test --locked --workspace
+
+check: ## Formatting, clippy, rustdoc, tidy: all must be silent
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	$(CARGO) test --locked --quiet -p tests --test tidy
+
+e2e: tools build ## The end-to-end tests alone; T=name runs those whose name has it
+	$(CARGO) test --locked -p tests --test e2e -- --test-threads $(E2E_THREADS) $(T)
+
+drill: tools build ## The end-to-end tests with long counts: more viewers, more restarts, longer streams
+	HEADWATER_DRILL=1 $(CARGO) test --locked -p tests --test e2e -- --test-threads 1 $(T)
+
+bench: tools ## First-frame times and latency as a table; asserts nothing
+	$(CARGO) build --locked --release --bins
+	$(CARGO) bench --locked -p tests --bench latency
+
+fuzz: ## Every parser under libFuzzer, FUZZ_SECONDS (60) each; T=name runs one
+	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(T)
+
+tools: ## Install the players and encoders that the tests use
+	@tests/tools/install.sh
+
+build: ## Build all programs and tests
+	$(BUILD)

@@ -1,0 +1,2 @@
+//! First-frame times and latency through the cluster.
+fn main() {}

@@ -1,0 +1,22 @@
+//! The whole cluster on loopback, real processes, real encoders and real players.
+//!
+//! Each test starts a cluster of its own with [`tests::Cluster`]. One that needs a program which is not here says so on standard
+//! error and passes; under `CI=true` it fails.
+
+mod clean_end;
+mod control_plane_down;
+mod crowd;
+mod forms;
+mod laptop;
+mod players;
+mod reconnect;
+
+use tests::{Cluster, wait::SOON};
+
+/// Waits until this many viewers are at an edge, waiting for their stream or playing it.
+#[track_caller]
+fn waiting_viewers(cluster: &Cluster, edge: &str, count: usize) {
+    let viewers =
+        || cluster.metric(edge, "headwater_sessions", &["kind=\"play\""]).filter(|viewers| *viewers >= count as f64);
+    tests::until(&format!("{count} viewers at {edge}"), SOON, viewers);
+}

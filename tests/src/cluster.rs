@@ -1,0 +1,191 @@
+//! A laptop cluster: `headwater dev` with the built programs.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    Process,
+    grpc::Grpc,
+    http, process, programs,
+    tools::arg,
+    wait::{self, SOON, until},
+};
+
+/// How long a cluster may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+/// How long its processes may take to be gone.
+const GONE: Duration = Duration::from_secs(30);
+
+/// The names of its processes.
+pub const NODES: [&str; 5] = ["control-plane", "origin-1", "origin-2", "edge-1", "edge-2"];
+
+/// A running cluster in a directory of its own. Everything in it ends when it is dropped.
+pub struct Cluster {
+    dev: Process,
+    info: Value,
+    dir: Option<TempDir>,
+}
+
+impl Cluster {
+    /// Starts one on free ports and waits until it says `ready`.
+    #[track_caller]
+    pub fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("headwater-e2e-").tempdir().expect("a temporary directory");
+        let mut command = program("headwater");
+        command.args(["dev", "--ports", "free", "--dir", arg(&dir.path().join("cluster"))]);
+        let mut dev = Process::spawn("dev", dir.path(), command);
+        until("`headwater dev` to say ready", READY, || {
+            dev.assert_running();
+            dev.stdout().lines().any(|line| line.trim() == "ready").then_some(())
+        });
+        let text =
+            std::fs::read_to_string(dir.path().join("cluster/cluster.json")).expect("a ready cluster has cluster.json");
+        let info = serde_json::from_str(&text).expect("cluster.json is JSON");
+        Self { dev, info, dir: Some(dir) }
+    }
+
+    /// `headwater dev` itself.
+    pub fn dev(&mut self) -> &mut Process {
+        &mut self.dev
+    }
+
+    /// The directory given to `headwater dev`.
+    pub fn dir(&self) -> PathBuf {
+        self.scratch().join("cluster")
+    }
+
+    /// The test's own directory: it goes with the cluster.
+    pub fn scratch(&self) -> &Path {
+        self.dir.as_ref().expect("the directory lives as long as the cluster").path()
+    }
+
+    /// One of a node's addresses: `rtmp`, `http`, `grpc` or `admin`.
+    #[track_caller]
+    pub fn address(&self, node: &str, port: &str) -> SocketAddr {
+        let text = self.info["nodes"][node][port].as_str();
+        let text = text.unwrap_or_else(|| panic!("cluster.json has no {port} of {node}: {}", self.info));
+        text.parse().unwrap_or_else(|_| panic!("{text} is an address"))
+    }
+
+    /// Where a stream is published to or played from over RTMP.
+    #[track_caller]
+    pub fn rtmp(&self, node: &str, path: &str) -> String {
+        format!("rtmp://{}/{path}", self.address(node, "rtmp"))
+    }
+
+    /// Where a stream is played from over HTTP.
+    #[track_caller]
+    pub fn http_flv(&self, node: &str, path: &str) -> String {
+        format!("http://{}/{path}.flv", self.address(node, "http"))
+    }
+
+    /// The token of a kind of caller.
+    #[track_caller]
+    pub fn token(&self, kind: &str) -> String {
+        let file = self.dir().join("tokens").join(kind);
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
+    }
+
+    /// A node's gRPC port, spoken to as this kind of caller.
+    #[track_caller]
+    pub fn grpc_as(&self, node: &str, kind: &str) -> Grpc {
+        Grpc::new(self.address(node, "grpc"), Some(&self.token(kind)))
+    }
+
+    /// The control plane's gRPC port, spoken to by an operator.
+    #[track_caller]
+    pub fn operator(&self) -> Grpc {
+        self.grpc_as("control-plane", "operator")
+    }
+
+    /// A sum over a node's metric.
+    pub fn metric(&self, node: &str, name: &str, labels: &[&str]) -> Option<f64> {
+        http::metric(self.address(node, "admin"), name, labels).ok()
+    }
+
+    /// A node's process id.
+    #[track_caller]
+    pub fn pid(&self, node: &str) -> u32 {
+        let text = std::fs::read_to_string(self.dir().join(format!("{node}.pid"))).unwrap_or_default();
+        text.trim().parse().unwrap_or_else(|_| panic!("{node}.pid holds {text:?}"))
+    }
+
+    /// Kills a node without warning and waits until it is gone.
+    #[track_caller]
+    pub fn kill(&self, node: &str) {
+        let pid = self.pid(node);
+        process::send(pid, Signal::SIGKILL);
+        until(&format!("{node} to be gone"), SOON, || (!process::runs(pid)).then_some(()));
+    }
+
+    /// Brings a node back with `headwater dev restart`.
+    #[track_caller]
+    pub fn restart(&self, node: &str) {
+        let mut command = program("headwater");
+        command.args(["dev", "restart", node, "--dir", arg(&self.dir())]);
+        Process::spawn(&format!("restart-{node}"), self.scratch(), command).wait_success(READY);
+        self.wait_ready(node);
+    }
+
+    /// Waits until a node says that it is ready.
+    #[track_caller]
+    pub fn wait_ready(&self, node: &str) {
+        let admin = self.address(node, "admin");
+        until(&format!("{node} to be ready"), READY, || {
+            http::get(admin, "/readyz").ok().filter(|answer| answer.status == 200)
+        });
+    }
+
+    /// The origin that is active.
+    #[track_caller]
+    pub fn active(&self) -> &'static str {
+        let is_active =
+            |node: &str| http::get(self.address(node, "admin"), "/active").is_ok_and(|answer| answer.status == 200);
+        until("an origin to be active", SOON, || ["origin-1", "origin-2"].into_iter().find(|node| is_active(node)))
+    }
+
+    /// What a node has logged.
+    pub fn log(&self, node: &str) -> String {
+        std::fs::read_to_string(self.dir().join(format!("{node}.log"))).unwrap_or_default()
+    }
+
+    /// The process ids of all nodes.
+    pub fn pids(&self) -> Vec<u32> {
+        NODES.into_iter().map(|node| self.pid(node)).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        self.dev.signal(Signal::SIGTERM);
+        if wait::maybe(GONE, || self.dev.ended()).is_none() {
+            eprintln!("`headwater dev` did not end within {GONE:?} of SIGTERM");
+        }
+        if failed && let Some(dir) = self.dir.take() {
+            eprintln!("the cluster's files are kept in {}", dir.keep().display());
+        }
+    }
+}
+
+/// A command line of one of our programs.
+#[track_caller]
+pub fn program(name: &str) -> Command {
+    let path = programs().join(name);
+    assert!(path.exists(), "{} is not built: `make build`, or `make e2e`, does", path.display());
+    Command::new(path)
+}
+
+/// A loopback address that nobody listens on.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address")
+}

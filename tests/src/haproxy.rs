@@ -1,0 +1,59 @@
+//! HAProxy as the origins' virtual IP.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use crate::{
+    Process,
+    tools::{Tool, arg},
+    wait::{SOON, until},
+};
+
+/// A running HAProxy with one TCP port that leads to whichever origin is active.
+pub struct Haproxy {
+    /// The process.
+    pub process: Process,
+    /// The virtual address.
+    pub vip: SocketAddr,
+}
+
+/// An origin: its public port, and the admin port that tells whether it is active.
+pub type Origin = (SocketAddr, SocketAddr);
+
+impl Haproxy {
+    /// Starts it in front of these origins, with the checks that the documentation recommends.
+    pub fn start(origins: &[Origin], dir: &Path) -> Self {
+        let vip = crate::cluster::free_address();
+        let mut config = format!(
+            "global\n  maxconn 4096\ndefaults\n  mode tcp\n  timeout connect 300ms\n  timeout client 1h\n  timeout server 1h\n\
+             listen origin_vip\n  bind {vip}\n  option httpchk GET /active\n  http-check expect status 200\n  \
+             default-server inter 100ms fastinter 50ms downinter 100ms fall 2 rise 1 on-marked-down shutdown-sessions\n"
+        );
+        for (number, (public, admin)) in origins.iter().enumerate() {
+            config += &format!("  server o{number} {public} check addr {} port {}\n", admin.ip(), admin.port());
+        }
+        let file = dir.join("haproxy.cfg");
+        std::fs::write(&file, config).expect("the test's directory takes files");
+        let mut command: Command = Tool::Haproxy.command();
+        command.args(["-db", "-f", arg(&file)]);
+        Self { process: Process::spawn("haproxy", dir, command), vip }
+    }
+
+    /// Waits until it leads to an active origin: a connection through it stays open.
+    #[track_caller]
+    pub fn wait_serving(&mut self) {
+        until("HAProxy to find the active origin", SOON, || {
+            self.process.assert_running();
+            let mut socket = TcpStream::connect(self.vip).ok()?;
+            socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+            // The start of an RTMP handshake: only an origin answers it.
+            socket.write_all(&[3; 1537]).ok()?;
+            socket.read_exact(&mut [0; 1537]).ok()
+        });
+    }
+}
