@@ -1,0 +1,137 @@
+//! Logs: events with fields, as text for a person and as JSON lines for a machine.
+
+mod json;
+mod level;
+
+use std::io::{self, IsTerminal};
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
+
+pub use level::{LevelError, LogControl};
+
+use crate::traces;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Text when the output is a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text for people.
+    Text,
+    /// One JSON object a line: ts, level, event, then the fields.
+    Json,
+}
+
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output: services.
+    #[default]
+    Stdout,
+    /// Standard error: programs whose standard output is their result.
+    Stderr,
+}
+
+/// What [`init`] sets up.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The program's name: the service name of exported traces.
+    pub service: String,
+    /// The level, or directives such as `info,rtmp_net=debug`. Empty means `info`.
+    pub level: String,
+    /// How lines look.
+    pub format: Format,
+    /// Where they go.
+    pub output: Output,
+    /// Where spans are sent by OTLP over gRPC, e.g. `http://127.0.0.1:4317`; none are made otherwise.
+    pub otlp_endpoint: Option<String>,
+    /// Fields that every JSON line carries, e.g. the node's name.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The level cannot be read.
+    #[error(transparent)]
+    Level(#[from] LevelError),
+    /// The trace exporter cannot be made.
+    #[error("cannot export traces to {endpoint}: {reason}")]
+    Traces {
+        /// The endpoint as configured.
+        endpoint: String,
+        /// What the exporter says.
+        reason: String,
+    },
+    /// This process has a subscriber already.
+    #[error("logging is set up already")]
+    Twice,
+}
+
+/// Logging that is on. Dropping it sends what spans are left.
+#[derive(Debug)]
+pub struct Logs {
+    control: LogControl,
+    traces: Option<traces::Exporter>,
+}
+
+impl Logs {
+    /// The handle that changes the level.
+    pub fn control(&self) -> LogControl {
+        self.control.clone()
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        if let Some(traces) = self.traces.take() {
+            traces.flush();
+        }
+    }
+}
+
+/// Sets up logs and traces for the whole process, once. With an OTLP endpoint it must run inside a tokio runtime.
+pub fn init(options: Options) -> Result<Logs, InitError> {
+    let filter = level::parse(&options.level)?;
+    let (filter, handle) = reload::Layer::<EnvFilter, Registry>::new(filter);
+    let (exporter, spans) = match &options.otlp_endpoint {
+        Some(endpoint) => {
+            let exporter = traces::Exporter::new(&options.service, endpoint)
+                .map_err(|reason| InitError::Traces { endpoint: endpoint.clone(), reason })?;
+            let layer = exporter.layer();
+            (Some(exporter), Some(layer))
+        }
+        None => (None, None),
+    };
+    let lines = match options.output {
+        Output::Stdout => lines(&options, io::stdout, io::stdout().is_terminal()),
+        Output::Stderr => lines(&options, io::stderr, io::stderr().is_terminal()),
+    };
+    let subscriber = Registry::default().with(filter).with(lines).with(spans);
+    subscriber.try_init().map_err(|_| InitError::Twice)?;
+    Ok(Logs { control: LogControl::new(handle, options.level), traces: exporter })
+}
+
+/// Checks a level as [`init`] would, without setting it.
+pub fn check_level(directives: &str) -> Result<(), LevelError> {
+    level::parse(directives).map(drop)
+}
+
+fn lines<S, W>(options: &Options, writer: W, terminal: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a> + Send + Sync,
+    W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    let json = options.format == Format::Json || options.format == Format::Auto && !terminal;
+    if json {
+        let events = json::Events::new(options.fields.clone());
+        fmt::layer().fmt_fields(fmt::format::JsonFields::new()).event_format(events).with_writer(writer).boxed()
+    } else {
+        fmt::layer().with_ansi(terminal).with_target(false).with_writer(writer).boxed()
+    }
+}
