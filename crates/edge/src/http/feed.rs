@@ -8,8 +8,8 @@ use hub::{Body, Budget, Event, Item, Read, Reader, WireForm};
 use media::{Frame, flv};
 use tokio_util::sync::CancellationToken;
 
-/// What one look into the stream may bring: enough for a GOP's start, little enough that nobody else waits for it.
-const BUDGET: Budget = Budget { items: 64, bytes: 1 << 20 };
+/// What one look into the stream may bring: a few writes' worth, so that a viewer holds little while it waits.
+const BUDGET: Budget = Budget { items: 16, bytes: 1 << 20 };
 /// Where in a shared wire header the tag's header ends and its trailer begins.
 const TAG_HEADER_LEN: usize = 11;
 
