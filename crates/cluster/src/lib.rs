@@ -1,1 +1,32 @@
-//! The rules of the cluster: routes, membership, pool roles.
+//! The rules of the cluster: routes, membership, pool roles, who may publish.
+//!
+//! Rules and state only: time comes in as an argument, nothing here opens a socket or spawns. How the types meet:
+//!
+//! - [`RouteTable`] answers where a stream goes, from [`RouteEntry`]s of the control plane and of a node's own YAML.
+//! - [`Membership`] keeps who is in the cluster and who is heard.
+//! - [`Pool`] keeps a [`PoolRecord`] and says how it must change: who is active, in which [`Epoch`]. What it proposes
+//!   is in force once a store has written it by compare-and-set on the version.
+//! - [`PublishPolicy`] answers who may publish.
+
+mod address;
+mod id;
+mod membership;
+mod pool;
+mod publish;
+mod route;
+
+pub use address::{Address, AddressError};
+pub use id::{Epoch, IdError, Incarnation, Member, NodeId, NodeKind, ParseIncarnationError, PoolId, Role, RouteId};
+pub use membership::{
+    Beat, Change, DeregisterError, Liveness, Load, Membership, MembershipLimits, Node, NodeAddresses, RegisterError,
+    Registration, SessionError, SessionNumber,
+};
+pub use pool::{
+    Cause, LastChange, Mode, Pool, PoolMember, PoolRecord, PoolReport, PoolRules, PoolView, PoolViewMember,
+    PromoteError,
+};
+pub use publish::{KeysError, PublishConfig, PublishPolicy, hashed as hashed_publish_key};
+pub use route::{
+    Addresses, FmsError, Loop, LoopCheck, Match, Pattern, PatternError, Protocol, ROUTES_MAX, RouteConfig, RouteEntry,
+    RouteMatch, RouteSource, RouteTable, TableError, Target, TargetError, TraceLine, parse_fms,
+};

@@ -1,0 +1,427 @@
+//! Who is in the cluster, and who is heard.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::{Address, Epoch, Incarnation, Member, NodeId, NodeKind, PoolId, Role};
+
+/// The nodes that the control plane knows. Kept in memory: after a restart the nodes tell again.
+#[derive(Debug)]
+pub struct Membership {
+    limits: MembershipLimits,
+    nodes: BTreeMap<NodeId, Entry>,
+    sessions_opened: u64,
+}
+
+/// When a node counts as silent, and how many there may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembershipLimits {
+    /// How often nodes are told to beat.
+    pub beat_interval: Duration,
+    /// No beat for so long: silent.
+    pub silence_max: Duration,
+    /// An edge whose session has been closed for so long is forgotten. Origins are not: they belong to a pool.
+    pub forget_after: Duration,
+    /// How many nodes at most; further ones are refused.
+    pub nodes_max: usize,
+}
+
+impl Default for MembershipLimits {
+    fn default() -> Self {
+        Self {
+            beat_interval: Duration::from_millis(150),
+            silence_max: Duration::from_millis(600),
+            forget_after: Duration::from_secs(600),
+            nodes_max: 4096,
+        }
+    }
+}
+
+/// What a node says when it makes itself known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Which start of which node.
+    pub member: Member,
+    /// What it is.
+    pub kind: NodeKind,
+    /// For an origin, its pool.
+    pub pool: Option<PoolId>,
+    /// Where it can be reached.
+    pub addresses: NodeAddresses,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// The version of its program.
+    pub version: String,
+    /// What it can do beyond the first version of the protocol.
+    pub capabilities: Vec<String>,
+    /// The highest epoch of its pool that it has ever heard of.
+    pub highest_epoch: Epoch,
+    /// The epoch in which it serves as active at this moment.
+    pub serving: Option<Epoch>,
+}
+
+/// Where a node can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeAddresses {
+    /// RTMP; for an origin also relay gRPC.
+    pub public: Option<Address>,
+    /// gRPC between the services.
+    pub peer: Option<Address>,
+    /// HTTP playback.
+    pub http: Option<Address>,
+    /// Admin HTTP.
+    pub admin: Option<Address>,
+}
+
+/// What a node says with every beat.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beat {
+    /// How busy it is.
+    pub load: Load,
+    /// The role it takes itself to have.
+    pub role: Option<Role>,
+    /// The epoch in which its public port is open.
+    pub serving: Option<Epoch>,
+    /// The highest epoch it has ever heard of.
+    pub highest_epoch: Epoch,
+    /// Which nodes it hears itself.
+    pub hears: Vec<NodeId>,
+}
+
+/// How busy a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Sessions of encoders and viewers together.
+    pub sessions: u32,
+    /// Sessions of viewers.
+    pub viewers: u32,
+    /// Streams it holds.
+    pub streams: u32,
+    /// Bits it takes in each second.
+    pub ingress_bits_per_second: u64,
+    /// Bits it sends out each second.
+    pub egress_bits_per_second: u64,
+    /// How late its own timers ran at worst since the last beat.
+    pub task_lag: Duration,
+}
+
+/// What is heard of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Liveness {
+    /// It beats.
+    Alive,
+    /// Its session is open, but no beat came for longer than allowed.
+    Silent,
+    /// Its session is closed.
+    Gone,
+    /// It was told to drain, and is heard.
+    Draining,
+}
+
+impl Liveness {
+    /// In one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Silent => "silent",
+            Self::Gone => "gone",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// A node as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// What it said when it made itself known.
+    pub registration: Registration,
+    /// What is heard of it.
+    pub liveness: Liveness,
+    /// Its last beat.
+    pub beat: Beat,
+    /// When this incarnation was first heard: milliseconds since 1970.
+    pub registered_unix_ms: u64,
+    /// When it was last heard: milliseconds since 1970.
+    pub heard_unix_ms: u64,
+}
+
+/// One NodeSession, numbered in the order of opening. What a replaced session says is not heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionNumber(u64);
+
+/// What watchers should be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A node came: `was` is its former incarnation, if it restarted.
+    Joined {
+        /// Who.
+        member: Member,
+        /// The incarnation it had before.
+        was: Option<Incarnation>,
+    },
+    /// What is heard of a node has changed.
+    Liveness {
+        /// Who.
+        member: Member,
+        /// Before.
+        was: Liveness,
+        /// Now.
+        now: Liveness,
+    },
+    /// The role or the epoch in which it serves has changed.
+    Serving {
+        /// Who.
+        member: Member,
+    },
+    /// A node was taken out of the list.
+    Left {
+        /// Who.
+        member: Member,
+    },
+}
+
+#[derive(Debug)]
+struct Entry {
+    node: Node,
+    heard: Instant,
+    session: Option<SessionNumber>,
+    draining: bool,
+    /// Incarnations that were replaced: a late message of theirs must not bring them back.
+    former: VecDeque<Incarnation>,
+}
+
+/// How many replaced incarnations are remembered for each node.
+const FORMER_MAX: usize = 16;
+
+impl Membership {
+    /// Nobody yet.
+    pub fn new(limits: MembershipLimits) -> Self {
+        Self { limits, nodes: BTreeMap::new(), sessions_opened: 0 }
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &MembershipLimits {
+        &self.limits
+    }
+
+    /// All nodes by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().map(|entry| &entry.node)
+    }
+
+    /// One node.
+    pub fn get(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.get(id).map(|entry| &entry.node)
+    }
+
+    /// A node makes itself known. `Ok(None)`: it was known just so.
+    pub fn register(&mut self, new: Registration, now: Instant, unix_ms: u64) -> Result<Option<Change>, RegisterError> {
+        let id = new.member.node.clone();
+        let member = new.member.clone();
+        let Some(entry) = self.nodes.get_mut(&id) else {
+            if self.nodes.len() >= self.limits.nodes_max {
+                return Err(RegisterError::TooMany { max: self.limits.nodes_max });
+            }
+            self.nodes.insert(id, Entry::new(new, now, unix_ms, VecDeque::new()));
+            return Ok(Some(Change::Joined { member, was: None }));
+        };
+        let known = &entry.node.registration;
+        if known.kind != new.kind {
+            return Err(RegisterError::OtherKind { known: known.kind });
+        }
+        if entry.former.contains(&member.incarnation) {
+            return Err(RegisterError::Replaced { by: known.member.incarnation });
+        }
+        let was = known.member.incarnation;
+        if was != member.incarnation {
+            let mut former = std::mem::take(&mut entry.former);
+            former.push_back(was);
+            if former.len() > FORMER_MAX {
+                former.pop_front();
+            }
+            *entry = Entry::new(new, now, unix_ms, former);
+            return Ok(Some(Change::Joined { member, was: Some(was) }));
+        }
+        let same = *known == new;
+        entry.node.registration = new;
+        entry.hear(now, unix_ms);
+        Ok((!same).then_some(Change::Joined { member, was: None }))
+    }
+
+    /// A registered node opens its session; one that it had before is replaced.
+    pub fn open_session(
+        &mut self,
+        member: &Member,
+        now: Instant,
+        unix_ms: u64,
+    ) -> Result<(SessionNumber, Option<Change>), SessionError> {
+        let entry = self.nodes.get_mut(&member.node).ok_or(SessionError::Unknown)?;
+        if entry.node.registration.member.incarnation != member.incarnation {
+            return Err(SessionError::Replaced);
+        }
+        self.sessions_opened += 1;
+        let number = SessionNumber(self.sessions_opened);
+        entry.session = Some(number);
+        entry.hear(now, unix_ms);
+        Ok((number, entry.update(now, &self.limits)))
+    }
+
+    /// A beat came on a session. `Err`: the session was replaced and should end.
+    pub fn beat(
+        &mut self,
+        node: &NodeId,
+        session: SessionNumber,
+        beat: Beat,
+        now: Instant,
+        unix_ms: u64,
+    ) -> Result<Vec<Change>, SessionError> {
+        let entry = self.nodes.get_mut(node).ok_or(SessionError::Unknown)?;
+        if entry.session != Some(session) {
+            return Err(SessionError::Replaced);
+        }
+        let served = (entry.node.beat.role, entry.node.beat.serving);
+        let serves = (beat.role, beat.serving);
+        entry.node.beat = beat;
+        entry.hear(now, unix_ms);
+        let serving = (served != serves).then(|| Change::Serving { member: entry.member() });
+        Ok(entry.update(now, &self.limits).into_iter().chain(serving).collect())
+    }
+
+    /// A session ended; nothing happens if another one has replaced it.
+    pub fn close_session(&mut self, node: &NodeId, session: SessionNumber, now: Instant) -> Option<Change> {
+        let entry = self.nodes.get_mut(node).filter(|entry| entry.session == Some(session))?;
+        entry.session = None;
+        entry.node.beat.serving = None;
+        entry.update(now, &self.limits)
+    }
+
+    /// A node was told to drain.
+    pub fn drain(&mut self, node: &NodeId, now: Instant) -> Option<Change> {
+        let entry = self.nodes.get_mut(node)?;
+        entry.draining = true;
+        entry.update(now, &self.limits)
+    }
+
+    /// Takes a node out of the list; with an incarnation, only that one.
+    pub fn deregister(&mut self, node: &NodeId, only: Option<Incarnation>) -> Result<Change, DeregisterError> {
+        let entry = self.nodes.get(node).ok_or(DeregisterError::Unknown)?;
+        let member = entry.member();
+        if only.is_some_and(|only| only != member.incarnation) {
+            return Err(DeregisterError::OtherIncarnation);
+        }
+        self.nodes.remove(node);
+        Ok(Change::Left { member })
+    }
+
+    /// When the next node turns silent or is forgotten.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.nodes.values().filter_map(|entry| entry.due(&self.limits)).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.nodes.retain(|_, entry| {
+            if entry.forgettable() && now >= entry.heard + self.limits.forget_after {
+                changes.push(Change::Left { member: entry.member() });
+                return false;
+            }
+            changes.extend(entry.update(now, &self.limits));
+            true
+        });
+        changes
+    }
+}
+
+impl Entry {
+    fn new(registration: Registration, now: Instant, unix_ms: u64, former: VecDeque<Incarnation>) -> Self {
+        let beat = Beat { highest_epoch: registration.highest_epoch, ..Beat::default() };
+        let liveness = Liveness::Gone;
+        let node = Node { registration, liveness, beat, registered_unix_ms: unix_ms, heard_unix_ms: unix_ms };
+        Self { node, heard: now, session: None, draining: false, former }
+    }
+
+    fn member(&self) -> Member {
+        self.node.registration.member.clone()
+    }
+
+    fn hear(&mut self, now: Instant, unix_ms: u64) {
+        self.heard = now;
+        self.node.heard_unix_ms = unix_ms;
+    }
+
+    fn update(&mut self, now: Instant, limits: &MembershipLimits) -> Option<Change> {
+        let was = self.node.liveness;
+        self.node.liveness = match self.session {
+            None => Liveness::Gone,
+            Some(_) if now >= self.heard + limits.silence_max => Liveness::Silent,
+            Some(_) if self.draining => Liveness::Draining,
+            Some(_) => Liveness::Alive,
+        };
+        let now = self.node.liveness;
+        (was != now).then(|| Change::Liveness { member: self.member(), was, now })
+    }
+
+    fn forgettable(&self) -> bool {
+        self.session.is_none() && self.node.registration.kind == NodeKind::Edge
+    }
+
+    fn due(&self, limits: &MembershipLimits) -> Option<Instant> {
+        match self.node.liveness {
+            Liveness::Alive | Liveness::Draining => Some(self.heard + limits.silence_max),
+            Liveness::Gone if self.forgettable() => Some(self.heard + limits.forget_after),
+            Liveness::Gone | Liveness::Silent => None,
+        }
+    }
+}
+
+/// Why a node is not taken into the list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// A later start of the same node is known.
+    #[error("this incarnation was replaced by {by}")]
+    Replaced {
+        /// The incarnation in force.
+        by: Incarnation,
+    },
+    /// A node of another kind has the name.
+    #[error("an {} of this name is known", .known.as_str())]
+    OtherKind {
+        /// What the known one is.
+        known: NodeKind,
+    },
+    /// The list is full.
+    #[error("there are {max} nodes already")]
+    TooMany {
+        /// How many there may be.
+        max: usize,
+    },
+}
+
+/// Why a session does not stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The node must register first.
+    #[error("the node is not registered")]
+    Unknown,
+    /// A later session, or a later start of the node, has taken its place.
+    #[error("a later session of the node has taken this one's place")]
+    Replaced,
+}
+
+/// Why a node is not taken out of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DeregisterError {
+    /// It is not in the list.
+    #[error("the node is not registered")]
+    Unknown,
+    /// Another start of it is registered.
+    #[error("another incarnation of the node is registered")]
+    OtherIncarnation,
+}
+
+#[cfg(test)]
+#[path = "membership/tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+use super::*;
+use crate::{Incarnation, PoolId, Role};
+
+struct Scene {
+    pool: Pool,
+    now: Instant,
+}
+
+fn member(node: &str, start: u64) -> Member {
+    Member { node: NodeId::new(node).unwrap(), incarnation: Incarnation::from_bits(start) }
+}
+
+fn report(node: &str, start: u64) -> PoolReport {
+    PoolReport {
+        member: member(node, start),
+        public: "10.0.0.1:1935".parse().unwrap(),
+        peer: "10.0.0.1:9001".parse().unwrap(),
+        highest_epoch: Epoch(0),
+        serving: None,
+    }
+}
+
+impl Scene {
+    fn new(record: PoolRecord, first_active: Option<&str>) -> Self {
+        let now = Instant::now();
+        let first_active = first_active.map(|node| NodeId::new(node).unwrap());
+        let rules = PoolRules { first_active, ..PoolRules::default() };
+        Self { pool: Pool::new(record, rules, now), now }
+    }
+
+    fn fresh() -> Self {
+        Self::new(PoolRecord::new(PoolId::main()), None)
+    }
+
+    /// A cluster in which `o1` was granted epoch 1.
+    fn running() -> Self {
+        let mut scene = Self::fresh();
+        scene.report(report("o1", 1));
+        scene.report(report("o2", 1));
+        scene.after_ms(300).expect("a grant");
+        scene
+    }
+
+    fn report(&mut self, report: PoolReport) {
+        self.pool.handle_report(report, self.now);
+    }
+
+    /// The change due after this time, written.
+    fn after_ms(&mut self, ms: u64) -> Option<PoolRecord> {
+        self.now += Duration::from_millis(ms);
+        let next = self.pool.poll_change(self.now, 0)?;
+        assert_eq!(next.version, self.pool.record().version + 1, "a change is a compare-and-set on the version");
+        self.pool.handle_written(next.clone());
+        Some(next)
+    }
+
+    fn active(&self) -> (Option<Member>, u64) {
+        (self.pool.record().active.clone(), self.pool.record().epoch.0)
+    }
+}
+
+#[test]
+fn the_first_origin_to_come_becomes_active_in_epoch_1() {
+    let mut scene = Scene::fresh();
+    scene.report(report("o2", 1));
+    scene.report(report("o1", 1));
+    assert_eq!(scene.after_ms(0).unwrap().active, None, "it waits a moment for others");
+    let record = scene.after_ms(300).unwrap();
+    assert_eq!((record.active.clone(), record.epoch), (Some(member("o2", 1)), Epoch(1)));
+    assert_eq!((record.role_of(&member("o1", 1)), record.loss_epoch), (Role::Standby, Epoch(0)));
+    assert_eq!(record.in_sync, BTreeSet::from([member("o2", 1)]));
+    assert_eq!(scene.after_ms(60_000), None, "nothing moves by itself");
+}
+
+#[test]
+fn the_configured_origin_becomes_active_as_soon_as_it_is_there() {
+    let mut scene = Scene::new(PoolRecord::new(PoolId::main()), Some("o1"));
+    scene.report(report("o2", 1));
+    assert_eq!(scene.after_ms(5_000).unwrap().active, None);
+    scene.report(report("o1", 1));
+    assert_eq!(scene.after_ms(0).unwrap().active, Some(member("o1", 1)));
+}
+
+#[test]
+fn a_configured_origin_that_never_comes_does_not_keep_the_pool_waiting_for_ever() {
+    let mut scene = Scene::new(PoolRecord::new(PoolId::main()), Some("o9"));
+    scene.report(report("o2", 1));
+    scene.after_ms(0);
+    assert_eq!(scene.after_ms(30_000).unwrap().active, Some(member("o2", 1)));
+}
+
+#[test]
+fn an_active_that_restarted_is_granted_the_next_epoch_with_loss() {
+    let mut scene = Scene::running();
+    scene.pool.handle_gone(&member("o1", 1));
+    assert_eq!(scene.after_ms(60_000), None, "no failover by itself");
+    scene.report(report("o1", 2));
+    let record = scene.after_ms(0).unwrap();
+    assert_eq!((record.active.clone(), record.epoch, record.loss_epoch), (Some(member("o1", 2)), Epoch(2), Epoch(2)));
+    assert_eq!(record.role_of(&member("o1", 1)), Role::Standby, "the old start has no role any more");
+    assert_eq!(record.last_change.unwrap().cause, Cause::Restart);
+}
+
+#[test]
+fn a_standby_that_restarted_stands_by() {
+    let mut scene = Scene::running();
+    scene.report(report("o2", 7));
+    let record = scene.after_ms(0).unwrap();
+    assert_eq!((record.active, record.epoch), (Some(member("o1", 1)), Epoch(1)));
+    assert_eq!(record.members[&NodeId::new("o2").unwrap()].incarnation, Incarnation::from_bits(7));
+}
+
+#[test]
+fn a_control_plane_that_starts_changes_no_role_before_it_has_settled() {
+    let record = Scene::running().pool.record().clone();
+    let mut scene = Scene::new(record.clone(), None);
+    scene.report(report("o1", 2));
+    scene.after_ms(0);
+    scene.after_ms(3_000);
+    assert_eq!(scene.active().1, 1, "o2 has not reported, nor does the active serve");
+    scene.report(report("o2", 1));
+    assert_eq!(scene.after_ms(0).unwrap().epoch, Epoch(2));
+
+    let mut scene = Scene::new(record, None);
+    scene.report(PoolReport { serving: Some(Epoch(1)), ..report("o1", 1) });
+    assert_eq!(scene.after_ms(60_000), None, "the active that serves keeps its role and epoch");
+}
+
+#[test]
+fn an_empty_store_adopts_the_active_that_it_finds_serving() {
+    let mut scene = Scene::fresh();
+    scene.report(PoolReport { highest_epoch: Epoch(5), ..report("o2", 1) });
+    assert_eq!(scene.after_ms(300).unwrap().active, None, "the cluster is not new: wait");
+    scene.report(PoolReport { highest_epoch: Epoch(5), serving: Some(Epoch(5)), ..report("o1", 1) });
+    let record = scene.after_ms(0).unwrap();
+    assert_eq!((record.active, record.epoch), (Some(member("o1", 1)), Epoch(5)));
+    assert_eq!(record.last_change.unwrap().cause, Cause::Adopted);
+    assert_eq!(scene.after_ms(60_000), None);
+}
+
+#[test]
+fn grants_lie_above_every_epoch_that_any_node_has_heard_of() {
+    let mut scene = Scene::running();
+    scene.pool.handle_epoch(Epoch(9));
+    let record = scene.after_ms(0).unwrap();
+    assert_eq!((record.active, record.epoch, record.loss_epoch), (Some(member("o1", 1)), Epoch(10), Epoch(0)));
+}
+
+#[test]
+fn a_promotion_needs_the_epoch_in_force_and_a_living_member() {
+    let mut scene = Scene::running();
+    let node = |name| NodeId::new(name).unwrap();
+    let check = |scene: &Scene, name, epoch| scene.pool.check_promotion(&node(name), Epoch(epoch));
+    let stale = PromoteError::StaleEpoch { expected: Epoch(7), current: Epoch(1) };
+    assert_eq!(check(&scene, "o2", 7), Err(stale));
+    assert_eq!(check(&scene, "o3", 1), Err(PromoteError::NotAMember));
+    assert_eq!(check(&scene, "o1", 1), Err(PromoteError::AlreadyActive));
+    assert_eq!(check(&scene, "o2", 1), Ok((member("o2", 1), Some(member("o1", 1)))));
+    scene.pool.handle_gone(&member("o2", 1));
+    assert_eq!(check(&scene, "o2", 1), Err(PromoteError::NotAlive));
+}
+
+#[test]
+fn a_promotion_grants_the_next_epoch_to_the_member_and_stays() {
+    let mut scene = Scene::running();
+    scene.pool.promote(member("o2", 1), "kernel patch".into());
+    let record = scene.after_ms(0).unwrap();
+    assert_eq!((record.active, record.epoch, record.loss_epoch), (Some(member("o2", 1)), Epoch(2), Epoch(2)));
+    scene.report(report("o1", 2));
+    assert_eq!(scene.after_ms(0).unwrap().active, Some(member("o2", 1)), "no automatic fail-back");
+}
+
+#[test]
+fn the_active_cannot_be_taken_out() {
+    let scene = Scene::running();
+    assert_eq!(scene.pool.without(&NodeId::new("o1").unwrap()), None);
+    let record = scene.pool.without(&NodeId::new("o2").unwrap()).unwrap();
+    assert_eq!((record.members.len(), record.version), (1, scene.pool.record().version + 1));
+}
+
+#[test]
+fn a_view_lists_the_active_first() {
+    let view = Scene::running().pool.record().view();
+    assert_eq!(view.active_member().unwrap().member, member("o1", 1));
+    assert_eq!(view.peers().count(), 2);
+}
