@@ -13,10 +13,12 @@ mod playback;
 mod router;
 mod server;
 mod stall;
+mod stats;
 mod websocket;
 
-pub use playback::{Play, Playback, Refusal};
+pub use playback::Playback;
 pub use server::{Config, Server};
+pub use stats::Stats;
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,16 @@
 //! What one viewer of HTTP-FLV or WebSocket-FLV is sent, piece by piece.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use hub::{Body, Budget, Event, Item, Read, Reader, WireForm};
 use media::{Frame, flv};
+use rtmp_net::Entry;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use super::stats::{Stats, add};
 
 /// What one look into the stream may bring: a few writes' worth, so that a viewer holds little while it waits.
 const BUDGET: Budget = Budget { items: 16, bytes: 1 << 20 };
@@ -17,30 +21,44 @@ static FILE_HEADER: [u8; flv::FILE_HEADER.len()] = flv::FILE_HEADER;
 
 /// The bytes of an FLV file that never ends, from a cursor into a stream: file header, then each tag as header,
 /// payload and trailer. Headers are made once for all viewers, payloads are copied for none.
+///
+/// It ends with the stream, when the server stops, or when the viewer keeps skipping and never catches up.
 #[derive(Debug)]
 pub(super) struct Feed {
     reader: Reader,
-    stop: CancellationToken,
+    session: Arc<Entry>,
+    house: House,
     items: Vec<Arc<Item>>,
     parts: VecDeque<Bytes>,
+    /// Since when the viewer has skipped without having caught up.
+    behind: Option<Instant>,
     over: bool,
-    skipped: u64,
+}
+
+/// What all feeds of a server have in common.
+#[derive(Debug, Clone)]
+pub(super) struct House {
+    /// Ends every feed cleanly.
+    pub(super) stop: CancellationToken,
+    pub(super) stats: Arc<Stats>,
+    pub(super) behind_max: Duration,
 }
 
 impl Feed {
-    /// A feed that ends with the stream, or when `stop` is cancelled.
-    pub(super) fn new(reader: Reader, stop: CancellationToken) -> Self {
+    pub(super) fn new(reader: Reader, session: Arc<Entry>, house: House) -> Self {
         let parts = VecDeque::from([Bytes::from_static(&FILE_HEADER)]);
-        Self { reader, stop, items: Vec::new(), parts, over: false, skipped: 0 }
+        Self { reader, session, house, items: Vec::new(), parts, behind: None, over: false }
     }
 
     /// The next bytes to send; `None` when the viewer has had all. Safe to drop at any await.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(part) = self.parts.pop_front() {
+                self.session.add_out(part.len() as u64);
+                add(&self.house.stats.bytes_out, part.len() as u64);
                 return Some(part);
             }
-            if self.over || self.stop.is_cancelled() {
+            if self.over || self.house.stop.is_cancelled() {
                 return None;
             }
             self.fill().await;
@@ -60,12 +78,13 @@ impl Feed {
     async fn fill(&mut self) {
         match self.reader.read(BUDGET, &mut self.items) {
             Read::Items => {}
-            Read::Skipped(count) => self.skipped += count,
+            Read::Skipped(count) => self.on_skipped(count),
             Read::Ended => self.over = true,
             Read::Empty => {
+                self.behind = None;
                 tokio::select! {
                     () = self.reader.ready() => {}
-                    () = self.stop.cancelled() => {}
+                    () = self.house.stop.cancelled() => {}
                 }
             }
         }
@@ -74,23 +93,42 @@ impl Feed {
                 self.over = true;
                 break;
             }
-            push_tag(&item, &mut self.parts);
+            let sent = push_tag(&item, &mut self.parts);
+            add(&self.house.stats.frames_out, sent.into());
+        }
+    }
+
+    fn on_skipped(&mut self, count: u64) {
+        add(&self.house.stats.skips, 1);
+        add(&self.house.stats.frames_skipped, count);
+        let behind = *self.behind.get_or_insert_with(Instant::now);
+        if behind.elapsed() > self.house.behind_max {
+            add(&self.house.stats.behind, 1);
+            self.over = true;
         }
     }
 }
 
-fn push_tag(item: &Item, parts: &mut VecDeque<Bytes>) {
-    let Some(frame) = item.frame() else { return };
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.session.set_idle();
+    }
+}
+
+/// Says whether the item is something that viewers get.
+fn push_tag(item: &Item, parts: &mut VecDeque<Bytes>) -> bool {
+    let Some(frame) = item.frame() else { return false };
     // No such message can come in; were one made elsewhere, its length would not fit a tag.
     if frame.payload.len() > flv::BODY_BYTES_MAX {
-        return;
+        return false;
     }
-    let Some(wire) = item.wire(WireForm::Flv, tag_header_and_trailer) else { return };
+    let Some(wire) = item.wire(WireForm::Flv, tag_header_and_trailer) else { return false };
     parts.push_back(wire.slice(..TAG_HEADER_LEN));
     if !frame.payload.is_empty() {
         parts.push_back(frame.payload.clone());
     }
     parts.push_back(wire.slice(TAG_HEADER_LEN..));
+    true
 }
 
 /// Both sides of a tag in one allocation.

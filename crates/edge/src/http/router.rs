@@ -1,6 +1,6 @@
 //! `GET /app[/instance]/name.flv`: the stream as an endless FLV file, or over WebSocket as binary frames.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -17,12 +17,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use hub::Reader;
 use media::{DEFAULT_VHOST, url};
+use rtmp::server::PlayStart;
+use rtmp_net::{Entry, Kind, Play, PlayRefusal, Protocol, Query};
 
 use super::{
     feed::Feed,
-    playback::{Play, Playback, Refusal},
+    playback::Playback,
     server::{Connection, Shared},
+    stats::add,
     websocket,
 };
 
@@ -41,14 +45,18 @@ async fn play<P: Playback>(
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Result<Response, Error> {
-    let feed = open(&shared, &connection, &uri, &headers).await?;
-    if !headers.contains_key(UPGRADE) {
+    if !headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        let feed = open(&shared, (connection.peer, connection.session), &uri, &headers).await?;
         return Ok((flv_headers(), Body::from_stream(feed.into_stream())).into_response());
     }
-    Ok(match upgrade {
-        Ok(upgrade) => websocket::serve(upgrade, feed, connection, &shared.tasks),
-        Err(rejection) => rejection.into_response(),
-    })
+    match upgrade {
+        Ok(upgrade) => {
+            let session = Arc::new(shared.sessions.open(Protocol::WebSocketFlv, connection.peer));
+            let feed = open(&shared, (connection.peer, session.clone()), &uri, &headers).await?;
+            Ok(websocket::serve(upgrade, feed, session, &shared))
+        }
+        Err(rejection) => Ok(rejection.into_response()),
+    }
 }
 
 /// HEAD: what GET would answer, without the stream.
@@ -58,7 +66,7 @@ async fn probe<P: Playback>(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    open(&shared, &connection, &uri, &headers).await?;
+    open(&shared, (connection.peer, connection.session), &uri, &headers).await?;
     Ok(flv_headers().into_response())
 }
 
@@ -72,31 +80,48 @@ async fn preflight() -> impl IntoResponse {
     (StatusCode::NO_CONTENT, allowed)
 }
 
+/// The viewer's feed. Whoever asks is a session that plays from here on, also while it waits.
 async fn open<P: Playback>(
     shared: &Shared<P>,
-    connection: &Connection,
+    (peer, session): (SocketAddr, Arc<Entry>),
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Feed, Error> {
-    let query = url::parse_query(uri.query().unwrap_or_default());
-    let stream = url::parse_flv_path(vhost(&query, headers, &shared.config.vhosts), uri.path())?;
-    let request = Play { stream, query, peer: connection.peer };
-    let reader = tokio::select! {
-        reader = shared.playback.play(request) => reader?,
-        () = shared.stop.cancelled() => return Err(Error::Stopping),
-    };
-    let reader = reader.with_lag_bytes_max(shared.config.lag_bytes_max);
-    Ok(Feed::new(reader, shared.stop.clone()))
+    match ask(shared, (peer, &session), uri, headers).await {
+        Ok(reader) => {
+            add(&shared.house.stats.plays, 1);
+            Ok(Feed::new(reader, session, shared.house.clone()))
+        }
+        Err(error) => {
+            add(&shared.house.stats.plays_refused, 1);
+            session.set_idle();
+            Err(error)
+        }
+    }
 }
 
-/// The vhost that `?vhost=` names, else the request's host where that is one, else the default one.
-fn vhost<'a>(query: &'a [(String, String)], headers: &'a HeaderMap, vhosts: &BTreeSet<String>) -> &'a str {
-    if let Some((_, vhost)) = query.iter().find(|(key, _)| key == "vhost") {
-        return vhost;
+async fn ask<P: Playback>(
+    shared: &Shared<P>,
+    (peer, session): (SocketAddr, &Entry),
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Reader, Error> {
+    let query: Query = url::parse_query(uri.query().unwrap_or_default()).into_iter().collect();
+    let vhost = query.get("vhost").unwrap_or_else(|| vhost_of(headers, &shared.config.vhosts));
+    let stream = url::parse_flv_path(vhost, uri.path())?;
+    session.set(Kind::Play, stream.clone());
+    let request = Play { stream, query, start: PlayStart::LiveOrRecorded, peer, session: session.id() };
+    tokio::select! {
+        reader = shared.playback.play(request) => Ok(reader?),
+        () = shared.house.stop.cancelled() => Err(Error::Stopping),
     }
+}
+
+/// The request's host where that is a vhost, else the default one.
+fn vhost_of<'a>(headers: &HeaderMap, vhosts: &'a [String]) -> &'a str {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
-    if vhosts.contains(name) { name } else { DEFAULT_VHOST }
+    vhosts.iter().find(|vhost| vhost.eq_ignore_ascii_case(name)).map_or(DEFAULT_VHOST, String::as_str)
 }
 
 fn flv_headers() -> [(HeaderName, &'static str); 2] {
@@ -115,7 +140,7 @@ enum Error {
     #[error(transparent)]
     Name(#[from] url::UrlError),
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] PlayRefusal),
     #[error("this edge is being stopped")]
     Stopping,
 }
@@ -123,9 +148,9 @@ enum Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = match self {
-            Self::Name(_) | Self::Refused(Refusal::NotFound) => StatusCode::NOT_FOUND,
-            Self::Refused(Refusal::Denied) => StatusCode::FORBIDDEN,
-            Self::Refused(Refusal::Unreachable) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Name(_) | Self::Refused(PlayRefusal::NotFound) => StatusCode::NOT_FOUND,
+            Self::Refused(PlayRefusal::Denied) => StatusCode::FORBIDDEN,
+            Self::Refused(PlayRefusal::Unavailable) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut response = (status, format!("{self}\n")).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -1,6 +1,6 @@
 //! Listeners of the HTTP side and the connections they accept.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{error::Error, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::future::join_all;
@@ -14,6 +14,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rtmp_net::{Entry, Protocol, Sessions};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -21,21 +22,27 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use super::{playback::Playback, router::router, stall::StallGuard};
+use super::{
+    feed::House,
+    playback::Playback,
+    router::router,
+    stall::StallGuard,
+    stats::{Stats, add},
+};
 
 /// Bounds and habits of the HTTP side.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Hosts that are vhosts of their own; all others are the default one.
-    pub vhosts: BTreeSet<String>,
+    /// Hosts that are vhosts of their own; all others mean the default one.
+    pub vhosts: Vec<String>,
     /// Connections at once; more are closed as they come.
     pub connections_max: usize,
     /// A request's head must have come within this time.
     pub head_timeout: Duration,
     /// A viewer that takes not one byte for this long is cut.
     pub stall_timeout: Duration,
-    /// A viewer for whom more payload bytes than this wait goes on at a newer keyframe.
-    pub lag_bytes_max: u64,
+    /// A viewer that skips again and again without ever catching up is cut after so long.
+    pub behind_max: Duration,
     /// How long viewers have to take their last bytes when the server stops.
     pub stop_timeout: Duration,
 }
@@ -43,11 +50,11 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            vhosts: BTreeSet::new(),
+            vhosts: Vec::new(),
             connections_max: 100_000,
             head_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(15),
-            lag_bytes_max: 4 << 20,
+            behind_max: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(2),
         }
     }
@@ -65,10 +72,10 @@ pub struct Server<P> {
 pub(super) struct Shared<P> {
     pub(super) config: Config,
     pub(super) playback: P,
-    /// Ends every feed cleanly.
-    pub(super) stop: CancellationToken,
+    pub(super) sessions: Sessions,
+    pub(super) house: House,
     /// Drops every connection.
-    cut: CancellationToken,
+    pub(super) cut: CancellationToken,
     /// Connections, and the WebSockets that outlive them.
     pub(super) tasks: TaskTracker,
 }
@@ -77,15 +84,20 @@ pub(super) struct Shared<P> {
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
-    /// Drops the connection at once.
-    pub(super) cut: CancellationToken,
+    pub(super) session: Arc<Entry>,
 }
 
 impl<P: Playback> Server<P> {
-    /// A server on listeners that are bound already.
-    pub fn new(listeners: Vec<TcpListener>, config: Config, playback: P) -> Self {
-        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { listeners, shared: Arc::new(Shared { config, playback, stop, cut, tasks: TaskTracker::new() }) }
+    /// A server on listeners that are bound already. Its viewers are listed in `sessions`.
+    pub fn new(listeners: Vec<TcpListener>, config: Config, playback: P, sessions: Sessions) -> Self {
+        let house = House { stop: CancellationToken::new(), stats: Arc::default(), behind_max: config.behind_max };
+        let (cut, tasks) = (CancellationToken::new(), TaskTracker::new());
+        Self { listeners, shared: Arc::new(Shared { config, playback, sessions, house, cut, tasks }) }
+    }
+
+    /// What is counted, also after the server has been run.
+    pub fn stats(&self) -> Arc<Stats> {
+        self.shared.house.stats.clone()
     }
 
     /// The addresses that are listened on.
@@ -99,7 +111,7 @@ impl<P: Playback> Server<P> {
         let router = router(shared.clone());
         let accepting = listeners.into_iter().map(|listener| accept(listener, router.clone(), shared.clone()));
         shutdown.run_until_cancelled(join_all(accepting)).await;
-        shared.stop.cancel();
+        shared.house.stop.cancel();
         shared.tasks.close();
         if timeout(shared.config.stop_timeout, shared.tasks.wait()).await.is_err() {
             shared.cut.cancel();
@@ -108,15 +120,38 @@ impl<P: Playback> Server<P> {
     }
 }
 
+impl<P> Shared<P> {
+    /// Counts a kick and says why.
+    pub(super) fn on_kicked(&self, reason: &str) -> String {
+        add(&self.house.stats.kicked, 1);
+        format!("kicked: {reason}")
+    }
+
+    /// What ended a connection; a stall is counted.
+    pub(super) fn why(&self, error: &(dyn Error + 'static)) -> String {
+        let mut causes = std::iter::successors(Some(error), |&error| error.source());
+        let stalled = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
+        if causes.any(|cause| cause.downcast_ref().is_some_and(stalled)) {
+            add(&self.house.stats.stalled, 1);
+            return "stalled".to_owned();
+        }
+        error.to_string()
+    }
+}
+
 async fn accept<P: Playback>(listener: TcpListener, router: Router, shared: Arc<Shared<P>>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) if shared.tasks.len() < shared.config.connections_max => {
+                add(&shared.house.stats.accepted, 1);
                 shared.tasks.spawn(serve(stream, peer, router.clone(), shared.clone()));
             }
-            Ok((_stream, peer)) => debug!(%peer, "closed at once: connections_max is reached"),
+            Ok((_stream, peer)) => {
+                add(&shared.house.stats.turned_away, 1);
+                debug!(%peer, "http.turned_away");
+            }
             Err(error) => {
-                warn!(%error, "a connection could not be accepted");
+                warn!(%error, "http.accept_failed");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -125,10 +160,10 @@ async fn accept<P: Playback>(listener: TcpListener, router: Router, shared: Arc<
 
 async fn serve<P: Playback>(stream: TcpStream, peer: SocketAddr, router: Router, shared: Arc<Shared<P>>) {
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "TCP_NODELAY could not be set");
+        debug!(%peer, %error, "http.nodelay_failed");
     }
-    let connection = Connection { peer, cut: shared.cut.child_token() };
-    let cut = connection.cut.clone();
+    let session = Arc::new(shared.sessions.open(Protocol::HttpFlv, peer));
+    let connection = Connection { peer, session: session.clone() };
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(connection.clone());
@@ -138,19 +173,20 @@ async fn serve<P: Playback>(stream: TcpStream, peer: SocketAddr, router: Router,
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(shared.config.head_timeout).max_buf_size(BUFFER_BYTES_MAX);
     let mut serving = pin!(http.serve_connection(io, service).with_upgrades());
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = cut.cancelled() => return,
-        () = shared.stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            match cut.run_until_cancelled(serving).await {
-                Some(ended) => ended,
-                None => return,
+    let mut stopping = false;
+    let ended = loop {
+        tokio::select! {
+            ended = serving.as_mut() => break ended.map_err(|error| shared.why(&error)),
+            reason = session.kicked() => break Err(shared.on_kicked(&reason)),
+            () = shared.cut.cancelled() => break Err("stopped".to_owned()),
+            () = shared.house.stop.cancelled(), if !stopping => {
+                stopping = true;
+                serving.as_mut().graceful_shutdown();
             }
         }
     };
-    if let Err(error) = ended {
-        debug!(%peer, %error, "connection ended");
+    if let Err(reason) = ended {
+        debug!(session = %session.id(), reason, "http.closed");
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use hub::{Body, Event, Hub, Reader, RingLimits, Start, Writer};
 use media::{DEFAULT_VHOST, Frame, MediaMessage, Medium, PublicationId, flv};
+use rtmp_net::{Kind, Play, PlayRefusal, Protocol, SessionInfo, Sessions};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -38,19 +39,21 @@ struct Fake {
 }
 
 impl Playback for Fake {
-    async fn play(&self, request: Play) -> Result<Reader, Refusal> {
+    async fn play(&self, request: Play) -> Result<Reader, PlayRefusal> {
         self.plays.fetch_add(1, Ordering::Relaxed);
         match request.stream.name() {
-            "away" => Err(Refusal::Unreachable),
-            "private" if !request.query.contains(&("key".into(), "k".into())) => Err(Refusal::Denied),
+            "away" => Err(PlayRefusal::Unavailable),
+            "private" if request.query.get("key") != Some("k") => Err(PlayRefusal::Denied),
             "waiting" => std::future::pending().await,
-            _ => Ok(self.hub.get(&request.stream).ok_or(Refusal::NotFound)?.subscribe(Start::Live)),
+            _ => Ok(self.hub.get(&request.stream).ok_or(PlayRefusal::NotFound)?.subscribe(Start::Live)),
         }
     }
 }
 
 struct Edge {
     fake: Fake,
+    sessions: Sessions,
+    stats: Arc<Stats>,
     address: SocketAddr,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
@@ -58,13 +61,15 @@ struct Edge {
 
 impl Edge {
     async fn start(config: Config) -> Self {
+        let sessions = Sessions::default();
         let fake = Fake { hub: Hub::new(RingLimits::default()), plays: Arc::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Server::new(vec![listener], config, fake.clone());
+        let server = Server::new(vec![listener], config, fake.clone(), sessions.clone());
+        let stats = server.stats();
         let address = server.addresses().unwrap()[0];
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(server.run(shutdown.clone()));
-        Self { fake, address, shutdown, running }
+        Self { fake, sessions, stats, address, shutdown, running }
     }
 
     /// A stream with metadata, set-up and one GOP of two frames.
@@ -215,7 +220,9 @@ async fn a_dropped_writer_ends_the_body_too() {
 #[tokio::test]
 async fn what_is_no_stream_is_not_found_and_an_origin_that_is_away_is_unavailable() {
     let edge = Edge::start(Config::default()).await;
-    for path in ["/", "/live/foo", "/live/foo.flv", "/live.flv", "/a/b/c/d.flv", "/live/..%2fx.flv", "/live/%0d%0aX:1.flv"] {
+    for path in
+        ["/", "/live/foo", "/live/foo.flv", "/live.flv", "/a/b/c/d.flv", "/live/..%2fx.flv", "/live/%0d%0aX:1.flv"]
+    {
         assert_eq!(edge.status(path).await, 404, "{path}");
     }
     assert_eq!(edge.fake.plays.load(Ordering::Relaxed), 1, "only a valid name is asked for");
@@ -252,7 +259,10 @@ async fn head_options_and_other_methods_are_answered_without_a_body() {
     assert!(head.status == 200 && head.has("content-type: video/x-flv"), "{}", head.text);
     let options = edge.request("OPTIONS /live/foo.flv HTTP/1.1\r\nHost: h\r\nOrigin: http://o").await.head().await;
     assert_eq!(options.status, 204);
-    assert!(options.has("access-control-allow-methods: GET, HEAD, OPTIONS") && options.has("access-control-allow-origin: *"));
+    assert!(
+        options.has("access-control-allow-methods: GET, HEAD, OPTIONS")
+            && options.has("access-control-allow-origin: *")
+    );
     assert_eq!(edge.request("POST /live/foo.flv HTTP/1.0").await.head().await.status, 405);
     assert_eq!(writer.stream().info().readers, 0);
 }
@@ -287,6 +297,8 @@ async fn websocket_upgrades_are_refused_like_requests() {
     let _writer = edge.stream(DEFAULT_VHOST, "live/foo");
     let wrong = "GET /live/foo.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket";
     assert_eq!(edge.request(wrong).await.head().await.status, 400);
+    let other = "GET /live/foo.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c";
+    assert_eq!(edge.request(other).await.head().await.status, 200, "another upgrade is not taken up");
 }
 
 /// Waits, bounded, until the stream has this many readers.
@@ -334,6 +346,7 @@ async fn a_viewer_that_stops_reading_is_cut_and_its_neighbour_is_not() {
     writer.append(close());
     let seen = timeout(LONG, reading).await.unwrap().unwrap();
     assert_eq!(seen.last().map(|tag| u64::from(tag.timestamp)), Some(dts));
+    assert_eq!(edge.stats.stalled.load(Ordering::Relaxed), 2);
     drop(stalled);
 }
 
@@ -380,4 +393,64 @@ async fn connections_over_the_bound_are_closed() {
     let closed = timeout(LONG, second.read(&mut [0; 1])).await.expect("closed in time");
     assert!(matches!(closed, Ok(0) | Err(_)));
     readers(&writer, 1).await;
+}
+
+/// The sessions that play, by protocol.
+fn playing(edge: &Edge) -> Vec<SessionInfo> {
+    let mut sessions = edge.sessions.list();
+    sessions.retain(|session| session.kind == Kind::Play);
+    sessions.sort_by_key(|session| session.protocol.as_str());
+    sessions
+}
+
+#[tokio::test]
+async fn viewers_are_listed_as_sessions_and_an_operator_can_end_each() {
+    let edge = Edge::start(Config::default()).await;
+    let writer = edge.stream(DEFAULT_VHOST, "live/foo");
+    let mut plain = edge.get("/live/foo.flv").await;
+    let mut websocket = edge.request(&format!("GET /live/foo.flv {UPGRADE}")).await;
+    plain.head().await;
+    websocket.head().await;
+    readers(&writer, 2).await;
+    let sessions = playing(&edge);
+    let protocols: Vec<_> = sessions.iter().map(|session| session.protocol).collect();
+    assert_eq!(protocols, [Protocol::HttpFlv, Protocol::WebSocketFlv]);
+    assert_eq!(sessions[0].stream.as_ref(), Some(writer.stream().name()));
+    assert_eq!(sessions[0].peer, plain.socket.local_addr().unwrap());
+    assert!(edge.sessions.kick(sessions[0].id, "enough"));
+    readers(&writer, 1).await;
+    assert!(edge.sessions.kick(sessions[1].id, "enough"));
+    readers(&writer, 0).await;
+    while plain.fill().await {}
+    while websocket.fill().await {}
+    assert_eq!(edge.stats.kicked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn an_operator_can_end_a_viewer_that_does_not_read() {
+    let edge = Edge::start(Config::default()).await;
+    let mut writer = edge.stream(DEFAULT_VHOST, "live/foo");
+    let _stalled = edge.get("/live/foo.flv").await;
+    readers(&writer, 1).await;
+    let payload = [KEY, &[0; 1 << 20]].concat().leak();
+    for n in 1..=24 {
+        writer.append(frame(Medium::Video, 1000 + 40 * n, payload));
+        tokio::task::yield_now().await;
+    }
+    assert!(edge.sessions.kick(playing(&edge)[0].id, "enough"));
+    readers(&writer, 0).await;
+}
+
+#[tokio::test]
+async fn what_a_viewer_was_sent_is_counted() {
+    let edge = Edge::start(Config::default()).await;
+    let mut writer = edge.stream(DEFAULT_VHOST, "live/foo");
+    writer.append(close());
+    let mut client = edge.get("/live/foo.flv").await;
+    client.head().await;
+    let body = client.rest().await;
+    assert_eq!(edge.status("/live/none.flv").await, 404);
+    let count = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    assert_eq!((count(&edge.stats.frames_out), count(&edge.stats.bytes_out)), (4, body.len() as u64));
+    assert_eq!((count(&edge.stats.plays), count(&edge.stats.plays_refused), count(&edge.stats.accepted)), (1, 1, 2));
 }

@@ -1,5 +1,7 @@
 //! WebSocket-FLV: the bytes of HTTP-FLV as binary frames.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{
         WebSocketUpgrade,
@@ -8,22 +10,31 @@ use axum::{
     response::Response,
 };
 use futures_util::SinkExt;
-use tokio_util::task::TaskTracker;
+use rtmp_net::Entry;
 use tracing::debug;
 
-use super::{feed::Feed, server::Connection};
+use super::{feed::Feed, playback::Playback, server::Shared};
 
 /// Viewers say nothing but ping, pong and close.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Upgrades the connection and feeds it until either side ends it.
-pub(super) fn serve(upgrade: WebSocketUpgrade, feed: Feed, connection: Connection, tasks: &TaskTracker) -> Response {
-    let token = tasks.token();
+/// Upgrades the connection and feeds it until either side, the stream or an operator ends it.
+pub(super) fn serve<P: Playback>(
+    upgrade: WebSocketUpgrade,
+    feed: Feed,
+    session: Arc<Entry>,
+    shared: &Arc<Shared<P>>,
+) -> Response {
+    let (tracked, shared) = (shared.tasks.token(), shared.clone());
     upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX).on_upgrade(async move |socket| {
-        let _counted = token;
-        let Connection { peer, cut } = connection;
-        if let Some(Err(error)) = cut.run_until_cancelled(send_all(socket, feed)).await {
-            debug!(%peer, %error, "connection ended");
+        let _tracked = tracked;
+        let ended = tokio::select! {
+            ended = send_all(socket, feed) => ended.map_err(|error| shared.why(&error)),
+            () = shared.cut.cancelled() => Err("stopped".to_owned()),
+            reason = session.kicked() => Err(shared.on_kicked(&reason)),
+        };
+        if let Err(reason) = ended {
+            debug!(session = %session.id(), reason, "http.closed");
         }
     })
 }

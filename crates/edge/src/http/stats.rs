@@ -1,0 +1,35 @@
+//! What is counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts of what the HTTP side did since it was made. They only grow.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Connections taken.
+    pub accepted: AtomicU64,
+    /// Connections closed at once, because there were too many.
+    pub turned_away: AtomicU64,
+    /// Viewers who got their stream.
+    pub plays: AtomicU64,
+    /// Viewers who did not, whatever the reason.
+    pub plays_refused: AtomicU64,
+    /// Messages to viewers.
+    pub frames_out: AtomicU64,
+    /// Bytes of FLV to viewers.
+    pub bytes_out: AtomicU64,
+    /// Times that a slow viewer went on at a later keyframe.
+    pub skips: AtomicU64,
+    /// Positions that slow viewers missed by that.
+    pub frames_skipped: AtomicU64,
+    /// Viewers cut because they took nothing for too long.
+    pub stalled: AtomicU64,
+    /// Viewers cut because they never caught up.
+    pub behind: AtomicU64,
+    /// Viewers ended by an operator.
+    pub kicked: AtomicU64,
+}
+
+/// Adds to a count.
+pub(super) fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
+}
