@@ -47,8 +47,6 @@ pub struct Limits {
 
     /// Message streams a peer may have open at once; one more createStream is answered with `_error`.
     pub message_streams_max: usize,
-    /// Longest application or stream name without its query, in bytes; a longer one is refused with a status.
-    pub name_bytes_max: usize,
 
     /// Connections of one address that may be in the handshake at once; one more is closed. Loopback is exempt.
     pub handshakes_per_address_max: usize,
@@ -106,7 +104,6 @@ impl Default for Limits {
                 ..AmfLimits::default()
             },
             message_streams_max: 16,
-            name_bytes_max: 255,
             handshakes_per_address_max: 64,
             send_queue_soft_bytes: 4 * MIB,
             send_queue_hard_bytes: 16 * MIB,

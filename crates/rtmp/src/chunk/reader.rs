@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     limits::Limits,
-    message::{Control, Message, TruncatedControl},
+    message::{Control, Message, TruncatedControl, type_id},
 };
 
 /// Reassembles the messages of one connection, each in one buffer that grows with the bytes received: what a peer
@@ -17,7 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Reader {
     limits: Limits,
-    before_auth: bool,
+    /// Bytes that messages under way may hold together.
+    room: usize,
     chunk_size: usize,
     streams: Vec<ChunkStream>,
     /// The chunk whose payload is being read: its place in `streams` and the bytes to come.
@@ -34,7 +35,7 @@ impl Reader {
     pub fn new(limits: &Limits) -> Self {
         Self {
             limits: limits.clone(),
-            before_auth: false,
+            room: limits.partial_bytes_max,
             chunk_size: DEFAULT_CHUNK_SIZE as usize,
             streams: Vec::new(),
             chunk: None,
@@ -48,12 +49,12 @@ impl Reader {
     /// A reader for a peer that has not shown what it wants: no message is longer than `pre_auth_bytes_max`, and all
     /// that are under way hold no more together, until [`Reader::lift_pre_auth`].
     pub fn before_auth(limits: &Limits) -> Self {
-        Self { before_auth: true, ..Self::new(limits) }
+        Self { room: limits.pre_auth_bytes_max, ..Self::new(limits) }
     }
 
     /// The peer's publish or play was accepted: from now on the reader has all the room the limits give.
     pub fn lift_pre_auth(&mut self) {
-        self.before_auth = false;
+        self.room = self.limits.partial_bytes_max;
     }
 
     /// Reads up to the end of the next message and leaves in `input` what follows it.
@@ -110,10 +111,7 @@ impl Reader {
         let stream = &mut self.streams[at];
         stream.on_header(&header)?;
         let (type_id, length) = (stream.type_id, stream.length);
-        let max = match self.before_auth {
-            true => self.limits.message_bytes_max(type_id).min(self.limits.pre_auth_bytes_max),
-            false => self.limits.message_bytes_max(type_id),
-        };
+        let max = self.limits.message_bytes_max(type_id).min(self.room);
         if length > max {
             return Err(Error::MessageTooLong { type_id, length, max });
         }
@@ -145,13 +143,12 @@ impl Reader {
     /// Room is made for what is there and as much again, or for what is in hand. So all buffers together take at most
     /// twice what they hold and one piece of input.
     fn append(&mut self, at: usize, payload: &[u8], in_hand: usize) -> Result<(), Error> {
-        let max = match self.before_auth {
-            true => self.limits.pre_auth_bytes_max,
-            false => self.limits.partial_bytes_max,
-        };
+        if payload.is_empty() {
+            return Ok(());
+        }
         self.partial += payload.len();
-        if self.partial > max {
-            return Err(Error::TooManyPartialBytes { max });
+        if self.partial > self.room {
+            return Err(Error::TooManyPartialBytes { max: self.room });
         }
         let stream = &mut self.streams[at];
         let buffer = &mut stream.buffer;
@@ -176,7 +173,7 @@ impl Reader {
 
     /// Obeys a message that concerns chunks; says whether it was one.
     fn apply(&mut self, message: &Message) -> Result<bool, Error> {
-        if message.type_id > crate::message::type_id::ABORT {
+        if message.type_id > type_id::ABORT {
             return Ok(false);
         }
         match Control::parse(message)? {
