@@ -1,0 +1,74 @@
+//! Data messages, made one form: AMF0, without the words that address only the server.
+
+use bytes::Bytes;
+use media::tag;
+
+use crate::{
+    amf,
+    limits::AmfLimits,
+    message::{Message, type_id},
+};
+
+/// What a data message asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    /// To be passed on: an AMF0 body, `@setDataFrame` stripped.
+    Relay(Bytes),
+    /// `@clearDataFrame`: the metadata is void.
+    ClearMetadata,
+    /// Nothing: it is empty, or clears something that nobody keeps.
+    Nothing,
+}
+
+/// Reads a message of type 15 or 18. An AMF0 body is passed on bit for bit.
+pub(crate) fn read(message: &Message, limits: &AmfLimits) -> Result<Data, amf::Error> {
+    let body = match message.type_id {
+        type_id::DATA_AMF3 => amf::data::amf3_to_amf0(&message.payload, limits)?,
+        _ => message.payload.clone(),
+    };
+    if tag::is_clear_metadata(&body) {
+        return Ok(Data::ClearMetadata);
+    }
+    let body = tag::strip_set_data_frame(&body);
+    let nothing = body.is_empty() || begins_with(&body, "@clearDataFrame");
+    Ok(if nothing { Data::Nothing } else { Data::Relay(body) })
+}
+
+/// Whether the first value is this short AMF0 string.
+pub(crate) fn begins_with(body: &[u8], text: &str) -> bool {
+    let len = (text.len() as u16).to_be_bytes();
+    body.strip_prefix(&[2, len[0], len[1]]).is_some_and(|rest| rest.starts_with(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amf::{Value, amf0};
+
+    fn read_values(type_id: u8, values: &[Value]) -> Data {
+        let message = Message { type_id, timestamp: 0, msid: 1, payload: amf0::encode_all(values) };
+        read(&message, &AmfLimits::default()).unwrap()
+    }
+
+    #[test]
+    fn words_for_the_server_are_stripped() {
+        let metadata: [Value; 2] = ["onMetaData".into(), Value::EcmaArray(vec![("width".into(), 2.0.into())])];
+        let set = [&["@setDataFrame".into()][..], &metadata].concat();
+        for type_id in [type_id::DATA_AMF0, type_id::DATA_AMF3] {
+            assert_eq!(read_values(type_id, &set), Data::Relay(amf0::encode_all(&metadata)));
+        }
+        assert_eq!(read_values(18, &["@clearDataFrame".into(), "onMetaData".into()]), Data::ClearMetadata);
+        assert_eq!(read_values(18, &["@clearDataFrame".into(), "other".into()]), Data::Nothing);
+        assert_eq!(read_values(18, &["@setDataFrame".into()]), Data::Nothing);
+        assert_eq!(read_values(18, &[]), Data::Nothing);
+    }
+
+    #[test]
+    fn other_data_is_passed_on_bit_for_bit() {
+        for body in [&b"\x02\0\x0aonTextData\xff\xff"[..], b"\0garbage", b"\x02\0\xff"] {
+            let payload = Bytes::copy_from_slice(body);
+            let message = Message { type_id: type_id::DATA_AMF0, timestamp: 0, msid: 1, payload: payload.clone() };
+            assert_eq!(read(&message, &AmfLimits::default()).unwrap(), Data::Relay(payload));
+        }
+    }
+}

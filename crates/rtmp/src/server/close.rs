@@ -1,0 +1,74 @@
+//! Why a connection ends.
+
+use crate::{command::CommandError, wire::WireError};
+
+/// Why a session ended its connection.
+#[derive(Debug, thiserror::Error)]
+pub enum Closed {
+    /// The client's bytes are not RTMP.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A command cannot be read.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// An aggregate cannot be split.
+    #[error(transparent)]
+    Aggregate(#[from] crate::aggregate::Error),
+    /// Something came that must not come yet, or not again.
+    #[error("out of order: {0}")]
+    OutOfOrder(&'static str),
+    /// More requests out of order, or refused, than are forgiven.
+    #[error("too many mistakes")]
+    TooManyMistakes,
+    /// The connect was refused, by the session itself or by its owner.
+    #[error("connect was refused: {0}")]
+    Rejected(String),
+    /// The handshake took too long.
+    #[error("the handshake took too long")]
+    HandshakeTimeout,
+    /// Nothing was published or played for too long.
+    #[error("nothing was published or played for too long")]
+    RequestTimeout,
+    /// A publisher sent no media for too long after its start.
+    #[error("the publisher never sent media")]
+    FirstMediaTimeout,
+    /// Nothing at all came from a publisher for too long.
+    #[error("the publisher fell silent")]
+    Silent,
+}
+
+/// Who is to blame for an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The one at the other end.
+    Peer,
+    /// Whoever feeds us.
+    Upstream,
+    /// This process.
+    Us,
+}
+
+impl Closed {
+    /// Whose fault it was: a session ends only for what its client did or failed to do.
+    pub fn fault(&self) -> Fault {
+        Fault::Peer
+    }
+
+    /// One word, for counting.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Wire(WireError::Handshake(_)) => "handshake",
+            Self::Wire(WireError::Chunk(_)) => "chunk",
+            Self::Wire(WireError::Control(_)) => "control",
+            Self::Command(_) => "command",
+            Self::Aggregate(_) => "aggregate",
+            Self::OutOfOrder(_) => "out_of_order",
+            Self::TooManyMistakes => "mistakes",
+            Self::Rejected(_) => "rejected",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::RequestTimeout => "request_timeout",
+            Self::FirstMediaTimeout => "first_media_timeout",
+            Self::Silent => "silent",
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Playing.
+
+use media::Medium;
+
+use super::*;
+
+fn play(peer: &mut Peer, arguments: Vec<Value>) -> PlayRequest {
+    peer.call(1, "play", 0.0, Value::Null, arguments);
+    match peer.session.poll_event() {
+        Some(Event::Play(request)) => request,
+        other => panic!("no play: {other:?}"),
+    }
+}
+
+#[test]
+fn start_is_read_in_seconds_and_in_milliseconds() {
+    for (start, meant) in [
+        (None, PlayStart::LiveOrRecorded),
+        (Some(-2.0), PlayStart::LiveOrRecorded),
+        (Some(-2000.0), PlayStart::LiveOrRecorded),
+        (Some(-1.0), PlayStart::LiveOnly),
+        (Some(-1000.0), PlayStart::LiveOnly),
+        (Some(0.0), PlayStart::At(0.0)),
+        (Some(1500.0), PlayStart::At(1500.0)),
+        (Some(f64::NAN), PlayStart::LiveOrRecorded),
+    ] {
+        let mut peer = Peer::with_streams(1);
+        let mut arguments = vec![Value::from("foo")];
+        arguments.extend(start.map(Value::from));
+        assert_eq!(play(&mut peer, arguments).start, meant, "{start:?}");
+    }
+}
+
+#[test]
+fn a_play_is_answered_in_the_order_that_players_expect() {
+    for (reset, codes) in [
+        (None, vec![code::PLAY_RESET, code::PLAY_START]),
+        (Some(Value::Bool(true)), vec![code::PLAY_RESET, code::PLAY_START]),
+        (Some(Value::Number(0.0)), vec![code::PLAY_START]),
+    ] {
+        let mut peer = Peer::with_streams(1);
+        peer.take_heard();
+        let mut arguments = vec!["foo".into(), (-2000.0).into(), (-1.0).into()];
+        arguments.extend(reset);
+        play(&mut peer, arguments).accept(&mut peer.session).unwrap();
+        let expected: Vec<_> = codes.iter().map(|code| told(1, "onStatus", code)).collect();
+        assert_eq!(peer.take_told(), expected);
+        let heard = peer.take_heard();
+        assert_eq!(heard[0], Control::User(UserEvent::StreamBegin(1)).to_message());
+        let access: [Value; 3] = ["|RtmpSampleAccess".into(), true.into(), true.into()];
+        let start: [Value; 2] = ["onStatus".into(), Value::object([("code", code::DATA_START.into())])];
+        assert_eq!(
+            heard[1..],
+            [access.to_vec(), start.to_vec()].map(|values| message(type_id::DATA_AMF0, 1, amf0::encode_all(&values)))
+        );
+    }
+}
+
+#[test]
+fn pause_receive_and_seek() {
+    let mut peer = Peer::playing();
+    peer.notice(1, "pause", [true.into(), 1000.0.into()]);
+    peer.notice(1, "pause", [false.into(), 1000.0.into()]);
+    peer.notice(1, "receiveAudio", [false.into()]);
+    peer.notice(1, "receiveVideo", [true.into()]);
+    peer.notice(1, "seek", [5000.0.into()]);
+    assert!(matches!(
+        &peer.events()[..],
+        [
+            Event::Paused { msid: 1, paused: true },
+            Event::Paused { msid: 1, paused: false },
+            Event::Receive { msid: 1, medium: Medium::Audio, wanted: false },
+            Event::Receive { msid: 1, medium: Medium::Video, wanted: true },
+        ]
+    ));
+    let codes = [code::PAUSED, code::UNPAUSED, code::SEEK_NOTIFY, code::PLAY_START, code::SEEK_FAILED];
+    assert_eq!(peer.take_told(), codes.map(|code| told(1, "onStatus", code)));
+}
+
+#[test]
+fn a_play_replaces_the_one_before() {
+    let mut peer = Peer::with_streams(1);
+    let early = play(&mut peer, vec!["a".into()]);
+    peer.notice(1, "play", ["b".into()]);
+    let mut events = peer.events();
+    let Some(Event::Play(late)) = events.pop() else { panic!("no play") };
+    assert!(matches!(&events[..], [Event::PlayEnded { msid: 1 }]));
+    assert_eq!(early.refuse(&mut peer.session, &Status::failed(code::PLAY_FAILED, ""), peer.now), Err(Gone));
+    assert_eq!(late.name, "b");
+    late.accept(&mut peer.session).unwrap();
+}
+
+#[test]
+fn the_end_of_the_stream_is_told_and_another_may_be_played() {
+    let mut peer = Peer::playing();
+    peer.take_heard();
+    peer.session.end_play(1);
+    peer.session.end_play(1);
+    assert_eq!(peer.take_told(), [told(1, "onStatus", code::PLAY_UNPUBLISHED)]);
+    assert_eq!(peer.take_heard(), [Control::User(UserEvent::StreamEof(1)).to_message()]);
+    play(&mut peer, vec!["bar".into()]).accept(&mut peer.session).unwrap();
+}
+
+#[test]
+fn a_play_that_ends_is_told_once() {
+    let mut peer = Peer::playing();
+    peer.notice(1, "closeStream", []);
+    peer.notice(0, "deleteStream", [1.0.into()]);
+    assert!(matches!(&peer.events()[..], [Event::PlayEnded { msid: 1 }]));
+}

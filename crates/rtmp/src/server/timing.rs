@@ -1,0 +1,57 @@
+//! Deadlines.
+
+use std::time::Instant;
+
+use super::{Closed, Phase, Session, streams::Use};
+
+impl Session {
+    /// When to call [`Session::handle_timeout`], unless something happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        let (_, quiet_since) = self.wire.quiet_since();
+        let ping_at = (self.phase == Phase::Connected).then(|| quiet_since + self.config.ping_after);
+        self.deadlines().map(|(at, _)| at).chain(ping_at).min()
+    }
+
+    /// Looks at the time: late clients are cut, quiet ones pinged.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let passed = self.deadlines().find(|(at, _)| *at <= now).map(|(_, why)| why());
+        if let Some(closed) = passed {
+            return self.fail(closed);
+        }
+        let (_, quiet_since) = self.wire.quiet_since();
+        if self.phase == Phase::Connected && quiet_since + self.config.ping_after <= now {
+            self.wire.ping(now);
+        }
+    }
+
+    /// All that stand now, and what each one's passing means.
+    fn deadlines(&self) -> impl Iterator<Item = (Instant, fn() -> Closed)> + '_ {
+        type Why = fn() -> Closed;
+        let limits = &self.config.limits;
+        let start: Option<(Instant, Why)> = match self.phase {
+            Phase::Handshake => Some((self.idle_since + limits.handshake_timeout, || Closed::HandshakeTimeout)),
+            Phase::Greeting | Phase::Connected if self.streams.all_idle() => {
+                Some((self.idle_since + limits.request_timeout, || Closed::RequestTimeout))
+            }
+            _ => None,
+        };
+        let first_media = self.streams.iter().filter_map(|stream| match stream.used {
+            Use::Publishing { first_media_by, .. } => {
+                first_media_by.map(|at| (at, (|| Closed::FirstMediaTimeout) as Why))
+            }
+            _ => None,
+        });
+        let silence = self.streams.is_publishing().then(|| {
+            let (heard_at, _) = self.wire.quiet_since();
+            (heard_at + self.config.publisher_silence_max, (|| Closed::Silent) as Why)
+        });
+        start.into_iter().chain(first_media).chain(silence)
+    }
+}
