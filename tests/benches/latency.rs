@@ -1,2 +1,107 @@
-//! First-frame times and latency through the cluster.
-fn main() {}
+//! First-frame times and latency through the cluster, as a Markdown table. Asserts nothing.
+//!
+//! `make bench` builds the programs in release form first.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tests::{
+    Cluster,
+    limits::raise_open_files,
+    rtmp::{Event, Viewer},
+    synthetic::{self, Feed},
+};
+use tokio::task::JoinSet;
+
+/// Joins to a stream that its edge has.
+const WARM: usize = 300;
+/// Streams that their edge does not have.
+const COLD: usize = 50;
+/// Viewers who join at once.
+const CROWD: usize = 1000;
+/// Frames whose way is timed.
+const FRAMES: u32 = 1500;
+/// A frame each so often, where its way is timed.
+const PERIOD: Duration = Duration::from_millis(20);
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<()> {
+    // `cargo test --benches` runs it too, with an argument that `cargo bench` does not give; there is nothing to test.
+    if std::env::args().any(|argument| argument == "--test") {
+        return Ok(());
+    }
+    raise_open_files();
+    let cluster = Cluster::start();
+    println!("| what | samples | p50 | p99 | longest |");
+    println!("|---|---:|---:|---:|---:|");
+    let feed = Feed::start(&cluster.rtmp("edge-1", "bench/warm")).await;
+    let url = cluster.rtmp("edge-2", "bench/warm");
+    let _keeps_it_warm = tests::rtmp::Recorder::start(&url);
+    first_frame(&url).await?;
+    let mut warm = Vec::new();
+    for _ in 0..WARM {
+        warm.push(first_frame(&url).await?);
+    }
+    row("first frame, stream at the edge (connect to frame)", warm);
+    row(&format!("first frame, {CROWD} viewers joining at once"), crowd(&url).await?);
+    drop(feed);
+
+    let mut cold = Vec::new();
+    for number in 0..COLD {
+        let stream = format!("bench/cold-{number}");
+        let _feed = Feed::start(&cluster.rtmp("edge-1", &stream)).await;
+        cold.push(first_frame(&cluster.rtmp("edge-2", &stream)).await?);
+    }
+    row("first frame, stream not yet at the edge", cold);
+    row("publisher's socket to viewer's, edge - origin - edge", way(&cluster).await?);
+    Ok(())
+}
+
+/// From the first byte sent to the first coded frame received.
+async fn first_frame(url: &str) -> Result<Duration> {
+    let start = Instant::now();
+    Viewer::join(url).await?.first_frame().await?;
+    Ok(start.elapsed())
+}
+
+async fn crowd(url: &str) -> Result<Vec<Duration>> {
+    let mut viewers = JoinSet::new();
+    for _ in 0..CROWD {
+        let url = url.to_owned();
+        viewers.spawn(async move { first_frame(&url).await });
+    }
+    let mut times = Vec::new();
+    while let Some(time) = viewers.join_next().await {
+        times.push(time??);
+    }
+    Ok(times)
+}
+
+/// The time that each live frame takes from one end to the other.
+async fn way(cluster: &Cluster) -> Result<Vec<Duration>> {
+    let feed = Feed::paced(&cluster.rtmp("edge-1", "bench/way"), PERIOD).await;
+    let mut viewer = Viewer::join(&cluster.rtmp("edge-2", "bench/way")).await?;
+    let mut times = Vec::new();
+    let mut first = None;
+    loop {
+        let Event::Media(tag) = viewer.next().await? else { continue };
+        let at = Instant::now();
+        let Some(number) = synthetic::number(&tag).filter(|_| tag.is_coded()) else { continue };
+        // What is older than the viewer came out of the edge's memory.
+        let live = *first.get_or_insert(number) + 25;
+        if number >= live
+            && let Some(sent) = feed.sent(number)
+        {
+            times.push(at.saturating_duration_since(sent));
+        }
+        if number >= live + FRAMES {
+            return Ok(times);
+        }
+    }
+}
+
+fn row(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+    println!("| {what} | {} | {:.2} ms | {:.2} ms | {:.2} ms |", times.len(), at(0.5), at(0.99), at(1.0));
+}

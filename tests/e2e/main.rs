@@ -3,13 +3,18 @@
 //! Each test starts a cluster of its own with [`tests::Cluster`]. One that needs a program which is not here says so on standard
 //! error and passes; under `CI=true` it fails.
 
+mod access;
 mod clean_end;
 mod control_plane_down;
 mod crowd;
 mod forms;
 mod laptop;
+mod mistakes;
 mod players;
 mod reconnect;
+mod refusals;
+mod routes;
+mod vip;
 
 use tests::{Cluster, wait::SOON};
 

@@ -91,7 +91,9 @@ impl Cluster {
     #[track_caller]
     pub fn token(&self, kind: &str) -> String {
         let file = self.dir().join("tokens").join(kind);
-        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+        line.unwrap_or_else(|| panic!("{} holds no token", file.display())).to_owned()
     }
 
     /// A node's gRPC port, spoken to as this kind of caller.

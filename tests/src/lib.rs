@@ -8,6 +8,7 @@
 //! Nothing here sleeps for a while and hopes: [`wait`] asks for a condition until it holds or its time is up.
 
 pub mod cluster;
+pub mod edge;
 pub mod encoder;
 pub mod flv;
 pub mod grpc;

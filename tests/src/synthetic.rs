@@ -1,6 +1,9 @@
 //! A stream made of nothing: small, steady, and without an encoder.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -15,45 +18,64 @@ pub const FRAME: Duration = Duration::from_millis(100);
 /// Every so many frames is a keyframe.
 const GOP: u32 = 10;
 
-/// A publication of ten small video frames a second, fed in the background.
+/// A publication of small video frames, fed in the background.
 pub struct Feed {
     task: JoinHandle<()>,
+    sent: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Feed {
-    /// Publishes; returns when the first keyframe has been sent.
-    #[track_caller]
-    pub fn start(url: &str) -> impl Future<Output = Self> + use<> {
-        let url = url.to_owned();
-        async move {
-            let mut publisher = Publisher::open(&url).await.expect("the feed is welcome");
-            publisher.send(&config()).await.expect("the set-up is taken");
-            publisher.send(&frame(0)).await.expect("the first frame is taken");
-            let task = tokio::spawn(async move {
-                let mut ticks = interval(FRAME);
-                ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-                for number in 1.. {
-                    ticks.tick().await;
-                    if let Err(error) = publisher.send(&frame(number)).await {
-                        eprintln!("the feed ended after {number} frames: {error:#}");
-                        return;
-                    }
-                }
-            });
-            Self { task }
-        }
+    /// Publishes ten frames a second; returns when the first keyframe has been sent.
+    pub async fn start(url: &str) -> Self {
+        Self::paced(url, FRAME).await
+    }
+
+    /// Publishes a frame each period.
+    pub async fn paced(url: &str, period: Duration) -> Self {
+        let mut publisher = Publisher::open(url).await.expect("the feed is welcome");
+        publisher.send(&config()).await.expect("the set-up is taken");
+        publisher.send(&frame(0, period)).await.expect("the first frame is taken");
+        let sent = Arc::new(Mutex::new(vec![Instant::now()]));
+        let task = tokio::spawn(feed(publisher, period, sent.clone()));
+        Self { task, sent }
+    }
+
+    /// When the frame of this number was handed to the socket.
+    pub fn sent(&self, number: u32) -> Option<Instant> {
+        self.sent.lock().expect("no holder panics").get(number as usize).copied()
+    }
+
+    /// Whether the server has cut it.
+    pub fn is_cut(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Panics if the server has cut it.
     #[track_caller]
     pub fn assert_running(&self) {
-        assert!(!self.task.is_finished(), "the feed was cut");
+        assert!(!self.is_cut(), "the feed was cut");
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+async fn feed(mut publisher: Publisher, period: Duration, sent: Arc<Mutex<Vec<Instant>>>) {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    // The first tick comes at once, and its frame has been sent.
+    ticks.tick().await;
+    for number in 1.. {
+        ticks.tick().await;
+        let frame = frame(number, period);
+        sent.lock().expect("no holder panics").push(Instant::now());
+        if let Err(error) = publisher.send(&frame).await {
+            eprintln!("the feed ended after {number} frames: {error:#}");
+            return;
+        }
     }
 }
 
@@ -67,8 +89,8 @@ pub fn config() -> Tag {
     Tag { type_id: 9, timestamp: 0, payload: payload.into() }
 }
 
-/// The frame of this number: its number is in it.
-pub fn frame(number: u32) -> Tag {
+/// The frame of this number, one a period: its number is in it.
+pub fn frame(number: u32, period: Duration) -> Tag {
     let key = number.is_multiple_of(GOP);
     let mut payload = vec![if key { 0x17 } else { 0x27 }, 1, 0, 0, 0];
     let size: u32 = if key { 1500 } else { 400 };
@@ -76,7 +98,7 @@ pub fn frame(number: u32) -> Tag {
     payload.push(if key { 0x65 } else { 0x41 });
     payload.extend(number.to_be_bytes());
     payload.resize(9 + size as usize, 0xa5);
-    let timestamp = number.wrapping_mul(FRAME.as_millis() as u32);
+    let timestamp = number.wrapping_mul(period.as_millis() as u32);
     Tag { type_id: 9, timestamp, payload: Bytes::from(payload) }
 }
 

@@ -1,0 +1,51 @@
+//! HAProxy as the origins' virtual IP: encoders publish to it, and edges know nothing but its one port.
+
+use std::time::Duration;
+
+use tests::{
+    Cluster,
+    edge::Settings,
+    encoder::Encoder,
+    haproxy::Haproxy,
+    packets::assert_whole,
+    player::Player,
+    sources,
+    tools::{
+        self,
+        Tool::{Ffmpeg, Haproxy as HaproxyTool},
+    },
+    wait::SOON,
+};
+
+use crate::waiting_viewers;
+
+#[test]
+fn streams_pass_through_the_vip_that_is_all_an_edge_knows() {
+    if !tools::has(&[Ffmpeg, HaproxyTool]) {
+        return;
+    }
+    let source = sources::h264_aac(6);
+    let cluster = Cluster::start();
+    let dir = cluster.scratch();
+    let origin = |node| (cluster.address(node, "rtmp"), cluster.address(node, "admin"));
+    let mut haproxy = Haproxy::start(&[origin("origin-1"), origin("origin-2")], dir);
+    haproxy.wait_serving();
+    for edge in ["edge-1", "edge-2"] {
+        let routes = vec![format!("\"*:*;{}\"", haproxy.vip)];
+        cluster.replace_edge(edge, &Settings { routes, ..Settings::default() });
+    }
+    // One encoder at the VIP itself, one at an edge; each stream is played on an edge.
+    let to = [format!("rtmp://{}/live/vip", haproxy.vip), cluster.rtmp("edge-1", "live/edge")];
+    let from = [cluster.rtmp("edge-1", "live/vip"), cluster.rtmp("edge-2", "live/edge")];
+    let mut players: Vec<Player> =
+        from.iter().enumerate().map(|(n, url)| Player::packets(Ffmpeg, url, dir, &format!("player-{n}"))).collect();
+    waiting_viewers(&cluster, "edge-1", 1);
+    waiting_viewers(&cluster, "edge-2", 1);
+    let mut encoders: Vec<Encoder> =
+        to.iter().enumerate().map(|(n, url)| Encoder::once(&source, url, dir, &format!("encoder-{n}"))).collect();
+    encoders.iter_mut().for_each(|encoder| encoder.process.wait_success(SOON * 2));
+    for player in &mut players {
+        player.wait(Duration::from_secs(15));
+        assert_whole(&source.packets(), &player.played());
+    }
+}
