@@ -1,1 +1,22 @@
 //! The origin service: keeps each stream whole and hands it to edges.
+//!
+//! ```text
+//! encoder ─RTMP─▶ Public ─▶ rtmp::Service ─┐
+//! edge ═Push═▶ Public or peer port ─▶ Relay ┴▶ Streams (splice + hub) ─▶ Relay ═Pull═▶ edge
+//!                  ▲ open while active: Roles ◀── the control plane
+//! ```
+
+mod config;
+mod live;
+mod public;
+mod relay;
+mod role;
+mod rtmp;
+mod stats;
+
+pub use config::Config;
+pub use live::{Feed, Listed, Source, Streams};
+pub use public::Public;
+pub use relay::Relay;
+pub use role::{EpochFileError, GrantError, Role, Roles};
+pub use stats::Stats;

@@ -1,0 +1,151 @@
+//! The origin's settings.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use cluster::{Address, NodeId, PoolId, PublishConfig};
+use daemon::{
+    Settings,
+    config::{Period, Problems, Size},
+    section,
+};
+use hub::RingLimits;
+use serde::{Deserialize, Serialize};
+
+section! {
+    /// Headwater origin: takes streams in, keeps each one whole, hands it to edges.
+    #[derive(PartialEq)]
+    pub struct Config {
+        /// The name of this node, unique in the cluster; it stays across restarts.
+        pub node: NodeId = NodeId::new("origin-1").expect("letters, a dash and a digit are an id"),
+        /// The pool of origins that back each other up.
+        pub pool: PoolId = PoolId::main(),
+        /// How the process lives.
+        pub process: Settings = Settings::with_admin_port(9081),
+        /// Where encoders publish and edges come through the VIP: RTMP and relay gRPC on one port. Open only while this
+        /// origin is active.
+        pub public: Public = Public::default(),
+        /// Where pool members, edges and the control plane reach this very origin. Always open.
+        pub peer: Peer = Peer::default(),
+        /// Addresses of the control plane, HOST:PORT, tried in order. An empty list means none: this origin is active
+        /// from its start, alone.
+        pub control_plane: Vec<Address> = Vec::new(),
+        /// The directory of bearer tokens, one file for each kind of caller; null: no token is known, so that only
+        /// loopback callers under --dev are admitted. Its files are read again at SIGHUP.
+        pub tokens: Option<PathBuf> = None,
+        /// Where this origin keeps the highest epoch it has heard of, and its last word from the control plane.
+        pub data_dir: PathBuf = "/var/lib/headwater".into(),
+        /// Who may publish: `open`, or `{ keys_file: PATH }` with one `APP/STREAM sha256:HEX` a line. Not given, it is
+        /// nobody, and under --dev everybody. Reloadable, and the file is read again at SIGHUP.
+        pub publish: Option<PublishConfig> = None,
+        /// Hosts in RTMP URLs that are vhosts of their own; all others mean the default one.
+        pub vhosts: Vec<String> = Vec::new(),
+        /// How long streams wait for their encoders, and how much of each stays in memory.
+        pub stream: Stream = Stream::default(),
+    }
+}
+
+section! {
+    /// The public port.
+    #[derive(PartialEq)]
+    pub struct Public {
+        /// The address to listen on.
+        pub listen: SocketAddr = ([0; 8], 1935).into(),
+        /// Where others reach it, HOST:PORT; null: the address it listens on.
+        pub advertise: Option<Address> = None,
+        /// A PEM file with a certificate chain: TLS is then accepted on the same port, told apart by its first byte.
+        pub certificates: Option<PathBuf> = None,
+        /// The PEM file of its key.
+        pub key: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// The peer port.
+    #[derive(PartialEq)]
+    pub struct Peer {
+        /// The address to listen on.
+        pub listen: SocketAddr = ([127, 0, 0, 1], 9001).into(),
+        /// Where others reach it, HOST:PORT; null: the address it listens on.
+        pub advertise: Option<Address> = None,
+    }
+}
+
+section! {
+    /// A stream's life and memory.
+    #[derive(PartialEq)]
+    pub struct Stream {
+        /// How long viewers stay after an encoder's connection was lost.
+        pub grace: Period = Period(splice::Config::default().grace),
+        /// How long an encoder that is still connected must have been silent before another may take over.
+        pub silence: Period = Period(splice::Config::default().silence),
+        /// When another encoder may take over one that is still connected: after_silence, never or always.
+        pub take_over: TakeOver = TakeOver::AfterSilence,
+        /// Payload bytes of a stream kept for late joiners and edges that come back.
+        pub ring_bytes: Size = Size(RingLimits::default().bytes as u64),
+        /// Frames of a stream kept.
+        pub ring_items: usize = RingLimits::default().items,
+        /// Length of a stream kept.
+        pub ring_duration: Period = Period::from_millis(RingLimits::default().duration_ms),
+    }
+}
+
+/// When another encoder may take over one that is still connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TakeOver {
+    /// Once it has been silent for a while.
+    AfterSilence,
+    /// Never.
+    Never,
+    /// Whenever another comes.
+    Always,
+}
+
+impl daemon::config::Config for Config {
+    const RELOADABLE: &'static [&'static str] = &["publish", "process.log"];
+
+    fn process(&self) -> &Settings {
+        &self.process
+    }
+
+    fn node(&self) -> &str {
+        self.node.as_str()
+    }
+
+    fn validate(&self, problems: &mut Problems) {
+        if self.public.certificates.is_some() != self.public.key.is_some() {
+            problems.add("public", "certificates and key are given together or not at all");
+        }
+        for (path, listen, advertise) in
+            [("public", self.public.listen, &self.public.advertise), ("peer", self.peer.listen, &self.peer.advertise)]
+        {
+            if listen.ip().is_unspecified() && advertise.is_none() && !self.control_plane.is_empty() {
+                problems.add(
+                    &format!("{path}.advertise"),
+                    "is needed when it listens on all addresses: where do others reach it?",
+                );
+            }
+        }
+        if self.stream.ring_items == 0 || self.stream.ring_bytes.0 == 0 {
+            problems.add("stream", "ring_items and ring_bytes must be above 0");
+        }
+    }
+}
+
+impl Stream {
+    /// The rules of who feeds a stream.
+    pub fn splice(&self) -> splice::Config {
+        let take_over = match self.take_over {
+            TakeOver::AfterSilence => splice::TakeOver::AfterSilence,
+            TakeOver::Never => splice::TakeOver::Never,
+            TakeOver::Always => splice::TakeOver::Always,
+        };
+        splice::Config { grace: *self.grace, silence: *self.silence, take_over }
+    }
+
+    /// The bounds of a stream's memory.
+    pub fn ring(&self) -> RingLimits {
+        let duration_ms = u64::try_from(self.ring_duration.as_millis()).unwrap_or(u64::MAX);
+        RingLimits { bytes: self.ring_bytes.bytes(), items: self.ring_items, duration_ms }
+    }
+}

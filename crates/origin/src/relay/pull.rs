@@ -1,0 +1,135 @@
+//! One stream going out to an edge.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use hub::{Budget, Read, Reader, Start};
+use media::StreamName;
+use rpc::relay::{self, BATCH_BYTES, PullDown, PullFrom, PullRequest, RelayError, Stream};
+use tokio::{
+    sync::watch,
+    time::{Instant, Interval, interval},
+};
+
+use super::{Relay, deposed};
+use crate::{live::Streams, role::Role};
+
+/// How often an edge hears from us while there is nothing to send.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long an edge may wait here for a stream to begin: then it asks again, or not.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Items in a batch at most.
+const BATCH_ITEMS: usize = 256;
+
+/// The answer to a pull: heartbeats until the stream is there, then its items.
+pub(super) fn serve(relay: &Relay, request: PullRequest, held: Role) -> Stream<PullDown> {
+    let outlet = Outlet {
+        streams: relay.streams.clone(),
+        changes: relay.streams.changes(),
+        role: relay.role.clone(),
+        held,
+        name: request.stream,
+        from: request.from,
+        reader: None,
+        heartbeat: interval(HEARTBEAT),
+        give_up_at: Instant::now() + WAIT_MAX,
+    };
+    stream::unfold(Some(outlet), |outlet| async {
+        let mut outlet = outlet?;
+        match outlet.next().await {
+            Ok(Some(down)) => Some((Ok(down), Some(outlet))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
+}
+
+struct Outlet {
+    streams: Arc<Streams>,
+    changes: watch::Receiver<u64>,
+    role: watch::Receiver<Role>,
+    held: Role,
+    name: StreamName,
+    from: PullFrom,
+    /// None until the stream is there.
+    reader: Option<Reader>,
+    heartbeat: Interval,
+    give_up_at: Instant,
+}
+
+impl Outlet {
+    /// The next thing to tell the edge; None when the stream has ended.
+    async fn next(&mut self) -> Result<Option<PullDown>, RelayError> {
+        loop {
+            let epoch = self.held.epoch;
+            let Some(reader) = &mut self.reader else {
+                match self.open() {
+                    Some(opened) => return Ok(Some(opened)),
+                    None => {
+                        if let Some(down) = self.wait().await? {
+                            return Ok(Some(down));
+                        }
+                        continue;
+                    }
+                }
+            };
+            let mut items = Vec::new();
+            match reader.read(Budget { items: BATCH_ITEMS, bytes: BATCH_BYTES }, &mut items) {
+                Read::Items | Read::Skipped(_) => {
+                    return Ok(Some(PullDown::Items(items.iter().map(|item| outgoing(item)).collect())));
+                }
+                Read::Ended => return Ok(None),
+                Read::Empty => {}
+            }
+            tokio::select! {
+                biased;
+                error = deposed(&mut self.role, &self.held) => return Err(error),
+                () = reader.ready() => {}
+                _ = self.heartbeat.tick() => {
+                    let head = reader.stream().info().next_seq.saturating_sub(1);
+                    return Ok(Some(PullDown::Heartbeat { epoch, head }));
+                }
+            }
+        }
+    }
+
+    /// Joins the stream, if it is there.
+    fn open(&mut self) -> Option<PullDown> {
+        let stream = self.streams.hub().get(&self.name)?;
+        let info = stream.info();
+        let (start, rejoined) = match self.from {
+            PullFrom::Live => (Start::Live, false),
+            PullFrom::After(seq) => (Start::After(seq), seq.saturating_add(1) < info.first_seq),
+        };
+        self.reader = Some(stream.subscribe(start));
+        Some(PullDown::Opened { epoch: self.held.epoch, head: info.next_seq.saturating_sub(1), rejoined })
+    }
+
+    /// Waits for a stream to open, this one or another.
+    async fn wait(&mut self) -> Result<Option<PullDown>, RelayError> {
+        tokio::select! {
+            biased;
+            error = deposed(&mut self.role, &self.held) => Err(error),
+            changed = self.changes.changed() => match changed {
+                Ok(()) => Ok(None),
+                Err(_) => Err(RelayError::NoStream),
+            },
+            () = tokio::time::sleep_until(self.give_up_at) => Err(RelayError::NoStream),
+            _ = self.heartbeat.tick() => Ok(Some(PullDown::Heartbeat { epoch: self.held.epoch, head: 0 })),
+        }
+    }
+}
+
+fn outgoing(item: &hub::Item) -> relay::Item {
+    let body = match &item.body {
+        hub::Body::Frame(frame) => relay::Body::Frame(frame.clone()),
+        hub::Body::Setup(frame) => relay::Body::Setup(frame.clone()),
+        hub::Body::Event(event) => relay::Body::Event(match *event {
+            hub::Event::Open { publication } => relay::Event::Open { publication },
+            hub::Event::Close { publication } => relay::Event::Close { publication },
+            hub::Event::MetadataCleared => relay::Event::MetadataCleared,
+        }),
+    };
+    relay::Item { seq: item.seq, body }
+}

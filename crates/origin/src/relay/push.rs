@@ -1,0 +1,123 @@
+//! One publication coming in from an edge.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use media::PublicationId;
+use rpc::relay::{PublishRefusal, PushDown, PushHello, PushUp, RelayError, Stream};
+use splice::{Gone, Taken};
+use tokio::{
+    sync::watch,
+    time::{Instant, Interval, interval},
+};
+
+use super::{Relay, deposed};
+use crate::{
+    live::{Feed, Source},
+    role::Role,
+};
+
+/// How often the edge is told that we are there (REPLICATION P2).
+const BEAT: Duration = Duration::from_millis(100);
+
+/// Opens the publication; the answer takes its messages in as it is read.
+pub(super) fn serve(
+    relay: &Relay,
+    hello: PushHello,
+    up: Stream<PushUp>,
+    held: Role,
+) -> Result<Stream<PushDown>, RelayError> {
+    let source = Source { edge: Some(hello.edge), peer: hello.peer };
+    let now = Instant::now().into_std();
+    let feed = relay.streams.publish(&hello.stream, hello.publication, source, now).map_err(refusal)?;
+    let next_number = feed.next_number();
+    let opened = PushDown::Opened { epoch: held.epoch, next_number };
+    let intake = Intake {
+        up,
+        role: relay.role.clone(),
+        held,
+        publication: hello.publication,
+        feed: Some(feed),
+        beat: interval(BEAT),
+    };
+    let answers = stream::unfold(Some(intake), |intake| async {
+        let mut intake = intake?;
+        match intake.next().await {
+            Ok(Some(down)) => Some((Ok(down), Some(intake))),
+            Ok(None) => None,
+            // What ends the call also ends our hold on the stream: the grace begins.
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(stream::iter([Ok(opened)]).chain(answers).boxed())
+}
+
+struct Intake {
+    up: Stream<PushUp>,
+    role: watch::Receiver<Role>,
+    held: Role,
+    publication: PublicationId,
+    /// None once the encoder has closed the publication.
+    feed: Option<Feed>,
+    beat: Interval,
+}
+
+impl Intake {
+    /// The next thing to tell the edge; None when the publication is over.
+    async fn next(&mut self) -> Result<Option<PushDown>, RelayError> {
+        loop {
+            tokio::select! {
+                biased;
+                error = deposed(&mut self.role, &self.held) => return Err(error),
+                up = self.up.next() => {
+                    let Some(up) = up else { return Ok(None) };
+                    if let Some(down) = self.handle(up?)? {
+                        return Ok(Some(down));
+                    }
+                }
+                _ = self.beat.tick() => return Ok(Some(PushDown::Beat { epoch: self.held.epoch })),
+            }
+        }
+    }
+
+    fn handle(&mut self, up: PushUp) -> Result<Option<PushDown>, RelayError> {
+        if let PushUp::Beat { .. } = up {
+            return Ok(None);
+        }
+        let Some(feed) = &self.feed else { return Err(RelayError::Gone) };
+        let now = Instant::now().into_std();
+        let gone = |Gone| {
+            tracing::info!(publication = %self.publication, "push.gone");
+            RelayError::Gone
+        };
+        let through = match up {
+            PushUp::Beat { .. } => return Ok(None),
+            PushUp::Messages(messages) => {
+                let mut through = None;
+                for (number, message) in messages {
+                    feed.handle_message(number, message, now).map_err(gone)?;
+                    through = Some(number);
+                }
+                through
+            }
+            PushUp::MetadataCleared(number) => {
+                feed.handle_metadata_cleared(number, now).map_err(gone)?;
+                Some(number)
+            }
+            PushUp::Close(number) => {
+                if let Some(feed) = self.feed.take() {
+                    feed.close();
+                }
+                Some(number)
+            }
+        };
+        Ok(through.map(|through| PushDown::Ack { through, epoch: self.held.epoch }))
+    }
+}
+
+fn refusal(taken: Taken) -> RelayError {
+    match taken {
+        Taken::Busy => RelayError::Refused(PublishRefusal::NameTaken),
+        Taken::Gone => RelayError::Gone,
+    }
+}

@@ -1,0 +1,103 @@
+//! Encoders and players at this origin's own public port.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use cluster::PublishPolicy;
+use hub::{Reader, Start};
+use media::{MediaMessage, PublicationId};
+use rand::Rng;
+use rtmp_net::{IngestEnded, Play, PlayRefusal, Publish, PublishRefusal};
+use splice::{Gone, Taken};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    live::{Feed, Source, Streams},
+    stats::Stats,
+};
+
+/// How long a player waits for a stream that is not there yet.
+const PLAY_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+/// The most payload bytes that a player may be behind before it skips to a newer keyframe.
+const LAG_BYTES_MAX: u64 = 4 << 20;
+
+/// The service behind the public port's RTMP.
+#[derive(Debug)]
+pub struct Service {
+    /// The streams.
+    pub streams: Arc<Streams>,
+    /// Who may publish.
+    pub policy: watch::Receiver<PublishPolicy>,
+    /// What is counted.
+    pub stats: Arc<Stats>,
+}
+
+impl rtmp_net::Service for Service {
+    type Ingest = Ingest;
+
+    async fn publish(&self, request: Publish) -> Result<Ingest, PublishRefusal> {
+        if !self.policy.borrow().allows(&request.stream, request.query.get("key")) {
+            self.stats.publish_denied.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(stream = %request.stream, peer = %request.peer, "publish.denied");
+            return Err(PublishRefusal::Denied);
+        }
+        let publication = PublicationId::from_bits(rand::rng().random());
+        let source = Source { edge: None, peer: request.peer.to_string() };
+        let feed = self.streams.publish(&request.stream, publication, source, Instant::now().into_std());
+        match feed {
+            Ok(feed) => Ok(Ingest { feed, next_number: 0 }),
+            Err(Taken::Busy | Taken::Gone) => Err(PublishRefusal::Taken),
+        }
+    }
+
+    async fn play(&self, request: Play) -> Result<Reader, PlayRefusal> {
+        let mut changes = self.streams.changes();
+        let stream = async {
+            loop {
+                if let Some(stream) = self.streams.hub().get(&request.stream) {
+                    return Some(stream);
+                }
+                changes.changed().await.ok()?;
+            }
+        };
+        let stream = timeout(PLAY_WAIT, stream).await.ok().flatten().ok_or(PlayRefusal::NotFound)?;
+        Ok(stream.subscribe(Start::Live).with_lag_bytes_max(LAG_BYTES_MAX))
+    }
+}
+
+/// One encoder's messages on their way into its stream.
+#[derive(Debug)]
+pub struct Ingest {
+    feed: Feed,
+    next_number: u64,
+}
+
+impl Ingest {
+    fn number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+}
+
+impl rtmp_net::Ingest for Ingest {
+    async fn message(&mut self, message: MediaMessage) -> Result<(), IngestEnded> {
+        let number = self.number();
+        self.feed.handle_message(number, message, Instant::now().into_std()).map_err(ended)
+    }
+
+    async fn metadata_cleared(&mut self) -> Result<(), IngestEnded> {
+        let number = self.number();
+        self.feed.handle_metadata_cleared(number, Instant::now().into_std()).map_err(ended)
+    }
+
+    async fn close(self) {
+        self.feed.close();
+    }
+}
+
+fn ended(Gone: Gone) -> IngestEnded {
+    IngestEnded::TakenOver
+}
