@@ -1,0 +1,22 @@
+//! Streams between edges and origins.
+//!
+//! Push brings a publication to the active origin, Pull takes a stream from it. Both are bounded by awaiting: neither
+//! side reads more from its caller than the connection takes. What does not fit the types here was refused.
+
+mod client;
+mod error;
+mod service;
+mod types;
+mod wire;
+
+pub use client::Client;
+pub use error::{PublishRefusal, RelayError};
+pub use types::{
+    Body, Event, Item, PublishKey, PullDown, PullFrom, PullRequest, PushDown, PushHello, PushUp, Relay, Stream,
+};
+
+/// A batch closes when it holds so much payload; a frame that is larger travels alone.
+pub const BATCH_BYTES: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! The server's side: a [`Relay`] behind `headwater.relay.v1.RelayService`.
+
+use std::{sync::Arc, time::Duration};
+
+use cluster::Epoch;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use proto::relay::v1::{
+    self as pb,
+    relay_service_server::{RelayService, RelayServiceServer},
+};
+use tokio::time;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{PullDown, PushUp, Relay, RelayError, Stream, wire};
+use crate::server::{Builder, RELAY_MESSAGE_BYTES_MAX};
+
+impl Builder {
+    /// Adds the relay.
+    pub fn relay(self, relay: Arc<impl Relay>) -> Self {
+        let service = RelayServiceServer::new(Adapter { relay })
+            .max_decoding_message_size(RELAY_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(RELAY_MESSAGE_BYTES_MAX);
+        self.add(service)
+    }
+}
+
+struct Adapter<R> {
+    relay: Arc<R>,
+}
+
+/// An answer as tonic wants it.
+type Answer<T> = stream::BoxStream<'static, Result<T, Status>>;
+
+#[tonic::async_trait]
+impl<R: Relay> RelayService for Adapter<R> {
+    type PushStream = Answer<pb::PushResponse>;
+    type PullStream = Answer<pb::PullResponse>;
+
+    async fn push(&self, request: Request<Streaming<pb::PushRequest>>) -> Result<Response<Self::PushStream>, Status> {
+        let mut requests = request.into_inner();
+        let first = time::timeout(HELLO_WAIT, requests.message()).await;
+        let first = first.map_err(|_| RelayError::Invalid("no hello came in time".into()))??;
+        let hello = wire::hello_in(first.ok_or_else(|| RelayError::Invalid("a push without a hello".into()))?)?;
+        let up = up(requests, hello.first_number);
+        let down = self.relay.push(hello, up).await?;
+        Ok(Response::new(down.map_ok(wire::push_down_out).map_err(Status::from).boxed()))
+    }
+
+    async fn pull(&self, request: Request<pb::PullRequest>) -> Result<Response<Self::PullStream>, Status> {
+        let request = wire::pull_in(request.into_inner())?;
+        let down = self.relay.pull(request).await?;
+        Ok(Response::new(answer(down)))
+    }
+}
+
+/// What the edge says, checked; ends with the first error.
+fn up(requests: Streaming<pb::PushRequest>, first_number: u64) -> Stream<PushUp> {
+    let mut numbers = Numbers { next: first_number };
+    let checked = requests.map_err(RelayError::from).map(move |request| {
+        let up = wire::up_in(request?)?;
+        numbers.check(&up)?;
+        Ok(up)
+    });
+    until_error(checked)
+}
+
+/// The numbers of a publication's messages ascend.
+struct Numbers {
+    next: u64,
+}
+
+impl Numbers {
+    fn check(&mut self, up: &PushUp) -> Result<(), RelayError> {
+        match up {
+            PushUp::Messages(messages) => messages.iter().try_for_each(|(number, _)| self.take(*number)),
+            PushUp::MetadataCleared(number) | PushUp::Close(number) => self.take(*number),
+            PushUp::Beat { .. } => Ok(()),
+        }
+    }
+
+    fn take(&mut self, number: u64) -> Result<(), RelayError> {
+        let after = number.checked_add(1).filter(|_| number >= self.next);
+        self.next = after.ok_or_else(|| RelayError::Invalid(format!("message {number} came after {}", self.next)))?;
+        Ok(())
+    }
+}
+
+/// What the origin says, cut into batches.
+fn answer(down: Stream<PullDown>) -> Answer<pb::PullResponse> {
+    let mut opened_in = Epoch(0);
+    down.map_ok(move |down| {
+        if let PullDown::Opened { epoch, .. } | PullDown::Heartbeat { epoch, .. } = down {
+            opened_in = epoch;
+        }
+        stream::iter(wire::pull_down_out(down, opened_in).into_iter().map(Ok))
+    })
+    .map_err(Status::from)
+    .try_flatten()
+    .boxed()
+}
+
+/// The stream up to and with its first error; what is behind it is dropped then.
+pub(super) fn until_error<T: Send + 'static>(
+    stream: impl futures_util::Stream<Item = Result<T, RelayError>> + Send + 'static,
+) -> Stream<T> {
+    let next = |open: Option<Stream<T>>| async {
+        let mut open = open?;
+        let item = open.next().await?;
+        let rest = item.is_ok().then_some(open);
+        Some((item, rest))
+    };
+    stream::unfold(Some(stream.boxed()), next).boxed()
+}
+
+/// An edge says hello as soon as it has connected.
+const HELLO_WAIT: Duration = Duration::from_secs(5);

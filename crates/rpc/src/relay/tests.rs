@@ -1,0 +1,297 @@
+//! Push and Pull over loopback, with a made-up origin.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use cluster::{Epoch, NodeId};
+use futures_util::{StreamExt, stream};
+use media::{Frame, Kind, MediaMessage, Medium, PublicationId, StreamName};
+use tokio::sync::{Mutex, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+use crate::{
+    auth::Caller,
+    testing::{Served, serve},
+};
+
+const EPOCH: Epoch = Epoch(7);
+
+/// Keeps what is pushed, acks it, and hands out what the test puts in.
+struct Origin {
+    hellos: mpsc::UnboundedSender<PushHello>,
+    ups: mpsc::UnboundedSender<Option<Result<PushUp, RelayError>>>,
+    pulls: Mutex<Vec<Stream<PullDown>>>,
+}
+
+impl Relay for Origin {
+    async fn push(&self, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
+        if hello.stream.name() == "taken" {
+            return Err(RelayError::Refused(PublishRefusal::NameTaken));
+        }
+        let opened = PushDown::Opened { epoch: EPOCH, next_number: hello.first_number };
+        self.hellos.send(hello).unwrap();
+        let (acks, told) = mpsc::channel(1);
+        tokio::spawn(take_in(up, self.ups.clone(), acks));
+        let told = ReceiverStream::new(told);
+        Ok(stream::iter([Ok(opened)]).chain(told).boxed())
+    }
+
+    async fn pull(&self, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
+        match request.stream.name() {
+            "absent" => Err(RelayError::NoStream),
+            "elsewhere" => Err(RelayError::NotActive { active: Some("127.0.0.1:9001".into()), epoch: EPOCH }),
+            _ => Ok(self.pulls.lock().await.pop().expect("the test put a stream in")),
+        }
+    }
+}
+
+/// Tells the test what comes, `None` at the end, and acks each batch.
+async fn take_in(
+    mut up: Stream<PushUp>,
+    ups: mpsc::UnboundedSender<Option<Result<PushUp, RelayError>>>,
+    acks: mpsc::Sender<Result<PushDown, RelayError>>,
+) {
+    while let Some(up) = up.next().await {
+        let through = match &up {
+            Ok(PushUp::Messages(messages)) => messages.last().map(|(number, _)| *number),
+            _ => None,
+        };
+        ups.send(Some(up)).unwrap();
+        if let Some(through) = through {
+            // An edge that left takes no acks.
+            let _ = acks.send(Ok(PushDown::Ack { through, epoch: EPOCH })).await;
+        }
+    }
+    ups.send(None).unwrap();
+}
+
+struct Made {
+    served: Served,
+    client: Client,
+    origin: Arc<Origin>,
+    hellos: mpsc::UnboundedReceiver<PushHello>,
+    ups: mpsc::UnboundedReceiver<Option<Result<PushUp, RelayError>>>,
+}
+
+async fn made() -> Made {
+    let (hello_sender, hellos) = mpsc::unbounded_channel();
+    let (up_sender, ups) = mpsc::unbounded_channel();
+    let origin = Arc::new(Origin { hellos: hello_sender, ups: up_sender, pulls: Mutex::default() });
+    let served = serve(|builder| builder.relay(origin.clone())).await;
+    let client = Client::connect(&served.target(Caller::Edge)).await.unwrap();
+    Made { served, client, origin, hellos, ups }
+}
+
+fn name(name: &str) -> StreamName {
+    StreamName::from_app("_default", "live", name).unwrap()
+}
+
+fn hello(stream: &str) -> PushHello {
+    PushHello {
+        stream: name(stream),
+        publication: PublicationId::from_bits(1),
+        epoch: Epoch(6),
+        edge: NodeId::new("edge-1").unwrap(),
+        key: Some(PublishKey("secret".into())),
+        first_number: 3,
+        peer: "192.0.2.1:5000".into(),
+    }
+}
+
+fn message(bytes: usize) -> MediaMessage {
+    MediaMessage { medium: Medium::Video, timestamp: u32::MAX, payload: vec![0x5a; bytes].into() }
+}
+
+fn pull(stream: &str) -> PullRequest {
+    PullRequest { stream: name(stream), from: PullFrom::After(41), epoch: EPOCH, path: vec![] }
+}
+
+fn frame(seq: u64, kind: Kind, payload: Bytes) -> Item {
+    let frame = Frame { medium: Medium::Video, kind, track: 255, dts: 1 << 33, composition_ms: -40, payload };
+    Item { seq, body: Body::Frame(frame) }
+}
+
+/// A push whose messages the test sends one by one.
+async fn push(client: &Client) -> (mpsc::Sender<PushUp>, Stream<PushDown>) {
+    let (sender, ups) = mpsc::channel(1);
+    let mut down = client.push(hello("foo"), ReceiverStream::new(ups)).await.unwrap();
+    let opened = down.next().await.unwrap().unwrap();
+    assert_eq!(opened, PushDown::Opened { epoch: EPOCH, next_number: 3 });
+    (sender, down)
+}
+
+#[tokio::test]
+async fn what_is_pushed_arrives_unchanged_and_is_acked() {
+    let mut made = made().await;
+    let (sender, mut down) = push(&made.client).await;
+    assert_eq!(made.hellos.recv().await.unwrap(), hello("foo"));
+    let ups = [
+        PushUp::Messages(vec![(3, message(0)), (4, message(8 << 20)), (5, message(10))]),
+        PushUp::MetadataCleared(6),
+        PushUp::Beat { epoch: Epoch(8) },
+        PushUp::Close(9),
+    ];
+    let sent = ups.clone();
+    let sending = async move {
+        for up in sent {
+            sender.send(up).await.unwrap();
+        }
+    };
+    let receiving = async {
+        let mut got = Vec::new();
+        while let Some(up) = made.ups.recv().await.unwrap() {
+            match (up.unwrap(), got.last_mut()) {
+                (PushUp::Messages(more), Some(PushUp::Messages(messages))) => messages.extend(more),
+                (up, _) => got.push(up),
+            }
+        }
+        assert_eq!(got, ups);
+    };
+    let acking = async {
+        let mut acked = Vec::new();
+        while let Some(PushDown::Ack { through, .. }) = down.next().await.transpose().unwrap() {
+            acked.push(through);
+        }
+        assert_eq!(acked, [3, 4, 5], "8 MiB travel alone");
+    };
+    tokio::join!(sending, receiving, acking);
+}
+
+#[tokio::test]
+async fn a_refused_publication_says_why_and_keys_are_never_printed() {
+    let made = made().await;
+    let refused = made.client.push(hello("taken"), stream::pending()).await.map(drop);
+    assert_eq!(refused, Err(RelayError::Refused(PublishRefusal::NameTaken)));
+    assert!(!format!("{:?}", hello("foo")).contains("secret"));
+}
+
+#[tokio::test]
+async fn a_lost_edge_ends_the_push_without_a_close() {
+    let mut made = made().await;
+    let (sender, down) = push(&made.client).await;
+    sender.send(PushUp::Messages(vec![(3, message(1))])).await.unwrap();
+    assert!(matches!(made.ups.recv().await.unwrap(), Some(Ok(PushUp::Messages(_)))));
+    drop((sender, down));
+    // Either the end of the requests or the reset of the call is seen first.
+    let ended = made.ups.recv().await.unwrap();
+    assert!(!matches!(ended, Some(Ok(_))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn numbers_that_fall_end_the_push() {
+    for numbers in [vec![2], vec![3, 3], vec![5, 4], vec![u64::MAX]] {
+        let mut made = made().await;
+        let (sender, _down) = push(&made.client).await;
+        let messages = numbers.iter().map(|number| (*number, message(1))).collect();
+        sender.send(PushUp::Messages(messages)).await.unwrap();
+        let up = made.ups.recv().await.unwrap().unwrap();
+        assert!(matches!(up, Err(RelayError::Invalid(_))), "{numbers:?}: {up:?}");
+        assert_eq!(made.ups.recv().await.unwrap(), None, "nothing follows an error");
+    }
+}
+
+#[tokio::test]
+async fn what_is_pulled_arrives_unchanged() {
+    let made = made().await;
+    let publication = PublicationId::from_bits(9);
+    let setup = Frame { kind: Kind::Config, ..frame_of(frame(0, Kind::Key, Bytes::from_static(b"config"))) };
+    let items = vec![
+        Item { seq: 42, body: Body::Setup(setup) },
+        frame(42, Kind::Key, vec![1; 8 << 20].into()),
+        frame(43, Kind::Delta, Bytes::new()),
+        Item { seq: 44, body: Body::Event(Event::MetadataCleared) },
+        Item { seq: 45, body: Body::Event(Event::Close { publication }) },
+        Item { seq: 46, body: Body::Event(Event::Open { publication }) },
+    ];
+    let opened = PullDown::Opened { epoch: EPOCH, head: 46, rejoined: true };
+    let beat = PullDown::Heartbeat { epoch: EPOCH, head: 46 };
+    let downs = [opened.clone(), PullDown::Items(items.clone()), beat.clone()].map(Ok);
+    made.origin.pulls.lock().await.push(stream::iter(downs).boxed());
+
+    let mut pulled = made.client.pull(pull("foo")).await.unwrap();
+    assert_eq!(pulled.next().await.unwrap().unwrap(), opened);
+    let mut got = Vec::new();
+    let mut batches = 0;
+    while let PullDown::Items(more) = pulled.next().await.unwrap().unwrap() {
+        got.extend(more);
+        batches += 1;
+    }
+    assert_eq!((got, batches), (items, 3));
+    assert!(pulled.next().await.is_none());
+}
+
+fn frame_of(item: Item) -> Frame {
+    match item.body {
+        Body::Frame(frame) => frame,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_pull_that_cannot_be_served_says_where_to_go() {
+    let made = made().await;
+    assert_eq!(made.client.pull(pull("absent")).await.map(drop), Err(RelayError::NoStream));
+    let elsewhere = RelayError::NotActive { active: Some("127.0.0.1:9001".into()), epoch: EPOCH };
+    assert_eq!(made.client.pull(pull("elsewhere")).await.map(drop), Err(elsewhere));
+    let node = NodeId::new("edge-1").unwrap();
+    let circle = PullRequest { path: vec![node; 9], ..pull("foo") };
+    assert_eq!(made.client.pull(circle).await.map(drop), Err(RelayError::Loop));
+}
+
+#[tokio::test]
+async fn an_edge_that_does_not_read_holds_the_origin_back_and_nobody_else() {
+    const FRAME: usize = 64 << 10;
+    let made = made().await;
+    let endless = |taken: Arc<AtomicUsize>| {
+        let items = (0u64..4096).map(move |seq| {
+            taken.fetch_add(1, Ordering::Relaxed);
+            Ok(PullDown::Items(vec![frame(seq, Kind::Delta, vec![0; FRAME].into())]))
+        });
+        stream::iter(items).boxed()
+    };
+    let (lazy, eager) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    *made.origin.pulls.lock().await = vec![endless(eager.clone()), endless(lazy.clone())];
+    let mut unread = made.client.pull(pull("foo")).await.unwrap();
+    let read = made.client.pull(pull("foo")).await.unwrap();
+    assert_eq!(read.take(512).count().await, 512, "32 MiB on the same connection");
+    assert!(lazy.load(Ordering::Relaxed) * FRAME <= 8 << 20, "took {} frames", lazy.load(Ordering::Relaxed));
+    assert!(unread.next().await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_message_larger_than_any_frame_is_refused() {
+    let mut made = made().await;
+    let (sender, mut down) = push(&made.client).await;
+    sender.send(PushUp::Messages(vec![(3, message(17 << 20))])).await.unwrap();
+    let ended = down.next().await;
+    assert!(!matches!(ended, Some(Ok(_))), "{ended:?}");
+    assert!(!matches!(made.ups.recv().await.unwrap(), Some(Ok(_))));
+    let (_sender, _down) = push(&made.client).await;
+}
+
+#[tokio::test]
+async fn only_nodes_are_admitted() {
+    let made = made().await;
+    for caller in [Caller::Operator, Caller::ViewerOps, Caller::Control] {
+        let client = Client::connect(&made.served.target(caller)).await.unwrap();
+        let refused = client.pull(pull("absent")).await.map(drop);
+        assert!(matches!(refused, Err(RelayError::NotAdmitted(_))), "{caller}: {refused:?}");
+    }
+    let stranger = Client::over(&made.served.stranger().await);
+    let refused = stranger.push(hello("foo"), stream::pending()).await.map(drop);
+    assert!(matches!(refused, Err(RelayError::NotAdmitted(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_dead_origin_ends_what_it_served() {
+    let made = made().await;
+    made.origin.pulls.lock().await.push(stream::pending().boxed());
+    let mut pulled = made.client.pull(pull("foo")).await.unwrap();
+    made.served.kill().await;
+    let ended = pulled.next().await.unwrap();
+    assert!(matches!(ended, Err(RelayError::Transport(_))), "{ended:?}");
+}

@@ -1,0 +1,177 @@
+//! What travels between edges and origins.
+
+use std::{fmt, future::Future};
+
+use cluster::{Epoch, NodeId};
+use futures_util::stream::BoxStream;
+use media::{Frame, MediaMessage, PublicationId, StreamName};
+
+use super::RelayError;
+
+/// An origin, for those who push to it and pull from it.
+pub trait Relay: Send + Sync + 'static {
+    /// Takes a publication in. `up` ends with the connection: after [`PushUp::Close`] that is a clean end, otherwise a lost
+    /// edge. An error in `up` is to be answered with the same; the answer is dropped when the edge leaves.
+    fn push(
+        &self,
+        hello: PushHello,
+        up: Stream<PushUp>,
+    ) -> impl Future<Output = Result<Stream<PushDown>, RelayError>> + Send;
+
+    /// Hands a stream out. The answer is dropped when the edge leaves.
+    fn pull(&self, request: PullRequest) -> impl Future<Output = Result<Stream<PullDown>, RelayError>> + Send;
+}
+
+/// What comes in over a relay call, in order; an error is the last item.
+pub type Stream<T> = BoxStream<'static, Result<T, RelayError>>;
+
+/// Who pushes what. The first word of a push.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushHello {
+    /// The stream to feed.
+    pub stream: StreamName,
+    /// The encoder's session.
+    pub publication: PublicationId,
+    /// The highest epoch of the pool that the edge has heard of.
+    pub epoch: Epoch,
+    /// The node that pushes.
+    pub edge: NodeId,
+    /// What the encoder gave as its right to publish.
+    pub key: Option<PublishKey>,
+    /// The number of the first message that follows.
+    pub first_number: u64,
+    /// The encoder's address, for logs and lists; may be empty.
+    pub peer: String,
+}
+
+/// What an encoder gave as its right to publish. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublishKey(pub String);
+
+impl fmt::Debug for PublishKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PublishKey(..)")
+    }
+}
+
+/// What an edge says on a push after its hello.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PushUp {
+    /// Messages with their numbers, which ascend.
+    Messages(Vec<(u64, MediaMessage)>),
+    /// The encoder withdrew its metadata; takes a number like a message.
+    MetadataCleared(u64),
+    /// The edge is there.
+    Beat {
+        /// The highest epoch that it has heard of.
+        epoch: Epoch,
+    },
+    /// The encoder ended its stream cleanly; takes a number like a message.
+    Close(u64),
+}
+
+/// What an origin says on a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushDown {
+    /// First: the publication is open.
+    Opened {
+        /// The epoch in which the origin is active.
+        epoch: Epoch,
+        /// Everything with a lower number is committed.
+        next_number: u64,
+    },
+    /// Everything up to and with this number is committed.
+    Ack {
+        /// That number.
+        through: u64,
+        /// The epoch in which it was committed.
+        epoch: Epoch,
+    },
+    /// The origin is there.
+    Beat {
+        /// The epoch in which the origin is active.
+        epoch: Epoch,
+    },
+}
+
+/// Which stream an edge wants, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequest {
+    /// The stream.
+    pub stream: StreamName,
+    /// Where to begin.
+    pub from: PullFrom,
+    /// The highest epoch of the pool that the edge has heard of.
+    pub epoch: Epoch,
+    /// The nodes that the request has come through, the first asker first. Who finds itself here refuses.
+    pub path: Vec<NodeId>,
+}
+
+/// Where a pull begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullFrom {
+    /// Set-up and the last GOP.
+    Live,
+    /// After this position.
+    After(u64),
+}
+
+/// What an origin says on a pull.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PullDown {
+    /// First: the stream is found.
+    Opened {
+        /// The epoch in which the origin is active.
+        epoch: Epoch,
+        /// The highest committed position.
+        head: u64,
+        /// The position asked for has left the ring: the items begin at a keyframe after it.
+        rejoined: bool,
+    },
+    /// Items in the order of their positions.
+    Items(Vec<Item>),
+    /// The origin is there; for when there is nothing else to say.
+    Heartbeat {
+        /// The epoch in which the origin is active.
+        epoch: Epoch,
+        /// The highest committed position.
+        head: u64,
+    },
+}
+
+/// One item of a stream's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Its position; a [`Body::Setup`] carries that of the frame it prepares for.
+    pub seq: u64,
+    /// What stands there.
+    pub body: Body,
+}
+
+/// What stands at a position.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// An audio, video or data message.
+    Frame(Frame),
+    /// Metadata or decoder set-up in force where the reader starts. It takes no position.
+    Setup(Frame),
+    /// Something that happened to the stream.
+    Event(Event),
+}
+
+/// What happens to a stream besides frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A publication begins to feed the stream.
+    Open {
+        /// Which one.
+        publication: PublicationId,
+    },
+    /// The stream ends: its encoder said so, or did not come back in time.
+    Close {
+        /// The last one that fed it.
+        publication: PublicationId,
+    },
+    /// The encoder withdrew its metadata.
+    MetadataCleared,
+}
