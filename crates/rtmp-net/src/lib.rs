@@ -1,1 +1,43 @@
 //! RTMP over TCP and TLS: accept, drive, limit, fan out.
+//!
+//! ```text
+//! Server ── accepts ──▶ Connections ── one task each ──▶ Connection ── asks ──▶ Service
+//! (a listener)          (limits, drain, reset)            │  publish: messages go to an Ingest
+//!                                                         ╰─ play: items come from a hub::Reader
+//! ```
+//!
+//! A [`Service`] says who may publish and play, and where that goes; an origin and an edge differ in nothing else. A
+//! connection's task owns its socket, its [`rtmp::server::Session`] and its streams. A viewer gets what is due in one
+//! vectored write of shared headers and untouched payloads; it slows nobody. [`Sessions`] lists whoever is connected
+//! and can end one; [`Stats`] counts. [`client`] is the other side of the wire.
+
+pub mod client;
+mod config;
+mod connection;
+mod connections;
+mod durations;
+mod ended;
+mod gate;
+mod outbox;
+mod server;
+mod service;
+mod sessions;
+mod stats;
+mod target;
+pub mod tls;
+mod transport;
+
+pub use config::Config;
+pub use connections::Connections;
+pub use durations::Durations;
+pub use ended::Ended;
+pub use gate::TooMany;
+pub use server::{BindError, Server};
+pub use service::{Ingest, IngestEnded, Play, PlayRefusal, Publish, PublishRefusal, Service};
+pub use sessions::{Entry, Kind, Protocol, SessionId, SessionInfo, Sessions};
+pub use stats::Stats;
+pub use target::Query;
+pub use transport::Transport;
+
+#[cfg(test)]
+mod tests;

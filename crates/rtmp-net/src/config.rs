@@ -1,0 +1,30 @@
+//! Settings of a server's connections.
+
+use std::time::Duration;
+
+/// Settings of all connections that a [`crate::Connections`] drives.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What clients are told and held to; all limits are in it.
+    pub session: rtmp::server::Config,
+    /// Hosts in `tcUrl` that are vhosts of their own; all others mean the default one.
+    pub vhosts: Vec<String>,
+    /// A viewer that skips again and again without ever catching up is cut after so long.
+    pub behind_max: Duration,
+    /// Connections that may be in the handshake at once, of all addresses together; one more is closed.
+    pub handshakes_max: usize,
+    /// How long what is still to be said may take at the end of a connection.
+    pub farewell_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            session: rtmp::server::Config::default(),
+            vhosts: Vec::new(),
+            behind_max: Duration::from_secs(60),
+            handshakes_max: 16_384,
+            farewell_timeout: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One connection: its socket, its session and its streams, driven by one task.
+
+mod io;
+mod publishing;
+mod requests;
+mod viewing;
+
+use std::{net::SocketAddr, pin::pin, sync::Arc};
+
+use rtmp::{
+    command::status::{Status, code},
+    server::{Event, Session},
+};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::{io::Wire, publishing::Publishing, requests::Pending, viewing::Viewing};
+use crate::{
+    connections::{Shared, Signals},
+    ended::Ended,
+    gate::Pass,
+    service::Service,
+    sessions::Entry,
+    stats::add,
+    target::Target,
+    transport::Transport,
+};
+
+/// One client's connection.
+pub(crate) struct Connection<S: Service, T> {
+    shared: Arc<Shared<S>>,
+    interrupts: Interrupts,
+    wire: Wire<T>,
+    peer: SocketAddr,
+    /// Until the handshake is done.
+    pass: Option<Pass>,
+    started_at: Instant,
+    target: Option<Target>,
+    first_frame_due: bool,
+    pending: Vec<Pending<S::Ingest>>,
+    publishing: Vec<Publishing<S::Ingest>>,
+    viewing: Vec<Viewing>,
+}
+
+/// What ends a connection from outside.
+struct Interrupts {
+    entry: Entry,
+    signals: Signals,
+}
+
+/// Why the task woke up.
+enum Woke<I> {
+    Moved(io::Moved),
+    Decided(usize, requests::Decision<I>),
+    Ready,
+    Time,
+    Interrupted(Ended),
+}
+
+impl<S: Service, T: Transport> Connection<S, T> {
+    pub(crate) fn new(shared: Arc<Shared<S>>, transport: T, peer: SocketAddr, signals: Signals, pass: Pass) -> Self {
+        let now = Instant::now();
+        let session = Session::new(shared.session_config.clone(), now.into_std());
+        let entry = shared.sessions.open(transport.protocol(), peer);
+        Self {
+            interrupts: Interrupts { entry, signals },
+            wire: Wire::new(transport, session, now),
+            shared,
+            peer,
+            pass: Some(pass),
+            started_at: now,
+            target: None,
+            first_frame_due: true,
+            pending: Vec::new(),
+            publishing: Vec::new(),
+            viewing: Vec::new(),
+        }
+    }
+
+    /// Serves the client until one side has had enough.
+    pub(crate) async fn run(mut self) {
+        let ended = match self.drive().await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        };
+        self.shared.stats.count_ended(&ended);
+        add(&self.shared.stats.stray_media, self.wire.session.stats().stray_media);
+        let session = self.interrupts.entry.id();
+        tracing::debug!(%session, peer = %self.peer, reason = ended.reason(), error = %ended, "connection ended");
+        self.finish(&ended).await;
+    }
+
+    async fn drive(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let mut timer = pin!(sleep_until(self.started_at));
+        loop {
+            self.handle_events().await?;
+            self.fill()?;
+            timer.as_mut().reset(self.deadline());
+            // In this order, so that no flood of bytes hides an end or a deadline.
+            let woke = tokio::select! {
+                biased;
+                ended = self.interrupts.wait() => Woke::Interrupted(ended),
+                () = &mut timer => Woke::Time,
+                (at, decision) = requests::next_decision(&mut self.pending) => Woke::Decided(at, decision),
+                () = viewing::any_ready(&mut self.viewing), if self.wire.is_drained() => Woke::Ready,
+                moved = self.wire.moved() => Woke::Moved(moved?),
+            };
+            match woke {
+                Woke::Moved(moved) => self.on_moved(&moved),
+                Woke::Decided(at, decision) => self.on_decision(at, decision),
+                Woke::Ready => {}
+                Woke::Time => self.on_time()?,
+                Woke::Interrupted(ended) => return Err(ended),
+            }
+        }
+    }
+
+    async fn handle_events(&mut self) -> Result<(), Ended> {
+        while let Some(event) = self.wire.session.poll_event() {
+            match event {
+                Event::Connect(request) => self.on_connect(request),
+                Event::Publish(request) => self.on_publish(request),
+                Event::Play(request) => self.on_play(request),
+                Event::Media { msid, message } => {
+                    self.note_first_frame();
+                    add(&self.shared.stats.frames_in, 1);
+                    self.on_media(msid, message).await?;
+                }
+                Event::MetadataCleared { msid } => self.on_metadata_cleared(msid).await?,
+                Event::Unpublished { msid } => self.on_unpublished(msid).await?,
+                Event::PlayEnded { msid } => self.forget_play(msid),
+                Event::Paused { msid, paused } => self.with_viewing(msid, |viewing| viewing.set_paused(paused)),
+                Event::Receive { msid, medium, wanted } => {
+                    self.with_viewing(msid, |viewing| viewing.set_wanted(medium, wanted));
+                }
+                Event::Closed(closed) => return Err(closed.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn on_moved(&mut self, moved: &io::Moved) {
+        let (read, written) = (moved.read as u64, moved.written as u64);
+        self.interrupts.entry.add_in(read);
+        self.interrupts.entry.add_out(written);
+        add(&self.shared.stats.bytes_in, read);
+        add(&self.shared.stats.bytes_out, written);
+        if self.pass.is_some() && self.wire.session.is_open() {
+            self.pass = None;
+            self.shared.stats.handshake.add(self.started_at.elapsed());
+        }
+    }
+
+    fn note_first_frame(&mut self) {
+        if std::mem::take(&mut self.first_frame_due) {
+            self.shared.stats.first_frame.add(self.started_at.elapsed());
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let session = self.wire.session.poll_timeout().map(Instant::from_std);
+        let stall = self.wire.stalls_at(self.shared.session_config.limits.stall_timeout);
+        // A day stands for never.
+        let never = Instant::now() + std::time::Duration::from_secs(86_400);
+        session.into_iter().chain(stall).min().unwrap_or(never)
+    }
+
+    fn on_time(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        let stall = self.wire.stalls_at(self.shared.session_config.limits.stall_timeout);
+        if stall.is_some_and(|at| at <= now) {
+            return Err(Ended::Stalled);
+        }
+        self.wire.session.handle_timeout(now.into_std());
+        Ok(())
+    }
+
+    /// What is left to do for the streams, and to say to the client.
+    async fn finish(&mut self, ended: &Ended) {
+        self.pending.clear();
+        self.viewing.clear();
+        for publishing in std::mem::take(&mut self.publishing) {
+            // An operator's word is as good as the encoder's. All other ends may be followed by its return.
+            match ended {
+                Ended::Kicked(_) => publishing.close(&self.interrupts).await,
+                _ => publishing.lose(ended.reason()),
+            }
+        }
+        if ended.is_abrupt() {
+            self.wire.reset();
+            return;
+        }
+        match ended {
+            Ended::Kicked(reason) => self.wire.session.close(&Status::ok(code::CONNECT_CLOSED, reason.as_str())),
+            Ended::Drained => {
+                self.wire.session.close(&Status::failed(code::CONNECT_SHUTDOWN, "The service shuts down."))
+            }
+            _ => {}
+        }
+        if timeout(self.shared.config.farewell_timeout, self.wire.say_goodbye()).await.is_err() {
+            self.wire.reset();
+        }
+    }
+}
+
+impl Interrupts {
+    /// Safe to drop at any await.
+    async fn wait(&self) -> Ended {
+        tokio::select! {
+            () = self.signals.reset.cancelled() => Ended::Reset,
+            () = self.signals.end.cancelled() => Ended::Drained,
+            reason = self.entry.kicked() => Ended::Kicked(reason),
+        }
+    }
+
+    /// Does this unless the connection is ended from outside meanwhile.
+    async fn unless_ended<F: Future>(&self, work: F) -> Result<F::Output, Ended> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            ended = self.wait() => Err(ended),
+        }
+    }
+}

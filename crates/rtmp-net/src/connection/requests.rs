@@ -1,0 +1,153 @@
+//! Connect, publish and play: asked of the service, decided now or later.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+};
+
+use rtmp::{
+    command::status::{Status, code},
+    server::{ConnectRequest, PlayRequest, PublishRequest},
+};
+use tokio::time::Instant;
+
+use super::{Connection, publishing::Publishing, viewing::Viewing};
+use crate::{
+    service::{Play, PlayRefusal, Publish, PublishRefusal, Service},
+    sessions::Kind,
+    stats::add,
+    target::Target,
+    transport::Transport,
+};
+
+/// A request that the service is thinking about.
+pub(super) struct Pending<I> {
+    pub(super) msid: u32,
+    thinking: Pin<Box<dyn Future<Output = Decision<I>> + Send>>,
+}
+
+/// What the service has decided.
+pub(super) enum Decision<I> {
+    Publish { request: PublishRequest, asked: Publish, outcome: Result<I, PublishRefusal> },
+    Play { request: PlayRequest, asked: Play, outcome: Result<hub::Reader, PlayRefusal> },
+}
+
+/// Waits for the next decision; for ever if nothing is asked. Safe to drop at any await.
+pub(super) async fn next_decision<I>(pending: &mut [Pending<I>]) -> (usize, Decision<I>) {
+    poll_fn(|cx| {
+        for (at, pending) in pending.iter_mut().enumerate() {
+            if let Poll::Ready(decision) = pending.thinking.as_mut().poll(cx) {
+                return Poll::Ready((at, decision));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+impl<S: Service, T: Transport> Connection<S, T> {
+    pub(super) fn on_connect(&mut self, request: ConnectRequest) {
+        self.target = Some(Target::new(&request, &self.shared.config.vhosts));
+        // The session cannot have ended since it gave the request.
+        let _gone = request.accept(&mut self.wire.session, Instant::now().into_std());
+    }
+
+    pub(super) fn on_publish(&mut self, request: PublishRequest) {
+        let named = self.target.as_ref().map(|target| target.stream(&request.name));
+        let (stream, query) = match named {
+            Some(Ok(named)) => named,
+            Some(Err(error)) => {
+                let status = Status::failed(code::PUBLISH_BAD_NAME, error.to_string());
+                return self.refuse_publish(request, &status);
+            }
+            None => return,
+        };
+        let session = self.interrupts.entry.id();
+        let asked = Publish { stream, query, kind: request.kind, peer: self.peer, session };
+        let shared = self.shared.clone();
+        self.think(request.msid, async move {
+            let outcome = shared.service.publish(asked.clone()).await;
+            Decision::Publish { request, asked, outcome }
+        });
+    }
+
+    pub(super) fn on_play(&mut self, request: PlayRequest) {
+        let named = self.target.as_ref().map(|target| target.stream(&request.name));
+        let (stream, query) = match named {
+            Some(Ok(named)) => named,
+            Some(Err(error)) => {
+                return self.refuse_play(request, &Status::failed(code::PLAY_NOT_FOUND, error.to_string()));
+            }
+            None => return,
+        };
+        let session = self.interrupts.entry.id();
+        let asked = Play { stream, query, start: request.start, peer: self.peer, session };
+        let shared = self.shared.clone();
+        self.think(request.msid, async move {
+            let outcome = shared.service.play(asked.clone()).await;
+            Decision::Play { request, asked, outcome }
+        });
+    }
+
+    /// The session asks once a message stream, so there are never more of these than message streams.
+    fn think(&mut self, msid: u32, thinking: impl Future<Output = Decision<S::Ingest>> + Send + 'static) {
+        self.forget_pending(msid);
+        self.pending.push(Pending { msid, thinking: Box::pin(thinking) });
+    }
+
+    pub(super) fn forget_pending(&mut self, msid: u32) {
+        self.pending.retain(|pending| pending.msid != msid);
+    }
+
+    pub(super) fn on_decision(&mut self, at: usize, decision: Decision<S::Ingest>) {
+        self.pending.swap_remove(at);
+        match decision {
+            Decision::Publish { request, asked, outcome: Ok(ingest) } => self.begin_publish(request, asked, ingest),
+            Decision::Publish { request, asked, outcome: Err(refusal) } => {
+                tracing::info!(stream = %asked.stream, peer = %self.peer, reason = %refusal, "publish refused");
+                self.refuse_publish(request, &refusal.status());
+            }
+            Decision::Play { request, asked, outcome: Ok(reader) } => self.begin_play(request, asked, reader),
+            Decision::Play { request, asked, outcome: Err(refusal) } => {
+                tracing::debug!(stream = %asked.stream, peer = %self.peer, reason = %refusal, "play refused");
+                self.refuse_play(request, &refusal.status());
+            }
+        }
+    }
+
+    fn begin_publish(&mut self, request: PublishRequest, asked: Publish, ingest: S::Ingest) {
+        let msid = request.msid;
+        if request.accept(&mut self.wire.session, Instant::now().into_std()).is_err() {
+            return;
+        }
+        add(&self.shared.stats.publishes, 1);
+        self.interrupts.entry.set(Kind::Publish, asked.stream.clone());
+        tracing::info!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "publish began");
+        self.publishing.push(Publishing::new(msid, asked.stream, ingest));
+    }
+
+    fn begin_play(&mut self, request: PlayRequest, asked: Play, reader: hub::Reader) {
+        let msid = request.msid;
+        if request.accept(&mut self.wire.session).is_err() {
+            return;
+        }
+        add(&self.shared.stats.plays, 1);
+        self.interrupts.entry.set(Kind::Play, asked.stream.clone());
+        tracing::debug!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "play began");
+        let soft = self.shared.session_config.limits.send_queue_soft_bytes as u64;
+        self.viewing.push(Viewing::new(msid, reader.with_lag_bytes_max(soft)));
+    }
+
+    fn refuse_publish(&mut self, request: PublishRequest, status: &Status) {
+        add(&self.shared.stats.publishes_refused, 1);
+        // Whoever has left in the meantime needs no answer.
+        let _gone = request.refuse(&mut self.wire.session, status, Instant::now().into_std());
+    }
+
+    fn refuse_play(&mut self, request: PlayRequest, status: &Status) {
+        add(&self.shared.stats.plays_refused, 1);
+        // Whoever has left in the meantime needs no answer.
+        let _gone = request.refuse(&mut self.wire.session, status, Instant::now().into_std());
+    }
+}

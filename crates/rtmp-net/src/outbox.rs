@@ -1,0 +1,226 @@
+//! What waits to be written to one connection.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use hub::{Item, WireForm};
+use media::Frame;
+use rtmp::chunk;
+use tokio::io::AsyncWrite;
+
+/// A queue of parts that go out in one vectored write, as far as the socket takes them.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    parts: VecDeque<Part>,
+    /// Bytes of the first part that are written.
+    written: usize,
+    bytes: usize,
+    /// Whether bytes were written since the last flush.
+    dirty: bool,
+}
+
+#[derive(Debug)]
+enum Part {
+    /// Bytes of this connection alone.
+    Own(Bytes),
+    /// A frame as all viewers get it.
+    Shared(Arc<Item>),
+}
+
+/// The message stream of nearly every viewer: its first.
+pub(crate) const USUAL_MSID: u32 = 1;
+/// Slices handed to the kernel at once.
+const SLICES_MAX: usize = 128;
+/// An empty queue with room for more parts than this is given back.
+const PARTS_KEPT: usize = 16;
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.is_empty() && !self.dirty
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.bytes += bytes.len();
+            self.parts.push_back(Part::Own(bytes));
+        }
+    }
+
+    /// Adds a frame; what is not a frame, or longer than RTMP can say, is left out, and the answer is no.
+    pub(crate) fn push_frame(&mut self, item: Arc<Item>, msid: u32) -> bool {
+        let Some(frame) = item.frame().filter(|frame| frame.payload.len() <= MESSAGE_BYTES_MAX) else { return false };
+        if msid == USUAL_MSID {
+            let part = Part::Shared(item);
+            self.bytes += part.slices().iter().map(|slice| slice.len()).sum::<usize>();
+            self.parts.push_back(part);
+        } else {
+            let payload = frame.payload.clone();
+            self.push(header(frame, msid));
+            self.push(payload);
+        }
+        true
+    }
+
+    /// Writes until the queue is empty or the socket full, and returns how much that was; ready once it was
+    /// something, or once nothing is left. An empty queue is never ready.
+    pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut io: Pin<&mut W>,
+    ) -> Poll<io::Result<usize>> {
+        let mut total = 0;
+        while !self.parts.is_empty() {
+            match self.poll_write_once(cx, io.as_mut()) {
+                Poll::Ready(count) => total += count?,
+                Poll::Pending if total > 0 => return Poll::Ready(Ok(total)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if !self.dirty {
+            return Poll::Pending;
+        }
+        match io.poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                flushed?;
+                self.dirty = false;
+                Poll::Ready(Ok(total))
+            }
+            Poll::Pending if total > 0 => Poll::Ready(Ok(total)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_write_once<W: AsyncWrite>(&mut self, cx: &mut Context<'_>, io: Pin<&mut W>) -> Poll<io::Result<usize>> {
+        const EMPTY: &[u8] = &[];
+        let mut slices = [IoSlice::new(EMPTY); SLICES_MAX];
+        let mut filled = 0;
+        let mut skip = self.written;
+        for slice in self.parts.iter().flat_map(Part::slices) {
+            let (done, slice) = slice.split_at(skip.min(slice.len()));
+            skip -= done.len();
+            if slice.is_empty() {
+                continue;
+            }
+            slices[filled] = IoSlice::new(slice);
+            filled += 1;
+            if filled == SLICES_MAX {
+                break;
+            }
+        }
+        let count = ready!(io.poll_write_vectored(cx, &slices[..filled]))?;
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.dirty = true;
+        self.take(count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn take(&mut self, count: usize) {
+        self.bytes -= count;
+        self.written += count;
+        while let Some(part) = self.parts.front() {
+            let len = part.slices().iter().map(|slice| slice.len()).sum();
+            if self.written < len {
+                return;
+            }
+            self.written -= len;
+            self.parts.pop_front();
+        }
+        if self.parts.capacity() > PARTS_KEPT {
+            self.parts = VecDeque::new();
+        }
+    }
+}
+
+impl Part {
+    fn slices(&self) -> [&[u8]; 2] {
+        match self {
+            Self::Own(bytes) => [bytes, &[]],
+            Self::Shared(item) => {
+                let header = item.wire(WireForm::Rtmp, |frame| header(frame, USUAL_MSID));
+                let payload = item.frame().map(|frame| &frame.payload[..]);
+                [header.map_or(&[], |header| &header[..]), payload.unwrap_or(&[])]
+            }
+        }
+    }
+}
+
+fn header(frame: &Frame, msid: u32) -> Bytes {
+    chunk::media_header(frame.medium.type_id(), frame.wire_timestamp(), frame.payload.len(), msid)
+}
+
+/// RTMP's length field has three bytes.
+const MESSAGE_BYTES_MAX: usize = 0xFF_FFFF;
+
+#[cfg(test)]
+mod tests {
+    use hub::Body;
+    use media::{Kind, Medium};
+    use tokio::io::{AsyncReadExt, DuplexStream};
+
+    use super::*;
+
+    fn item(seq: u64, payload: &[u8]) -> Arc<Item> {
+        let payload = Bytes::copy_from_slice(payload);
+        let frame = Frame { medium: Medium::Video, kind: Kind::Delta, track: 0, dts: seq, composition_ms: 0, payload };
+        Arc::new(Item::new(seq, Body::Frame(frame)))
+    }
+
+    async fn write_all(outbox: &mut Outbox, io: &mut DuplexStream) -> usize {
+        let mut total = 0;
+        while !outbox.is_empty() {
+            total += std::future::poll_fn(|cx| outbox.poll_write(cx, Pin::new(io))).await.unwrap();
+        }
+        total
+    }
+
+    #[tokio::test]
+    async fn all_parts_arrive_in_order_however_little_the_socket_takes() {
+        for window in [1, 7, 12, 13, 64, 10_000] {
+            let (mut ours, mut theirs) = tokio::io::duplex(window);
+            let mut outbox = Outbox::default();
+            let mut expected = Vec::new();
+            for seq in 0..100 {
+                let payload = vec![seq as u8; seq as usize % 17];
+                let msid = 1 + seq as u32 % 2;
+                expected.extend(chunk::media_header(9, seq as u32, payload.len(), msid));
+                expected.extend(&payload);
+                assert!(outbox.push_frame(item(seq, &payload), msid));
+                expected.extend(b"own");
+                outbox.push(Bytes::from_static(b"own"));
+            }
+            assert_eq!(outbox.bytes(), expected.len());
+            let mut got = Vec::new();
+            let (written, read) = tokio::join!(
+                async {
+                    let written = write_all(&mut outbox, &mut ours).await;
+                    drop(ours);
+                    written
+                },
+                theirs.read_to_end(&mut got)
+            );
+            assert_eq!((written, read.unwrap(), outbox.bytes()), (expected.len(), expected.len(), 0));
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn what_rtmp_cannot_say_is_left_out() {
+        let mut outbox = Outbox::default();
+        assert!(!outbox.push_frame(item(1, &vec![0; MESSAGE_BYTES_MAX + 1]), USUAL_MSID));
+        assert!(outbox.push_frame(item(1, &vec![0; MESSAGE_BYTES_MAX]), USUAL_MSID));
+        assert!(!outbox.push_frame(Arc::new(Item::new(1, Body::Event(hub::Event::MetadataCleared))), USUAL_MSID));
+    }
+}

@@ -1,0 +1,299 @@
+//! Who is connected now.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    str::FromStr,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use media::StreamName;
+use tokio::sync::Notify;
+
+/// Identifies a session; not used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+/// The live sessions of a process, whatever their protocol. Cheap to clone; clones share the sessions.
+#[derive(Debug, Clone, Default)]
+pub struct Sessions {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    live: Mutex<HashMap<SessionId, Arc<Session>>>,
+    count: AtomicU64,
+    random: RandomState,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    protocol: Protocol,
+    peer: SocketAddr,
+    since: SystemTime,
+    role: Mutex<(Kind, Option<StreamName>)>,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    kick: OnceLock<String>,
+    kicked: Notify,
+}
+
+/// What a session speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RTMP over TCP.
+    Rtmp,
+    /// RTMP over TLS.
+    Rtmps,
+    /// FLV over HTTP.
+    HttpFlv,
+    /// FLV over WebSocket.
+    WebSocketFlv,
+}
+
+/// What a session does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Nothing yet, or nothing any more.
+    Idle,
+    /// It publishes.
+    Publish,
+    /// It plays.
+    Play,
+}
+
+/// How a session stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Its id.
+    pub id: SessionId,
+    /// What it does.
+    pub kind: Kind,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// What it publishes or plays; of several streams the last one.
+    pub stream: Option<StreamName>,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Since when it is connected.
+    pub since: SystemTime,
+    /// Bytes it sent.
+    pub bytes_in: u64,
+    /// Bytes it was sent.
+    pub bytes_out: u64,
+}
+
+/// A session's own hold on its entry; dropping it is how the session leaves the list.
+#[derive(Debug)]
+pub struct Entry {
+    session: Arc<Session>,
+    shared: Arc<Shared>,
+}
+
+impl Sessions {
+    /// Adds a session.
+    pub fn open(&self, protocol: Protocol, peer: SocketAddr) -> Entry {
+        let shared = self.shared.clone();
+        let id = SessionId(shared.random.hash_one(shared.count.fetch_add(1, Ordering::Relaxed)));
+        let session = Arc::new(Session {
+            id,
+            protocol,
+            peer,
+            since: SystemTime::now(),
+            role: Mutex::new((Kind::Idle, None)),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            kick: OnceLock::new(),
+            kicked: Notify::new(),
+        });
+        shared.live().insert(id, session.clone());
+        Entry { session, shared }
+    }
+
+    /// All live sessions, in no order.
+    pub fn list(&self) -> Vec<SessionInfo> {
+        self.shared.live().values().map(|session| session.info()).collect()
+    }
+
+    /// One of them.
+    pub fn get(&self, id: SessionId) -> Option<SessionInfo> {
+        self.shared.live().get(&id).map(|session| session.info())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.shared.live().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends a session; says whether it was there.
+    pub fn kick(&self, id: SessionId, reason: &str) -> bool {
+        let live = self.shared.live();
+        let Some(session) = live.get(&id) else { return false };
+        // A second kick changes nothing: the first one's reason stands.
+        session.kick.get_or_init(|| reason.to_owned());
+        session.kicked.notify_one();
+        true
+    }
+}
+
+impl Shared {
+    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    fn info(&self) -> SessionInfo {
+        let (kind, stream) = self.role.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        SessionInfo {
+            id: self.id,
+            kind,
+            protocol: self.protocol,
+            stream,
+            peer: self.peer,
+            since: self.since,
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Entry {
+    /// The session's id.
+    pub fn id(&self) -> SessionId {
+        self.session.id
+    }
+
+    /// Says what the session does now.
+    pub fn set(&self, kind: Kind, stream: StreamName) {
+        *self.session.role.lock().unwrap_or_else(PoisonError::into_inner) = (kind, Some(stream));
+    }
+
+    /// The session does nothing any more.
+    pub fn set_idle(&self) {
+        self.session.role.lock().unwrap_or_else(PoisonError::into_inner).0 = Kind::Idle;
+    }
+
+    /// Counts bytes that the session sent.
+    pub fn add_in(&self, bytes: u64) {
+        self.session.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that the session was sent.
+    pub fn add_out(&self, bytes: u64) {
+        self.session.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Waits until someone ends the session, and says why. Safe to drop at any await; one waiter at a time.
+    pub async fn kicked(&self) -> String {
+        loop {
+            if let Some(reason) = self.session.kick.get() {
+                return reason.clone();
+            }
+            self.session.kicked.notified().await;
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.shared.live().remove(&self.session.id);
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = ParseSessionIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(ParseSessionIdError);
+        }
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| ParseSessionIdError)
+    }
+}
+
+/// The text is not 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a session id is 16 hexadecimal digits")]
+pub struct ParseSessionIdError;
+
+impl Protocol {
+    /// A short name, for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rtmp => "rtmp",
+            Self::Rtmps => "rtmps",
+            Self::HttpFlv => "http-flv",
+            Self::WebSocketFlv => "ws-flv",
+        }
+    }
+}
+
+impl Kind {
+    /// A short name, for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Publish => "publish",
+            Self::Play => "play",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> SocketAddr {
+        "192.0.2.1:1234".parse().unwrap()
+    }
+
+    #[test]
+    fn sessions_are_listed_until_they_leave() {
+        let sessions = Sessions::default();
+        let (one, two) = (sessions.open(Protocol::Rtmp, peer()), sessions.open(Protocol::HttpFlv, peer()));
+        assert_ne!(one.id(), two.id());
+        two.set(Kind::Play, StreamName::from_app("_default", "live", "foo").unwrap());
+        two.add_out(7);
+        drop(one);
+        let info = sessions.get(two.id()).unwrap();
+        assert_eq!((info.kind, info.bytes_out, sessions.list()), (Kind::Play, 7, vec![info.clone()]));
+        assert_eq!(info.id.to_string().parse(), Ok(info.id));
+    }
+
+    #[tokio::test]
+    async fn a_kick_reaches_its_session_even_before_that_listens() {
+        let sessions = Sessions::default();
+        let entry = sessions.open(Protocol::Rtmp, peer());
+        assert!(sessions.kick(entry.id(), "enough"));
+        assert_eq!(entry.kicked().await, "enough");
+        let id = entry.id();
+        drop(entry);
+        assert!(!sessions.kick(id, "gone"));
+    }
+}

@@ -1,0 +1,65 @@
+//! What is counted.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{durations::Durations, ended::Ended};
+
+/// Counts of everything that the connections of one [`crate::Connections`] did. They only grow.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Connections taken.
+    pub accepted: AtomicU64,
+    /// Connections closed at once, because too many were in the handshake.
+    pub turned_away: AtomicU64,
+    /// Bytes received.
+    pub bytes_in: AtomicU64,
+    /// Bytes sent.
+    pub bytes_out: AtomicU64,
+    /// Messages from publishers.
+    pub frames_in: AtomicU64,
+    /// Messages to viewers.
+    pub frames_out: AtomicU64,
+    /// Publishes accepted.
+    pub publishes: AtomicU64,
+    /// Publishes refused.
+    pub publishes_refused: AtomicU64,
+    /// Plays accepted.
+    pub plays: AtomicU64,
+    /// Plays refused.
+    pub plays_refused: AtomicU64,
+    /// Times that a slow viewer went on at a later keyframe.
+    pub skips: AtomicU64,
+    /// Positions that slow viewers missed by that.
+    pub frames_skipped: AtomicU64,
+    /// Messages that no viewer can be sent because they are longer than RTMP can say.
+    pub oversized: AtomicU64,
+    /// Media on message streams that nothing is published on.
+    pub stray_media: AtomicU64,
+    /// From the first byte to the end of the handshake.
+    pub handshake: Durations,
+    /// From an accepted connection to its first message of media in either direction.
+    pub first_frame: Durations,
+    ended: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Stats {
+    /// Connections that ended, by [`Ended::reason`].
+    pub fn ended(&self) -> BTreeMap<&'static str, u64> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn count_ended(&self, ended: &Ended) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(ended.reason()).or_default() += 1;
+    }
+}
+
+/// Adds to a count.
+pub(crate) fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
+}

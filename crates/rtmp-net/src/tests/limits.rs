@@ -1,0 +1,92 @@
+//! Deadlines, drain and reset.
+
+use super::{raw::Raw, *};
+
+#[tokio::test(start_paused = true)]
+async fn unfinished_handshakes_are_bounded_and_finished_ones_are_not() {
+    let house = House::new();
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut raw = Raw::connected(&house, "live").await;
+        raw.status("NetConnection.Connect.Success").await;
+        open.push(raw);
+    }
+    let started: Vec<_> = (0..64).map(|_| house.socket(64)).collect();
+    assert_eq!(house.connections.serve(tokio::io::duplex(64).0, peer()), Err(TooMany));
+    assert!(house.connections.serve(tokio::io::duplex(64).0, "[::1]:1".parse().unwrap()).is_ok());
+    drop(started);
+    assert_eq!(house.connections.stats().turned_away.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_wants_nothing_is_closed_after_ten_seconds() {
+    let house = House::new();
+    let started = tokio::time::Instant::now();
+    let mut idle = Raw::connected(&house, "live").await;
+    while idle.hear().await.is_some() {}
+    assert_eq!(started.elapsed(), Duration::from_secs(10));
+    let mut mute = Raw::publishing(&house, "live/foo").await;
+    while mute.hear().await.is_some() {}
+    assert_eq!(started.elapsed(), Duration::from_secs(20));
+    house.fake.log.wait_for("lost live/foo").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_decision_is_not_the_clients_fault() {
+    let house = House::new();
+    let started = tokio::time::Instant::now();
+    let mut publisher = house.publish("live/slow").await.err();
+    // The client's own patience is shorter than the service's thought.
+    assert!(matches!(publisher.take(), Some(client::Error::Session(rtmp::client::Closed::Timeout))));
+    assert_eq!(started.elapsed(), Duration::from_secs(15));
+    let mut raw = Raw::connected(&house, "live").await;
+    raw.call(0, "createStream", 2.0, vec![]).await;
+    raw.notice(1, "publish", vec!["slow".into()]).await;
+    raw.send(9, 1, 0, b"\x17\x01\0\0\0early").await;
+    raw.status("NetStream.Publish.Start").await;
+    assert_eq!(started.elapsed(), Duration::from_secs(45));
+    let stream = house.fake.hub.get(&stream("live/slow")).unwrap();
+    raw.settle().await;
+    assert_eq!(stream.info().items_total, 2, "what came before the decision is not lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_and_then_ends_what_is_left() {
+    let house = House::new();
+    let publisher = house.publish("live/foo").await.unwrap();
+    let mut raw = Raw::playing(&house, "live/foo").await;
+    let short = house.play("live/foo").await.unwrap();
+    let started = tokio::time::Instant::now();
+    tokio::join!(house.connections.drain(Duration::from_secs(3)), async {
+        drop(short);
+        raw.status("NetConnection.Connect.AppShutdown").await;
+        assert_eq!(started.elapsed(), Duration::from_secs(3));
+        drop((raw, publisher));
+    });
+    assert!(house.connections.is_empty());
+    house.fake.log.wait_for("lost live/foo").await;
+    assert_eq!((house.ended("drained"), house.ended("left")), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_those_that_never_leave() {
+    let house = House::new();
+    let _stuck = [house.socket(1), house.socket(1)];
+    let _deaf = Raw::connected(&house, "live").await;
+    let started = tokio::time::Instant::now();
+    house.connections.drain(Duration::from_secs(2)).await;
+    assert!(house.connections.is_empty());
+    assert!(started.elapsed() <= Duration::from_secs(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reset_new_connections_may_come() {
+    let house = House::new();
+    let publisher = house.publish("live/foo").await.unwrap();
+    house.connections.reset().await;
+    assert!(house.connections.is_empty());
+    house.fake.log.wait_for("lost live/foo").await;
+    assert_eq!(house.ended("reset"), 1);
+    let _again = house.publish("live/foo").await.unwrap();
+    drop(publisher);
+}

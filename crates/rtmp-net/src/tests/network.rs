@@ -1,0 +1,85 @@
+//! Over real sockets on loopback.
+
+use std::io::ErrorKind;
+
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::tls::{ServerConfig, Trust};
+
+async fn serve(server: Server<Fake>) -> (u16, CancellationToken, tokio::task::JoinHandle<()>) {
+    let port = server.local_addr().unwrap().port();
+    let stop = CancellationToken::new();
+    (port, stop.clone(), tokio::spawn(server.run(stop)))
+}
+
+fn any() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+#[tokio::test]
+async fn tcp_carries_a_stream_and_a_reset_reaches_the_client() {
+    let house = House::new();
+    let server = Server::bind(any(), house.connections.clone()).await.unwrap();
+    let (port, stop, running) = serve(server).await;
+    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
+    let options = client::Options::default();
+    let mut publisher = client::publish(&url, &options).await.unwrap();
+    send_all(&mut publisher, &[config(), key(0), delta(1, 3_000_000)]).await;
+    let mut player = client::play(&url, &options).await.unwrap();
+    assert_eq!(take(&mut player, 3).await, [config(), key(0), delta(1, 3_000_000)]);
+
+    stop.cancel();
+    running.await.unwrap();
+    assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err(), "the port is closed");
+    send_all(&mut publisher, &[key(2)]).await;
+    assert_eq!(next(&mut player).await, key(2), "connections outlive the port");
+
+    house.connections.reset().await;
+    match player.next().await {
+        Err(client::Error::Io(error)) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        other => panic!("no reset: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn tls_carries_a_stream_for_whoever_trusts_it() {
+    let house = House::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key_der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let tls = ServerConfig::new(vec![made.cert.der().clone()], key_der, &[]).unwrap();
+    let server = Server::bind_tls(any(), tls, house.connections.clone()).await.unwrap();
+    let (port, _stop, _running) = serve(server).await;
+    let url: StreamUrl = format!("rtmps://localhost:{port}/live/foo").parse().unwrap();
+
+    let trusting = client::Options { trust: Some(Trust::anybody().unwrap()), ..client::Options::default() };
+    let mut publisher = client::publish(&url, &trusting).await.unwrap();
+    send_all(&mut publisher, &[config(), key(0), delta(1, 1_000_000)]).await;
+    let mut player = client::play(&url, &trusting).await.unwrap();
+    assert_eq!(take(&mut player, 3).await, [config(), key(0), delta(1, 1_000_000)]);
+    assert!(house.sessions.list().iter().all(|info| info.protocol == Protocol::Rtmps));
+
+    let authority = tempfile("authority.pem", &made.cert.pem());
+    let careful = client::Options { trust: Some(Trust::authorities(&authority).unwrap()), ..trusting.clone() };
+    assert!(client::play(&url, &careful).await.is_ok());
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let stranger = tempfile("stranger.pem", &other.cert.pem());
+    let wary = client::Options { trust: Some(Trust::authorities(&stranger).unwrap()), ..trusting };
+    assert!(matches!(client::play(&url, &wary).await, Err(client::Error::Io(_))));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let house = House::new();
+    let first = Server::bind(any(), house.connections.clone()).await.unwrap();
+    let taken = first.local_addr().unwrap();
+    let error = Server::bind(taken, house.connections.clone()).await.err().unwrap();
+    assert!(error.to_string().starts_with(&format!("cannot listen on {taken}: ")), "{error}");
+}
+
+fn tempfile(name: &str, content: &str) -> std::path::PathBuf {
+    let path = std::env::temp_dir().join(format!("rtmp-net-{}-{name}", std::process::id()));
+    std::fs::write(&path, content).unwrap();
+    path
+}

@@ -1,0 +1,152 @@
+//! Viewers that are slow, pause, or want less.
+
+use std::sync::atomic::Ordering;
+
+use super::{raw::Raw, *};
+
+fn small_ring() -> RingLimits {
+    RingLimits { bytes: 1 << 20, ..RingLimits::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_viewer_loses_frames_and_rejoins_at_a_keyframe() {
+    let house = House::with(Config::default(), small_ring());
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut slow = client::play_over(house.socket(4096), &url("live/foo"), -2000.0).await.unwrap();
+    let mut quick = house.play("live/foo").await.unwrap();
+    assert_eq!(take(&mut slow, 2).await, [config(), key(0)]);
+    assert_eq!(take(&mut quick, 2).await, [config(), key(0)]);
+    for second in 1..10 {
+        let at = second * 1000;
+        publisher.send(&key(at)).await.unwrap();
+        assert_eq!(next(&mut quick).await, key(at));
+        for frame in 1..5 {
+            let delta = delta(at + frame, 100_000);
+            publisher.send(&delta).await.unwrap();
+            assert_eq!(next(&mut quick).await, delta);
+        }
+    }
+    // What was under way comes whole; then the ring has moved on.
+    let mut seen = vec![next(&mut slow).await];
+    while seen.last().is_none_or(|last| last.timestamp < 9004) {
+        seen.push(next(&mut slow).await);
+    }
+    let gap = seen.windows(2).position(|pair| pair[1].timestamp > pair[0].timestamp + 1000).unwrap();
+    let at = seen[gap + 1].timestamp;
+    assert_eq!(seen[gap + 1], MediaMessage { timestamp: at, ..config() });
+    assert_eq!(seen[gap + 2], key(at));
+    assert_eq!(house.connections.stats().skips.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_that_takes_nothing_is_cut_after_fifteen_seconds() {
+    let house = House::with(Config::default(), small_ring());
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut stuck = client::play_over(house.socket(4096), &url("live/foo"), -2000.0).await.unwrap();
+    take(&mut stuck, 2).await;
+    let started = tokio::time::Instant::now();
+    while house.ended("stalled") == 0 {
+        let now = started.elapsed();
+        assert!(now < Duration::from_secs(17), "it is still there");
+        publisher.send(&delta(now.as_millis() as u32, 5000)).await.unwrap();
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    assert!(started.elapsed() >= Duration::from_secs(15));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_that_never_catches_up_is_cut_in_the_end() {
+    let house = House::with(Config::default(), small_ring());
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut slow = client::play_over(house.socket(4096), &url("live/foo"), -2000.0).await.unwrap();
+    take(&mut slow, 2).await;
+    let started = tokio::time::Instant::now();
+    while house.ended("behind") == 0 {
+        let now = started.elapsed();
+        assert!(now < Duration::from_secs(70), "it is still there");
+        // 3 MB come each second, and the viewer takes a third of it.
+        publisher.send(&key(now.as_millis() as u32)).await.unwrap();
+        for _ in 0..3 {
+            publisher.send(&delta(now.as_millis() as u32, 100_000)).await.unwrap();
+        }
+        let _ended = slow.next().await;
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    assert!(started.elapsed() >= Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_leaves_out_what_came_and_goes_on_at_a_keyframe() {
+    let house = House::new();
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut viewer = Raw::playing(&house, "live/foo").await;
+    assert_eq!(viewer.frames(2).await, [config(), key(0)]);
+    viewer.notice(1, "pause", vec![true.into(), 0.0.into()]).await;
+    viewer.status("NetStream.Pause.Notify").await;
+    send_all(&mut publisher, &[delta(40, 9), key(1000), delta(1040, 9)]).await;
+    // Longer than a viewer may stall: this one does not, it pauses.
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    viewer.notice(1, "pause", vec![false.into(), 0.0.into()]).await;
+    viewer.status("NetStream.Unpause.Notify").await;
+    send_all(&mut publisher, &[delta(1080, 9), key(2000), delta(2040, 9)]).await;
+    let stamped = MediaMessage { timestamp: 2000, ..config() };
+    assert_eq!(viewer.frames(3).await, [stamped, key(2000), delta(2040, 9)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_may_do_without_audio_or_video() {
+    let house = House::new();
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut viewer = Raw::playing(&house, "live/foo").await;
+    assert_eq!(viewer.frames(2).await, [config(), key(0)]);
+    viewer.notice(1, "receiveVideo", vec![false.into()]).await;
+    viewer.settle().await;
+    send_all(&mut publisher, &[delta(40, 9), audio(41), key(1000), audio(1001)]).await;
+    assert_eq!(viewer.frames(2).await, [audio(41), audio(1001)]);
+    viewer.notice(1, "receiveVideo", vec![true.into()]).await;
+    viewer.notice(1, "receiveAudio", vec![false.into()]).await;
+    viewer.settle().await;
+    send_all(&mut publisher, &[delta(1040, 9), audio(1041), config(), key(2000), delta(2040, 9)]).await;
+    assert_eq!(viewer.frames(3).await, [config(), key(2000), delta(2040, 9)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_plays_on_one_connection_each_get_their_stream() {
+    let house = House::new();
+    let mut one = house.publish("live/one").await.unwrap();
+    let mut two = house.publish("live/two").await.unwrap();
+    one.send(&audio(1)).await.unwrap();
+    two.send(&audio(2)).await.unwrap();
+    let mut viewer = Raw::playing(&house, "live/one").await;
+    viewer.call(0, "createStream", 9.0, vec![]).await;
+    viewer.notice(2, "play", vec!["two".into()]).await;
+    let mut seen = vec![viewer.media().await, viewer.media().await];
+    send_all(&mut one, &[audio(3)]).await;
+    seen.push(viewer.media().await);
+    send_all(&mut two, &[audio(4)]).await;
+    seen.push(viewer.media().await);
+    seen.sort_by_key(|(_, message)| message.timestamp);
+    assert_eq!(seen, [(1, audio(1)), (2, audio(2)), (1, audio(3)), (2, audio(4))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_may_publish_and_play() {
+    let house = House::new();
+    let mut both = Raw::connected(&house, "live").await;
+    both.call(0, "createStream", 2.0, vec![]).await;
+    both.call(0, "createStream", 3.0, vec![]).await;
+    both.notice(1, "publish", vec!["foo".into()]).await;
+    both.status("NetStream.Publish.Start").await;
+    both.notice(2, "play", vec!["foo".into()]).await;
+    both.status("NetStream.Play.Start").await;
+    both.send(8, 1, 7, b"\xaf\x01").await;
+    assert_eq!(both.media().await, (2, message(Medium::Audio, 7, b"\xaf\x01")));
+    both.notice(0, "deleteStream", vec![1.0.into()]).await;
+    both.status("NetStream.Play.UnpublishNotify").await;
+    house.fake.log.wait_for("close live/foo").await;
+}
