@@ -1,0 +1,185 @@
+//! Fields of requests: read, or refused with their name and what would be right.
+
+use std::time::{Duration, SystemTime};
+
+use cluster::{Address, Epoch, Incarnation, NodeId, PoolId, Role, RouteId};
+use media::{PublicationId, StreamName};
+
+use crate::status::Failure;
+
+/// A resource name of the collection, or the id alone.
+pub(super) fn node(field: &str, text: &str) -> Result<NodeId, Failure> {
+    needed(field, text, "nodes/edge-1")?;
+    NodeId::from_resource(text).map_err(|why| Failure::invalid_field(field, why.to_string()))
+}
+
+/// As [`node`], or nothing when nothing is given.
+pub(super) fn optional_node(field: &str, text: &str) -> Result<Option<NodeId>, Failure> {
+    if text.is_empty() { Ok(None) } else { node(field, text).map(Some) }
+}
+
+/// A resource name of the collection, or the id alone.
+pub(super) fn pool(field: &str, text: &str) -> Result<PoolId, Failure> {
+    needed(field, text, "originPools/main")?;
+    PoolId::from_resource(text).map_err(|why| Failure::invalid_field(field, why.to_string()))
+}
+
+/// A resource name of the collection, or the id alone.
+pub(super) fn route(field: &str, text: &str) -> Result<RouteId, Failure> {
+    needed(field, text, "routeEntries/live-default")?;
+    RouteId::from_resource(text).map_err(|why| Failure::invalid_field(field, why.to_string()))
+}
+
+/// A session's id, with or without its collection.
+pub(super) fn session(field: &str, text: &str) -> Result<String, Failure> {
+    needed(field, text, "sessions/edge-1.17")?;
+    let id = text.strip_prefix("sessions/").unwrap_or(text);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    if id.is_empty() || id.len() > SESSION_BYTES_MAX || !id.bytes().all(plain) {
+        return Err(Failure::invalid_field(field, "a session is called sessions/NODE.ID, as ListSessions shows"));
+    }
+    Ok(id.to_owned())
+}
+
+/// A stream's resource name.
+pub(super) fn stream(field: &str, text: &str) -> Result<StreamName, Failure> {
+    needed(field, text, "streams/_default/live/_definst_/foo")?;
+    StreamName::from_resource(text).map_err(|why| Failure::invalid_field(field, why.to_string()))
+}
+
+/// A stream's resource name, or a path such as `live/foo` in the default vhost.
+pub(super) fn stream_or_path(field: &str, text: &str) -> Result<StreamName, Failure> {
+    if text.starts_with("streams/") || text.is_empty() {
+        return stream(field, text);
+    }
+    let (vhost, path) = text.split_once(':').unwrap_or((media::DEFAULT_VHOST, text));
+    let Some((app, name)) = path.rsplit_once('/') else {
+        return Err(Failure::invalid_field(field, "give streams/VHOST/APP/INSTANCE/NAME, or a path such as live/foo"));
+    };
+    StreamName::from_app(vhost, app, name).map_err(|why| Failure::invalid_field(field, why.to_string()))
+}
+
+/// HOST:PORT.
+pub(super) fn address(field: &str, text: &str) -> Result<Address, Failure> {
+    text.parse().map_err(|why: cluster::AddressError| Failure::invalid_field(field, format!("\"{text}\": {why}")))
+}
+
+/// HOST:PORT, or nothing when nothing is given.
+pub(super) fn optional_address(field: &str, text: &str) -> Result<Option<Address>, Failure> {
+    if text.is_empty() { Ok(None) } else { address(field, text).map(Some) }
+}
+
+/// 16 hexadecimal digits.
+pub(super) fn incarnation(field: &str, text: &str) -> Result<Incarnation, Failure> {
+    text.parse().map_err(|why: cluster::ParseIncarnationError| Failure::invalid_field(field, why.to_string()))
+}
+
+/// 32 hexadecimal digits, or nothing when nothing is given.
+pub(super) fn optional_publication(field: &str, text: &str) -> Result<Option<PublicationId>, Failure> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|why: media::ParsePublicationIdError| Failure::invalid_field(field, why.to_string()))
+}
+
+/// A text with a bound.
+pub(super) fn text(field: &str, text: String, chars_max: usize) -> Result<String, Failure> {
+    let chars = text.chars().count();
+    if chars > chars_max {
+        let description = format!("has {chars} characters; at most {chars_max}");
+        return Err(Failure::invalid_field(field, description));
+    }
+    Ok(text)
+}
+
+/// A text with a bound, or nothing when nothing is given.
+pub(super) fn optional_text(field: &str, given: String, chars_max: usize) -> Result<Option<String>, Failure> {
+    Ok(Some(text(field, given, chars_max)?).filter(|text| !text.is_empty()))
+}
+
+/// The reason of a mutation.
+pub(super) fn reason(given: String) -> Result<String, Failure> {
+    text("reason", given, REASON_CHARS_MAX)
+}
+
+/// A list with a bound.
+pub(super) fn bounded<T>(field: &str, list: Vec<T>, max: usize) -> Result<Vec<T>, Failure> {
+    if list.len() > max {
+        return Err(Failure::invalid_field(field, format!("has {} items; at most {max}", list.len())));
+    }
+    Ok(list)
+}
+
+/// A span of time that is not negative, or nothing when none is given.
+pub(super) fn optional_duration(
+    field: &str,
+    given: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, Failure> {
+    let read = |given: prost_types::Duration| {
+        Duration::try_from(given).map_err(|_| Failure::invalid_field(field, "must not be negative"))
+    };
+    given.map(read).transpose()
+}
+
+/// A span of time; 0 when none is given.
+pub(super) fn duration(field: &str, given: Option<prost_types::Duration>) -> Result<Duration, Failure> {
+    Ok(optional_duration(field, given)?.unwrap_or_default())
+}
+
+/// A moment; 1970 when none is given.
+pub(super) fn moment(field: &str, given: Option<prost_types::Timestamp>) -> Result<SystemTime, Failure> {
+    let Some(given) = given else { return Ok(SystemTime::UNIX_EPOCH) };
+    SystemTime::try_from(given).map_err(|_| Failure::invalid_field(field, "is not a moment"))
+}
+
+/// A span for the wire.
+pub(super) fn wire_duration(span: Duration) -> Option<prost_types::Duration> {
+    const SECONDS_MAX: i64 = 315_576_000_000;
+    Some(span.try_into().unwrap_or(prost_types::Duration { seconds: SECONDS_MAX, nanos: 0 }))
+}
+
+/// A moment for the wire.
+pub(super) fn wire_moment(at: SystemTime) -> Option<prost_types::Timestamp> {
+    Some(at.into())
+}
+
+/// An epoch in which somebody serves; zero stands for none.
+pub(super) fn serving(epoch: u64) -> Option<Epoch> {
+    (epoch != 0).then_some(Epoch(epoch))
+}
+
+/// A role, or none.
+pub(super) fn role(role: i32) -> Option<Role> {
+    use proto::control::v1::OriginRole as Wire;
+    match Wire::try_from(role) {
+        Ok(Wire::Active) => Some(Role::Active),
+        Ok(Wire::Standby) => Some(Role::Standby),
+        Ok(Wire::Fenced) => Some(Role::Fenced),
+        Ok(Wire::Unspecified) | Err(_) => None,
+    }
+}
+
+/// A role for the wire.
+pub(super) fn wire_role(role: Option<Role>) -> i32 {
+    use proto::control::v1::OriginRole as Wire;
+    let wire = match role {
+        None => Wire::Unspecified,
+        Some(Role::Active) => Wire::Active,
+        Some(Role::Standby) => Wire::Standby,
+        Some(Role::Fenced) => Wire::Fenced,
+    };
+    wire.into()
+}
+
+/// Refuses a field that is not given, with an example.
+fn needed(field: &str, text: &str, example: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Err(Failure::invalid_field(field, format!("is needed, such as \"{example}\"")));
+    }
+    Ok(())
+}
+
+/// The longest reason of a mutation.
+const REASON_CHARS_MAX: usize = 256;
+/// The longest id of a session: a node's, a dot, and the id there.
+const SESSION_BYTES_MAX: usize = 160;

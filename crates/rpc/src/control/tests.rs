@@ -1,0 +1,307 @@
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use cluster::{
+    Beat, Epoch, Incarnation, Liveness, Load, Member, NodeAddresses, NodeId, NodeKind, PoolId, PoolRecord,
+    Registration, Role,
+};
+use media::{PublicationId, StreamName};
+use proto::control::v1 as pb;
+
+use super::{fields, wire, *};
+use crate::{
+    node::{LocalSession, SessionKind},
+    status::Failure,
+};
+
+fn wrong_field<T: std::fmt::Debug>(outcome: Result<T, Failure>) -> String {
+    let failure = outcome.expect_err("it is wrong");
+    assert_eq!(failure.reason, "INVALID_FIELD", "{failure}");
+    failure.fields[0].field.clone()
+}
+
+fn member() -> Member {
+    Member { node: NodeId::new("edge-1").unwrap(), incarnation: Incarnation::from_bits(7) }
+}
+
+fn a_moment() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_123)
+}
+
+fn stream() -> StreamName {
+    StreamName::from_app("_default", "live", "foo").unwrap()
+}
+
+fn local_session() -> LocalSession {
+    LocalSession {
+        id: "17".into(),
+        kind: SessionKind::Play,
+        protocol: "rtmp".into(),
+        stream: stream(),
+        peer: "10.0.0.1:5".into(),
+        since: a_moment(),
+        bytes_received: 1,
+        bytes_sent: 2,
+    }
+}
+
+fn stream_report() -> StreamReport {
+    StreamReport {
+        name: stream(),
+        holding: Holding::Ingest,
+        publication: Some(PublicationId::from_bits(9)),
+        publisher_session: Some("17".into()),
+        ingest_node: Some(NodeId::new("edge-1").unwrap()),
+        live: true,
+        head: 5,
+        head_timestamp_ms: 6,
+        epoch: Epoch(2),
+        viewers: 3,
+        bits_per_second: 4,
+        codecs: vec!["avc".into()],
+        since: a_moment(),
+    }
+}
+
+#[test]
+fn an_empty_request_names_the_field_that_it_lacks() {
+    assert_eq!(wrong_field(wire::routes::create(Default::default())), "route_entry");
+    assert_eq!(wrong_field(wire::routes::update(Default::default())), "route_entry");
+    assert_eq!(wrong_field(wire::routes::delete(Default::default())), "name");
+    assert_eq!(wrong_field(wire::members::registration(Default::default())), "name");
+    assert_eq!(wrong_field(wire::members::deregister(Default::default())), "name");
+    assert_eq!(wrong_field(wire::members::drain(Default::default())), "name");
+    assert_eq!(wrong_field(wire::streams::kick_stream(Default::default())), "name");
+    assert_eq!(wrong_field(wire::streams::kick_session(Default::default())), "name");
+    assert_eq!(wrong_field(wire::pools::promote(Default::default())), "name");
+    assert_eq!(wrong_field(wire::session::hello(None)), "hello");
+    assert_eq!(wrong_field(fields::stream("name", "")), "name");
+}
+
+#[test]
+fn a_wrong_route_entry_names_the_wrong_field() {
+    let create = |change: fn(&mut pb::RouteEntry)| {
+        let mut entry = pb::RouteEntry {
+            target: Some(pb::RouteTarget { pool: "originPools/main".into(), ..Default::default() }),
+            ..Default::default()
+        };
+        change(&mut entry);
+        wire::routes::create(pb::CreateRouteEntryRequest { route_entry: Some(entry), ..Default::default() })
+    };
+    assert!(create(|_| {}).is_ok());
+    type Change = fn(&mut pb::RouteEntry);
+    let cases: [(&str, Change); 9] = [
+        ("route_entry.name", |entry| entry.name = "routeEntries/No Good".into()),
+        ("route_entry.match.app", |entry| entry.r#match.get_or_insert_default().app = "a*b".into()),
+        ("route_entry.match.vhost", |entry| entry.r#match.get_or_insert_default().vhost = "a/b".into()),
+        ("route_entry.target", |entry| entry.target.get_or_insert_default().refuse = true),
+        ("route_entry.target.pool", |entry| entry.target.get_or_insert_default().pool = "No".into()),
+        ("route_entry.target.protocol", |entry| entry.target.get_or_insert_default().protocol = 2),
+        ("route_entry.target.addresses[1]", |entry| {
+            entry.target = Some(pb::RouteTarget {
+                addresses: vec!["10.0.0.6:1935".into(), "10.0.0.6".into()],
+                ..Default::default()
+            });
+        }),
+        ("route_entry.fms", |entry| *entry = pb::RouteEntry { fms: "*:*".into(), ..Default::default() }),
+        ("route_entry.description", |entry| entry.description = "x".repeat(1025)),
+    ];
+    for (field, change) in cases {
+        assert_eq!(wrong_field(create(change)), field);
+    }
+}
+
+#[test]
+fn the_one_line_form_makes_an_entry() {
+    let entry = pb::RouteEntry { fms: "*:*;10.0.0.6:1935".into(), ..Default::default() };
+    let request = pb::CreateRouteEntryRequest { route_entry: Some(entry), ..Default::default() };
+    let create = wire::routes::create(request).unwrap();
+    assert_eq!(create.matches, cluster::RouteMatch::any());
+    assert_eq!(wire::routes::wire_target(create.target).addresses, ["10.0.0.6:1935"]);
+}
+
+#[test]
+fn a_mask_says_what_changes_and_without_one_what_is_set_does() {
+    let update = |paths: &[&str]| {
+        let entry = pb::RouteEntry {
+            name: "routeEntries/live".into(),
+            r#match: Some(pb::RouteMatch { app: "live".into(), ..Default::default() }),
+            description: "new".into(),
+            ..Default::default()
+        };
+        let mask = prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() };
+        let request =
+            pb::UpdateRouteEntryRequest { route_entry: Some(entry), update_mask: Some(mask), ..Default::default() };
+        wire::routes::update(request).map(|update| update.change)
+    };
+    let set = update(&[]).unwrap();
+    assert_eq!(
+        (set.matches.app, set.matches.vhost, set.description),
+        (Some("live".parse().unwrap()), None, Some("new".into()))
+    );
+    let part = update(&["match.app"]).unwrap();
+    assert_eq!((part.matches.app.is_some(), part.description), (true, None));
+    let whole = update(&["match"]).unwrap();
+    assert_eq!(whole.matches.vhost, Some(cluster::Pattern::Any));
+    assert_eq!(wrong_field(update(&["target"])), "route_entry.target");
+    assert_eq!(wrong_field(update(&["etag"])), "update_mask");
+}
+
+#[test]
+fn an_origin_registers_with_its_addresses_and_an_edge_needs_none() {
+    let request = |kind: pb::NodeKind, public: &str| {
+        wire::members::registration(pb::RegisterNodeRequest {
+            name: "o1".into(),
+            kind: kind.into(),
+            incarnation: "0000000000000001".into(),
+            addresses: Some(pb::NodeAddresses { public: public.into(), peer: "h:9001".into(), ..Default::default() }),
+            ..Default::default()
+        })
+    };
+    assert_eq!(request(pb::NodeKind::Origin, "h:1935").unwrap().pool, Some(PoolId::main()));
+    assert_eq!(wrong_field(request(pb::NodeKind::Origin, "")), "addresses.public");
+    assert_eq!(wrong_field(request(pb::NodeKind::Unspecified, "")), "kind");
+    assert_eq!(request(pb::NodeKind::Edge, "").unwrap().pool, None);
+}
+
+#[test]
+fn a_promotion_needs_the_epoch_that_the_caller_has_seen() {
+    let request = pb::PromoteMemberRequest { name: "main".into(), member: "o2".into(), ..Default::default() };
+    assert_eq!(wrong_field(wire::pools::promote(request)), "expected_epoch");
+}
+
+#[test]
+fn what_a_node_says_arrives_as_it_was_said() {
+    let beat = Beat {
+        load: Load { sessions: 1, viewers: 2, streams: 3, task_lag: Duration::from_millis(4), ..Load::default() },
+        role: Some(Role::Active),
+        serving: Some(Epoch(3)),
+        highest_epoch: Epoch(4),
+        hears: vec![NodeId::new("origin-1").unwrap()],
+    };
+    let result = CommandResult { command_id: "c1".into(), affected: 1, error: Some("no".into()) };
+    let said = [
+        FromNode::Beat { number: 1, beat },
+        FromNode::Streams(StreamsReport { replace: true, put: vec![stream_report()], removed: vec![stream()] }),
+        FromNode::Sessions(SessionsReport { replace: true, put: vec![local_session()], removed: vec!["18".into()] }),
+        FromNode::Result(result),
+    ];
+    for message in said {
+        assert_eq!(wire::session::from_node(wire::session::wire_from_node(message.clone())).unwrap(), Some(message));
+    }
+    assert_eq!(wire::session::hello(Some(wire::session::wire_hello(member()))).unwrap(), member());
+}
+
+#[test]
+fn what_the_control_plane_says_arrives_as_it_was_said() {
+    let grant = RoleGrant {
+        pool: PoolId::main(),
+        role: Role::Active,
+        epoch: Epoch(3),
+        version: 9,
+        incarnation: Incarnation::from_bits(1),
+        loss_epoch: Epoch(2),
+        store_id: "s".into(),
+        active: Some(NodeId::new("origin-1").unwrap()),
+    };
+    let welcome = Welcome {
+        beat_interval: Duration::from_millis(150),
+        silence_max: Duration::from_millis(600),
+        store_id: "s".into(),
+    };
+    let command = |command| FromControl::Command { id: "c1".into(), command };
+    let reason = || "why".to_owned();
+    let said = [
+        FromControl::Welcome(welcome),
+        FromControl::Beat { number: 1, route_revision: 2 },
+        FromControl::Role(grant),
+        command(Command::KickSession { session: "17".into(), reason: reason() }),
+        command(Command::KickStream { stream: stream(), reason: reason(), ban_for: Duration::from_secs(5) }),
+        command(Command::KickStream { stream: stream(), reason: reason(), ban_for: Duration::ZERO }),
+        command(Command::Drain { deadline: Some(Duration::from_secs(1)), reason: reason() }),
+    ];
+    for message in said {
+        let there = wire::session::from_control(wire::session::wire_from_control(message.clone())).unwrap();
+        assert_eq!(there, Some(message));
+    }
+}
+
+#[test]
+fn a_role_that_is_not_known_here_is_no_leave_to_serve() {
+    let grant = pb::RoleGrant {
+        pool: "originPools/main".into(),
+        role: 99,
+        incarnation: "0000000000000001".into(),
+        ..Default::default()
+    };
+    let message = pb::NodeSessionResponse { message: Some(pb::node_session_response::Message::Role(grant)) };
+    let Some(FromControl::Role(grant)) = wire::session::from_control(message).unwrap() else { panic!("a role") };
+    assert_eq!(grant.role, Role::Fenced);
+}
+
+#[test]
+fn resources_cross_the_wire_whole() {
+    let node = NodeInfo {
+        registration: Registration {
+            member: member(),
+            kind: NodeKind::Edge,
+            pool: None,
+            addresses: NodeAddresses { public: Some("h:1935".parse().unwrap()), ..NodeAddresses::default() },
+            labels: BTreeMap::from([("zone".into(), "a".into())]),
+            version: "1".into(),
+            capabilities: vec!["x".into()],
+            highest_epoch: Epoch(0),
+            serving: None,
+        },
+        liveness: Liveness::Silent,
+        beat: Beat::default(),
+        registered: a_moment(),
+        heard: a_moment(),
+    };
+    let event = Event {
+        sequence: 1,
+        time: a_moment(),
+        code: "node.gone".into(),
+        subject: "nodes/edge-1".into(),
+        message: "it is gone".into(),
+        author: String::new(),
+        reason: String::new(),
+        details: BTreeMap::from([("a".into(), "b".into())]),
+        severity: Severity::Alarm,
+    };
+    let pool = PoolInfo {
+        view: PoolRecord::new(PoolId::main()).view(),
+        active_incarnation: None,
+        mode: cluster::Mode::Auto,
+        last_change: None,
+        store_id: "s".into(),
+        heard: BTreeMap::new(),
+    };
+    let session = SessionInfo { node: NodeId::new("edge-1").unwrap(), session: local_session() };
+    let status = ClusterStatus {
+        version: "1".into(),
+        uptime: Duration::from_secs(1),
+        time: a_moment(),
+        pools: vec![pool],
+        nodes: vec![node],
+        counts: NodeCounts { silent: 1, ..NodeCounts::default() },
+        routes: 1,
+        streams: 2,
+        publishers: 3,
+        viewers: 4,
+        problems: vec!["one".into()],
+        store: StoreStatus {
+            kind: "redb".into(),
+            id: "s".into(),
+            revision: 1,
+            error: None,
+            last_commit: Duration::from_millis(1),
+        },
+        events: vec![event],
+    };
+    assert_eq!(wire::status::read_status(wire::status::status(status.clone())).unwrap(), status);
+    assert_eq!(wire::streams::read_session(wire::streams::session(session.clone())).unwrap(), session);
+    assert_eq!(session.id(), "edge-1.17");
+}
