@@ -19,7 +19,7 @@ coverage=(
     --cfg=fuzzing
 )
 # With --target the flags reach the fuzzed code alone, not build scripts and macros.
-RUSTFLAGS="${coverage[*]}" cargo build --locked --release --manifest-path tests/fuzz/Cargo.toml \
+RUSTFLAGS="${coverage[*]}" cargo build --release --manifest-path tests/fuzz/Cargo.toml \
     --target "$host" --target-dir "$out" ${1:+--bin "$1"}
 
 if [ $# -gt 0 ]; then

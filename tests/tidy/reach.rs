@@ -17,6 +17,8 @@ pub struct Reached {
 struct Mod {
     candidates: Vec<PathBuf>,
     test_only: bool,
+    /// It names its file with `#[path]`: that file's own children then lie beside it.
+    by_path: bool,
 }
 
 /// The files reached from these roots, the roots included.
@@ -25,11 +27,12 @@ pub fn reached(roots: &[PathBuf]) -> Vec<Reached> {
     let mut todo: Vec<(Reached, bool)> = roots.iter().map(root).collect();
     let mut found: Vec<Reached> = Vec::new();
     while let Some((file, owns_dir)) = todo.pop() {
-        let children = mods(&read(&file.path), &children_dir(&file.path, owns_dir));
+        let beside = file.path.parent().unwrap_or(Path::new("")).to_owned();
+        let children = mods(&read(&file.path), &beside, &children_dir(&file.path, owns_dir));
         for child in children {
             let test_only = file.test_only || child.test_only;
             let Some(path) = child.candidates.into_iter().find(|path| path.is_file()) else { continue };
-            let owns_dir = path.file_name().is_some_and(|name| name == "mod.rs");
+            let owns_dir = child.by_path || path.file_name().is_some_and(|name| name == "mod.rs");
             todo.push((Reached { path, test_only }, owns_dir));
         }
         found.push(file);
@@ -43,8 +46,8 @@ pub fn unreached(files: &[PathBuf], reached: &[PathBuf]) -> Vec<Finding> {
     lost.map(|file| Finding::new(shown(file), "no `mod` reaches this file")).collect()
 }
 
-/// The `mod name;` lines of a file whose children lie in `dir`.
-fn mods(source: &str, dir: &Path) -> Vec<Mod> {
+/// The `mod name;` lines of a file that lies in `beside` and whose children lie in `dir`.
+fn mods(source: &str, beside: &Path, dir: &Path) -> Vec<Mod> {
     let bare = code::bare(source);
     let live = code::without_tests(&bare);
     let mut found = Vec::new();
@@ -60,11 +63,14 @@ fn mods(source: &str, dir: &Path) -> Vec<Mod> {
         let after = at + 4 + (rest.len() - rest.trim_start().len()) + name.len();
         match bare[after..].trim_start().chars().next() {
             Some(';') => {
-                let candidates = match path_attribute(source, &bare, at) {
+                let named = path_attribute(source, &bare, at);
+                let by_path = named.is_some();
+                let candidates = match named {
+                    Some(path) if inline.is_empty() => vec![beside.join(path)],
                     Some(path) => vec![dir.join(path)],
                     None => vec![dir.join(format!("{name}.rs")), dir.join(&name).join("mod.rs")],
                 };
-                found.push(Mod { candidates, test_only: !live[at..].starts_with("mod ") });
+                found.push(Mod { candidates, test_only: !live[at..].starts_with("mod "), by_path });
             }
             Some('{') => {
                 let open = after + bare[after..].find('{').expect("just seen");
@@ -100,7 +106,7 @@ mod tests {
 
     fn candidates(source: &str) -> Vec<String> {
         let first = |line: Mod| line.candidates[0].display().to_string() + if line.test_only { " (test)" } else { "" };
-        mods(source, Path::new("d")).into_iter().map(first).collect()
+        mods(source, Path::new("b"), Path::new("d")).into_iter().map(first).collect()
     }
 
     #[test]
@@ -109,7 +115,7 @@ mod tests {
                       #[cfg(test)]\nmod tests;\nconst S: &str = \"mod h;\";\n#[cfg(test)] mod i { mod j; }";
         assert_eq!(
             candidates(source),
-            ["d/a.rs", "d/b.rs", "d/d/e.rs", "d/f.rs", "d/x/y.rs", "d/tests.rs (test)", "d/i/j.rs (test)"]
+            ["d/a.rs", "d/b.rs", "d/d/e.rs", "d/f.rs", "b/x/y.rs", "d/tests.rs (test)", "d/i/j.rs (test)"]
         );
     }
 
