@@ -172,10 +172,20 @@ impl Drop for Cluster {
         if wait::maybe(GONE, || self.dev.ended()).is_none() {
             eprintln!("`headwater dev` did not end within {GONE:?} of SIGTERM");
         }
+        let panics: Vec<String> = NODES.iter().flat_map(|node| panics_in(node, &self.log(node))).collect();
+        if !panics.is_empty() {
+            eprintln!("a process panicked:\n{}", panics.join("\n"));
+        }
         if failed && let Some(dir) = self.dir.take() {
             eprintln!("the cluster's files are kept in {}", dir.keep().display());
         }
+        // A panic that was caught still fails the test.
+        assert!(failed || panics.is_empty(), "a process panicked");
     }
+}
+
+fn panics_in(node: &str, log: &str) -> Vec<String> {
+    log.lines().filter(|line| line.contains("panicked")).map(|line| format!("{node}: {line}")).collect()
 }
 
 /// A command line of one of our programs.
