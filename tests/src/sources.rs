@@ -98,7 +98,7 @@ impl Source {
         std::fs::metadata(&self.path).expect("a source is a file").len()
     }
 
-    /// The packets in it, stream by stream, as its own ffmpeg reads them.
+    /// The packets that its own ffmpeg sends when it publishes the file, stream by stream.
     pub fn packets(&self) -> packets::Played {
         let mut command = self.tool.command();
         command.args([
@@ -106,7 +106,7 @@ impl Source {
             "-loglevel",
             "error",
             "-i",
-            arg(&self.path),
+            arg(&self.sent()),
             "-map",
             "0",
             "-c",
@@ -120,27 +120,19 @@ impl Source {
 
     /// The tags that its own ffmpeg sends when it publishes the file.
     pub fn tags(&self) -> Vec<flv::Tag> {
+        flv::read(&self.sent())
+    }
+
+    /// What is sent, as a file. A muxer may write a decoder's set-up in other words than it read.
+    fn sent(&self) -> PathBuf {
         let sent = self.path.with_extension("sent.flv");
         once(&sent, |part| {
             let mut command = self.tool.command();
-            command.args([
-                "-nostdin",
-                "-loglevel",
-                "error",
-                "-y",
-                "-i",
-                arg(&self.path),
-                "-map",
-                "0",
-                "-c",
-                "copy",
-                "-f",
-                "flv",
-                arg(part),
-            ]);
+            command.args(["-nostdin", "-loglevel", "error", "-y", "-i", arg(&self.path), "-map", "0", "-c", "copy"]);
+            command.args(["-f", "flv", arg(part)]);
             command
         });
-        flv::read(&sent)
+        sent
     }
 }
 
