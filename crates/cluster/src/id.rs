@@ -196,6 +196,9 @@ pub struct Member {
 pub struct Epoch(pub u64);
 
 impl Epoch {
+    /// The highest epoch that makes sense: positions after a loss begin at `epoch << 40`.
+    pub const MAX: Self = Self((1 << 24) - 1);
+
     /// The epoch after this one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)

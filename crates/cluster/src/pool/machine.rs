@@ -23,7 +23,10 @@ pub struct Pool {
     first_report: Option<Instant>,
     /// Origins whose session is open, in the order in which they came.
     alive: Vec<PoolReport>,
+    /// By any node: the next grant lies above.
     highest_heard: Epoch,
+    /// By an origin of the pool: the active, too, must be above it to be heard there.
+    highest_of_members: Epoch,
     /// A planned promotion: the old active has stepped down.
     promotion: Option<(Member, String)>,
     settled: bool,
@@ -73,6 +76,7 @@ impl Pool {
     pub fn new(record: PoolRecord, rules: PoolRules, started: Instant) -> Self {
         Self {
             highest_heard: record.epoch,
+            highest_of_members: record.epoch,
             record,
             rules,
             started,
@@ -97,6 +101,7 @@ impl Pool {
     pub fn handle_report(&mut self, report: PoolReport, now: Instant) {
         self.first_report.get_or_insert(now);
         let heard = report.serving.unwrap_or_default().max(report.highest_epoch);
+        self.highest_of_members = self.highest_of_members.max(heard);
         self.handle_epoch(heard);
         match self.alive.iter_mut().find(|known| known.member.node == report.member.node) {
             Some(known) => *known = report,
@@ -204,8 +209,8 @@ impl Pool {
             let evidence = format!("{} came back as {}", active.node, member.incarnation);
             return Some(Grant { member, epoch, cause: Cause::Restart, with_memory: false, evidence });
         }
-        (self.highest_heard > self.record.epoch).then(|| {
-            let evidence = format!("epoch {} was heard of, above the record's", self.highest_heard);
+        (self.highest_of_members > self.record.epoch).then(|| {
+            let evidence = format!("a member has heard of epoch {}, above the record's", self.highest_of_members);
             Grant { member, epoch, cause: Cause::EpochHeard, with_memory: true, evidence }
         })
     }

@@ -1,10 +1,11 @@
 //! The one-line form of older media servers: `HOST:PORT;HOST:PORT`.
 
-use super::{Protocol, RouteMatch, Target};
+use super::{Addresses, Protocol, RouteMatch, Target, TargetError};
 use crate::{Address, AddressError};
 
 /// Reads `"*:*;10.0.0.6:1935"`: requests for the left host go to the right one. The left host is a vhost or `*`, the
-/// left port `*`; the right side is a Headwater origin or VIP, or `null`, which refuses the requests.
+/// left port `*`; the right side is a Headwater origin or VIP, or `null`, which refuses the requests. Further origins may
+/// follow, with a semicolon before each: they are tried in this order.
 pub fn parse(text: &str) -> Result<(RouteMatch, Target), FmsError> {
     let (from, to) = text.split_once(';').ok_or(FmsError::Form)?;
     let (host, port) = from.trim().rsplit_once(':').ok_or(FmsError::Form)?;
@@ -16,17 +17,14 @@ pub fn parse(text: &str) -> Result<(RouteMatch, Target), FmsError> {
 }
 
 fn target(to: &str) -> Result<Target, FmsError> {
-    if to.contains(';') {
-        return Err(FmsError::Form);
-    }
     if to == "null" {
         return Ok(Target::Refuse);
     }
     if to.contains('*') {
         return Err(FmsError::ToStar);
     }
-    let address: Address = to.parse()?;
-    Ok(Target::Addresses { addresses: address.into(), protocol: Protocol::Headwater })
+    let addresses: Vec<Address> = to.split(';').map(|address| address.trim().parse()).collect::<Result<_, _>>()?;
+    Ok(Target::Addresses { addresses: Addresses::try_from(addresses)?, protocol: Protocol::Headwater })
 }
 
 /// Why a text is not an entry in this form.
@@ -47,6 +45,9 @@ pub enum FmsError {
     /// The right side is not an address.
     #[error("right of the semicolon: {0}")]
     To(#[from] AddressError),
+    /// There are too many.
+    #[error("right of the semicolon: {0}")]
+    Addresses(#[from] TargetError),
 }
 
 #[cfg(test)]
@@ -68,6 +69,15 @@ mod tests {
     }
 
     #[test]
+    fn further_origins_stand_after_semicolons() {
+        let (_, target) = parse("*:*;a:1;b:2").unwrap();
+        let Target::Addresses { addresses, .. } = target else { panic!("{target:?}") };
+        assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:1", "b:2"]);
+        let many = format!("*:*;{}", ["a:1"; 17].join(";"));
+        assert_eq!(parse(&many), Err(FmsError::Addresses(TargetError::TooManyAddresses)));
+    }
+
+    #[test]
     fn an_ipv6_vip_stands_in_brackets() {
         assert!(parse("*:*;[fd00::6]:1935").is_ok());
     }
@@ -78,7 +88,7 @@ mod tests {
             ("", FmsError::Form),
             ("*:*", FmsError::Form),
             ("*;10.0.0.6:1935", FmsError::Form),
-            ("*:*;a:1;b:2", FmsError::Form),
+            ("*:*;a:1;", FmsError::To(AddressError::Form)),
             ("*:1935;10.0.0.6:1935", FmsError::FromPort),
             ("a b:*;10.0.0.6:1935", FmsError::FromHost),
             ("*:*;*:1935", FmsError::ToStar),

@@ -143,9 +143,17 @@ pub(super) fn wire_moment(at: SystemTime) -> Option<prost_types::Timestamp> {
     Some(at.into())
 }
 
+/// An epoch, which is never as high as to make no sense.
+pub(super) fn epoch(field: &str, epoch: u64) -> Result<Epoch, Failure> {
+    if epoch > Epoch::MAX.0 {
+        return Err(Failure::invalid_field(field, format!("is {epoch}; no epoch is above {}", Epoch::MAX)));
+    }
+    Ok(Epoch(epoch))
+}
+
 /// An epoch in which somebody serves; zero stands for none.
-pub(super) fn serving(epoch: u64) -> Option<Epoch> {
-    (epoch != 0).then_some(Epoch(epoch))
+pub(super) fn serving(field: &str, given: u64) -> Result<Option<Epoch>, Failure> {
+    Ok(Some(epoch(field, given)?).filter(|epoch| epoch.0 != 0))
 }
 
 /// A role, or none.

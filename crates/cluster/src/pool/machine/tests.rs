@@ -142,6 +142,15 @@ fn an_empty_store_adopts_the_active_that_it_finds_serving() {
 fn grants_lie_above_every_epoch_that_any_node_has_heard_of() {
     let mut scene = Scene::running();
     scene.pool.handle_epoch(Epoch(9));
+    assert_eq!(scene.after_ms(0), None, "an edge's word moves no role");
+    scene.report(report("o1", 2));
+    assert_eq!(scene.after_ms(0).unwrap().epoch, Epoch(10));
+}
+
+#[test]
+fn an_active_is_granted_above_what_a_member_has_heard_of() {
+    let mut scene = Scene::running();
+    scene.report(PoolReport { highest_epoch: Epoch(9), ..report("o2", 1) });
     let record = scene.after_ms(0).unwrap();
     assert_eq!((record.active, record.epoch, record.loss_epoch), (Some(member("o1", 1)), Epoch(10), Epoch(0)));
 }

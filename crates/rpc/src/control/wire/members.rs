@@ -33,8 +33,8 @@ pub(crate) fn registration(request: pb::RegisterNodeRequest) -> Result<Registrat
         labels: labels(request.labels.into_iter().collect())?,
         version: fields::text("version", request.version, WORD_CHARS_MAX)?,
         capabilities: words("capabilities", request.capabilities)?,
-        highest_epoch: Epoch(request.highest_epoch),
-        serving: fields::serving(request.serving_epoch),
+        highest_epoch: fields::epoch("highest_epoch", request.highest_epoch)?,
+        serving: fields::serving("serving_epoch", request.serving_epoch)?,
     })
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn read_info(wire: pb::Node) -> Result<NodeInfo, Failure> {
     let beat = Beat {
         load: load(wire.load.unwrap_or_default())?,
         role: fields::role(wire.role),
-        serving: fields::serving(wire.serving_epoch),
+        serving: fields::serving("node.serving_epoch", wire.serving_epoch)?,
         ..Beat::default()
     };
     Ok(NodeInfo {

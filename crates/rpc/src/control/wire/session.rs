@@ -48,8 +48,8 @@ fn beat(given: pb::NodeBeat) -> Result<Beat, Failure> {
     Ok(Beat {
         load: members::load(given.load.unwrap_or_default())?,
         role: fields::role(given.role),
-        serving: fields::serving(given.serving_epoch),
-        highest_epoch: Epoch(given.highest_epoch),
+        serving: fields::serving("beat.serving_epoch", given.serving_epoch)?,
+        highest_epoch: fields::epoch("beat.highest_epoch", given.highest_epoch)?,
         hears: hears.iter().map(|node| fields::node("beat.hears", node)).collect::<Result<_, _>>()?,
     })
 }
