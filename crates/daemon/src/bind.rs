@@ -20,7 +20,7 @@ pub struct BindError {
 ///
 /// Call it inside a tokio runtime. Port 0 takes a free one: ask the listener.
 pub fn bind(what: &str, key: &str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    listen(address).map_err(|error| BindError { what: what.to_owned(), key: key.to_owned(), address, error })
+    listen(address).map_err(|error| BindError::new(what, key, address, error))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -32,6 +32,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl BindError {
+    /// The same words for a port that was bound elsewhere.
+    pub fn new(what: &str, key: &str, address: SocketAddr, error: io::Error) -> Self {
+        Self { what: what.to_owned(), key: key.to_owned(), address, error }
+    }
+
     /// The cause as the system gave it.
     pub fn kind(&self) -> io::ErrorKind {
         self.error.kind()
@@ -65,11 +70,8 @@ impl fmt::Display for BindError {
     }
 }
 
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+// The cause is part of the text, so it is no source of its own.
+impl std::error::Error for BindError {}
 
 #[cfg(test)]
 mod tests {

@@ -62,6 +62,6 @@ pub use limits::raise_open_files;
 pub use parent::{ParentError, die_with};
 pub use publish::{KeysFileError, publish_policy};
 pub use reload::Reloads;
-pub use run::{Args, Process, Program, install_crypto, run};
+pub use run::{Args, Process, Program, explain, install_crypto, run};
 pub use settings::Settings;
 pub use shutdown::Shutdown;

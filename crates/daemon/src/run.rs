@@ -101,8 +101,9 @@ where
     match live(program, args, config, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "process.failed");
-            eprintln!("{}: {error:#}", program.name);
+            let error = explain(&error);
+            tracing::error!(error, "process.failed");
+            eprintln!("{}: {error}", program.name);
             ExitCode::FAILURE
         }
     }
@@ -112,6 +113,17 @@ where
 pub fn install_crypto() {
     // An error means that one is installed already, which is what is wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// An error and what caused it, as one line for people; what a cause repeats of the text before it is said once.
+pub fn explain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn arguments(program: Program) -> Args {
@@ -200,4 +212,16 @@ where
         tracing::info!(reason = shutdown.reason().unwrap_or("done"), "process.ended");
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cause_that_is_in_the_text_already_is_said_once() {
+        let cause = std::io::Error::other("disk on fire");
+        let error = anyhow::Error::new(cause).context("cannot write: disk on fire").context("no snapshot");
+        assert_eq!(explain(&error), "no snapshot: cannot write: disk on fire");
+    }
 }

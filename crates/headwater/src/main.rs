@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use headwater::cli::Cli;
+use telemetry::logs;
 
 fn main() -> ExitCode {
     daemon::install_crypto();
@@ -16,13 +17,26 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(cli.run());
+    let outcome = runtime.block_on(async {
+        let _logs = logs::init(options())?;
+        cli.run().await
+    });
     runtime.shutdown_background();
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("headwater: {error:#}");
+            eprintln!("headwater: {}", daemon::explain(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Standard output is a command's result; what went wrong on the way is told on standard error.
+fn options() -> logs::Options {
+    logs::Options {
+        service: "headwater".to_owned(),
+        level: "warn".to_owned(),
+        output: logs::Output::Stderr,
+        ..logs::Options::default()
     }
 }

@@ -52,7 +52,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ended = match ended {
         Ok(ended) => ended,
         Err(error) if report.has_frames() => {
-            eprintln!("headwater: {error:#}");
+            eprintln!("headwater: {}", daemon::explain(&error));
             "failed"
         }
         Err(error) => return Err(error),

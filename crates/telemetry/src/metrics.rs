@@ -98,7 +98,7 @@ impl Registry {
         family
     }
 
-    /// Asks `collect` at every scrape: for counts that a core crate keeps in a plain `Stats`.
+    /// Asks `collect` at every scrape: for counts that a core crate keeps in a plain `Stats`. It must not use the registry.
     pub fn collect(&self, collect: impl Fn(&mut Samples) + Send + Sync + 'static) {
         self.lock().registry.register_collector(Box::new(scrape::Callback::new(collect)));
     }

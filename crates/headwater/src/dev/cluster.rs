@@ -192,12 +192,12 @@ impl Cluster {
     fn start_again(&mut self, name: &'static str) {
         let Some(child) = self.children.iter_mut().find(|child| child.node.name == name) else { return };
         if let Err(error) = child.start(&self.files) {
-            return self.answer(name, Err(format!("{error:#}")));
+            return self.answer(name, Err(daemon::explain(&error)));
         }
         eprintln!("{name} is started again");
         let (node, pid) = (child.node.clone(), child.pid());
         self.watches.spawn(async move {
-            let told = ready(&node).await.map_err(|error| format!("{error:#}"));
+            let told = ready(&node).await.map_err(|error| daemon::explain(&error));
             Watched { name, pid, told }
         });
     }

@@ -87,6 +87,19 @@ impl LogControl {
         Ok(())
     }
 
+    /// [`LogControl::set_for`] for one target beside the configured level; for all, when `target` is empty.
+    pub fn set_target_for(&self, target: &str, level: &str, ttl: Duration) -> Result<(), LevelError> {
+        match target {
+            "" => self.set_for(level, ttl),
+            _ => self.set_for(&format!("{},{target}={level}", self.base()), ttl),
+        }
+    }
+
+    fn base(&self) -> String {
+        let base = self.lock().base.clone();
+        if base.is_empty() { "info".to_owned() } else { base }
+    }
+
     fn apply(&self, directives: &str) -> Result<(), LevelError> {
         let filter = parse(directives)?;
         self.handle.reload(filter).map_err(|_| LevelError::Gone)?;
@@ -139,6 +152,8 @@ mod tests {
         assert_eq!(control.current(), "debug");
         tokio::time::sleep(Duration::from_secs(61)).await;
         assert_eq!(control.current(), "info");
+        control.set_target_for("rtmp_net", "trace", Duration::from_secs(1)).expect("taken");
+        assert_eq!(control.current(), "info,rtmp_net=trace");
         drop(layer);
         assert!(matches!(control.set("warn"), Err(LevelError::Gone)));
     }
