@@ -12,7 +12,9 @@
 //! | [`node`] | what every process answers about itself |
 //! | [`relay`] | streams between edges and origins |
 //! | [`control`] | the control plane's services, from both sides |
+//! | [`agent`] | a node's standing conversation with the control plane |
 
+pub mod agent;
 pub mod auth;
 pub mod channel;
 pub mod control;

@@ -1,7 +1,16 @@
 //! The client's side of the relay.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
-use proto::relay::v1::relay_service_client::RelayServiceClient;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_util::{
+    FutureExt, StreamExt, TryStreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use proto::relay::v1::{PushRequest, relay_service_client::RelayServiceClient};
 
 use super::{PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream, service::until_error, wire};
 use crate::{
@@ -42,6 +51,14 @@ impl Client {
         hello: PushHello,
         up: impl futures_util::Stream<Item = PushUp> + Send + 'static,
     ) -> Result<Stream<PushDown>, RelayError> {
+        self.push_boxed(hello, up.boxed()).await
+    }
+
+    fn push_boxed(
+        &self,
+        hello: PushHello,
+        up: BoxStream<'static, PushUp>,
+    ) -> BoxFuture<'static, Result<Stream<PushDown>, RelayError>> {
         let mut epoch = hello.epoch;
         let rest = up.flat_map(move |up| {
             if let PushUp::Beat { epoch: heard } = up {
@@ -50,9 +67,14 @@ impl Client {
             stream::iter(wire::up_out(up, epoch))
         });
         let requests = stream::iter([wire::hello_out(hello)]).chain(rest);
-        let responses = self.relay.clone().push(requests).await?.into_inner();
-        let down = responses.map_err(RelayError::from).map(|response| wire::push_down_in(response?));
-        Ok(until_error(down))
+        let requests = Requests(requests.boxed());
+        let mut relay = self.relay.clone();
+        async move {
+            let responses = relay.push(requests).await?.into_inner();
+            let down = responses.map_err(RelayError::from).map(|response| wire::push_down_in(response?));
+            Ok(until_error(down))
+        }
+        .boxed()
     }
 
     /// Pulls a stream. Drop the answer to leave.
@@ -60,5 +82,16 @@ impl Client {
         let responses = self.relay.clone().pull(wire::pull_out(request)).await?.into_inner();
         let down = responses.map_err(RelayError::from).map(|response| wire::pull_down_in(response?));
         Ok(until_error(down))
+    }
+}
+
+/// What a push sends. A type of its own because the compiler cannot prove a future Send that holds a boxed stream as such.
+struct Requests(BoxStream<'static, PushRequest>);
+
+impl futures_util::Stream for Requests {
+    type Item = PushRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PushRequest>> {
+        self.0.poll_next_unpin(cx)
     }
 }

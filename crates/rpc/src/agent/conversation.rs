@@ -1,0 +1,144 @@
+//! The conversation with the control plane: beats and reports up, roles and commands down.
+
+use std::time::Duration;
+
+use cluster::Member;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    select,
+    sync::mpsc,
+    time::{self, MissedTickBehavior},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::debug;
+
+use super::{Local, Standing, in_time, reports::Reports};
+use crate::{
+    control::{Client, CommandResult, FromControl, FromControlStream, FromNode, Welcome},
+    status::{Code, Failure},
+};
+
+/// Holds the conversation until it ends, and says why it did.
+pub(super) async fn hold<L: Local>(client: &Client, member: &Member, local: &L, standing: &Standing) -> Failure {
+    let (up, said) = mpsc::channel(UNSENT_MAX);
+    let opening = async {
+        let mut down = client.converse(member.clone(), ReceiverStream::new(said)).await?;
+        match down.next().await {
+            Some(Ok(FromControl::Welcome(welcome))) => Ok((down, welcome)),
+            Some(Err(failure)) => Err(failure),
+            Some(Ok(_)) => Err(Failure::new(Code::Internal, "BAD_ANSWER", "the conversation began without a welcome")),
+            None => Err(ended()),
+        }
+    };
+    match in_time(opening).await {
+        Ok((down, welcome)) => {
+            standing.found();
+            let talk = Talk { member, local, up };
+            talk.go_on(down, welcome).await
+        }
+        Err(failure) => failure,
+    }
+}
+
+/// A conversation that stands.
+struct Talk<'a, L> {
+    member: &'a Member,
+    local: &'a L,
+    up: mpsc::Sender<FromNode>,
+}
+
+impl<L: Local> Talk<'_, L> {
+    async fn go_on(&self, mut down: FromControlStream, welcome: Welcome) -> Failure {
+        let interval = welcome.beat_interval.clamp(BEAT_MIN, BEAT_MAX);
+        // Silence is counted in our own beats: one who beats late himself suspects late.
+        let silent_beats_max = welcome.silence_max.as_millis().div_ceil(interval.as_millis()).max(2);
+        let mut silent_beats = 0;
+        let mut number = 0;
+        let mut beats = ticks(interval);
+        let mut reporting = ticks(REPORT_INTERVAL);
+        let mut reports = Reports::default();
+        let mut commands = FuturesUnordered::new();
+        loop {
+            let unsaid = select! {
+                biased;
+                said = down.next() => {
+                    silent_beats = 0;
+                    match said {
+                        Some(Ok(FromControl::Command { id, command })) if commands.len() < COMMANDS_MAX => {
+                            let work = self.local.command(command);
+                            commands.push(async { (id, work.await) });
+                            vec![]
+                        }
+                        Some(Ok(FromControl::Command { id, .. })) => vec![result(id, Err("too much at once".into()))],
+                        Some(Ok(other)) => { self.hear(other); vec![] }
+                        Some(Err(failure)) => return failure,
+                        None => return ended(),
+                    }
+                }
+                Some((id, outcome)) = commands.next(), if !commands.is_empty() => vec![result(id, outcome)],
+                _ = beats.tick() => {
+                    silent_beats += 1;
+                    if silent_beats > silent_beats_max {
+                        return Failure::new(Code::Unavailable, "CONTROL_SILENT", "the control plane has fallen silent");
+                    }
+                    number += 1;
+                    vec![FromNode::Beat { number, beat: self.local.beat() }]
+                }
+                _ = reporting.tick() => reports.next(self.local.streams(), self.local.sessions()),
+            };
+            for message in unsaid {
+                if let Err(failure) = self.say(message).await {
+                    return failure;
+                }
+            }
+        }
+    }
+
+    fn hear(&self, said: FromControl) {
+        match said {
+            FromControl::Role(grant) if grant.incarnation == self.member.incarnation => self.local.role(grant),
+            FromControl::Role(grant) => debug!(meant = %grant.incarnation, "control.role_of_another_start"),
+            FromControl::Welcome(_) | FromControl::Beat { .. } | FromControl::Command { .. } => {}
+        }
+    }
+
+    /// A control plane that takes nothing is as good as silent.
+    async fn say(&self, message: FromNode) -> Result<(), Failure> {
+        match time::timeout(SEND_WAIT, self.up.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(ended()),
+            Err(_) => Err(Failure::new(Code::Unavailable, "CONTROL_SILENT", "the control plane takes no messages")),
+        }
+    }
+}
+
+fn result(command_id: String, outcome: Result<u32, String>) -> FromNode {
+    let (affected, error) = match outcome {
+        Ok(affected) => (affected, None),
+        Err(why) => (0, Some(why)),
+    };
+    FromNode::Result(CommandResult { command_id, affected, error })
+}
+
+fn ticks(interval: Duration) -> time::Interval {
+    let mut ticks = time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn ended() -> Failure {
+    Failure::new(Code::Unavailable, "CONVERSATION_ENDED", "the control plane ended the conversation")
+}
+
+/// How often streams and sessions are reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Whatever the control plane asks for.
+const BEAT_MIN: Duration = Duration::from_millis(20);
+/// Whatever the control plane asks for.
+const BEAT_MAX: Duration = Duration::from_secs(5);
+/// Messages that the connection has not taken yet.
+const UNSENT_MAX: usize = 64;
+/// How long the connection may take nothing.
+const SEND_WAIT: Duration = Duration::from_secs(2);
+/// Commands that are carried out at a time.
+const COMMANDS_MAX: usize = 64;

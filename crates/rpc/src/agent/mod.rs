@@ -1,0 +1,320 @@
+//! A node's standing conversation with the control plane.
+//!
+//! The agent makes the node known, beats, reports its streams and sessions, hands roles and commands to it, and keeps a
+//! copy of the route entries and pools. That copy is the last good answer: it stays while the control plane is away, and
+//! outlives the process on disk. Nothing live waits for the control plane.
+//!
+//! ```text
+//! connect ─▶ register ─▶ ┬ conversation: beats and reports up, roles and commands down ─▶ Local
+//!    ▲                   ├ watch of the route entries ─┬▶ Snapshot ─▶ disk
+//!    └── back off ◀──────┴ watch of the pools ─────────┘
+//!        when any ends
+//! ```
+
+mod backoff;
+mod conversation;
+mod disk;
+mod replica;
+mod reports;
+mod standing;
+
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use cluster::{Beat, PoolView, Registration, RouteEntry};
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::{select, sync::watch, task::JoinHandle, time};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{
+    channel::{Channel, Target},
+    control::{Client, Command, Deregister, PoolInfo, RoleGrant, RouteInfo, Steps, StreamReport},
+    node::LocalSession,
+    status::{Code, Failure},
+};
+use backoff::Backoff;
+use replica::{Replica, follow};
+pub use standing::Standing;
+
+/// How a node keeps in touch.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the control plane is, and as whom to call it.
+    pub target: Target,
+    /// Who the node is. The epochs in it are brought up to date from [`Local::beat`] each time.
+    pub registration: Registration,
+    /// Where the last snapshot is kept. None: nowhere.
+    pub snapshot_file: Option<PathBuf>,
+}
+
+/// The node, as the agent sees it. All of it should answer at once.
+pub trait Local: Send + Sync + 'static {
+    /// What it says of itself with each beat.
+    fn beat(&self) -> Beat;
+
+    /// The streams that it holds now.
+    fn streams(&self) -> Vec<StreamReport>;
+
+    /// The sessions that are connected to it now.
+    fn sessions(&self) -> Vec<LocalSession>;
+
+    /// Takes its role, which is told when a conversation begins and at each change. It has to refuse what is older than
+    /// what it has heard.
+    fn role(&self, grant: RoleGrant);
+
+    /// Does as told; returns how many sessions that concerned, or why it failed. Dropped when the conversation ends.
+    fn command(&self, command: Command) -> impl Future<Output = Result<u32, String>> + Send;
+}
+
+/// What a node knows from the control plane.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot {
+    /// Whether it knows anything, and since when.
+    pub known: Known,
+    /// The control plane's route entries.
+    pub routes: Arc<[RouteEntry]>,
+    /// The pools.
+    pub pools: Arc<[PoolView]>,
+}
+
+/// Where a snapshot comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Known {
+    /// The control plane has not been heard yet, and the disk holds nothing.
+    #[default]
+    Nothing,
+    /// From an earlier life of this node; the control plane has not been heard yet.
+    FromDisk,
+    /// From the control plane, in this life.
+    FromControlPlane,
+}
+
+/// The running conversation. Ends when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    snapshot: watch::Receiver<Snapshot>,
+    standing: Standing,
+    leave: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Reads the snapshot on disk, then goes about finding the control plane; it need not be there.
+    pub async fn start<L: Local>(config: Config, local: Arc<L>) -> Self {
+        let saved = match &config.snapshot_file {
+            Some(path) => disk::load(path.clone()).await,
+            None => None,
+        };
+        let standing = Standing::default();
+        let mut snapshot = Snapshot::default();
+        if let Some(saved) = saved {
+            standing.confirmed_at(saved.confirmed_unix_ms);
+            snapshot = saved.snapshot();
+        }
+        let (publish, watched) = watch::channel(snapshot);
+        let leave = CancellationToken::new();
+        let runner = Runner { config, local, publish, standing: standing.clone(), leave: leave.clone() };
+        let task = tokio::spawn(runner.run());
+        Self { snapshot: watched, standing, leave, task }
+    }
+
+    /// What the node knows; changes when it does.
+    pub fn snapshot(&self) -> watch::Receiver<Snapshot> {
+        self.snapshot.clone()
+    }
+
+    /// Whether the control plane is there, and how old the snapshot is.
+    pub fn standing(&self) -> Standing {
+        self.standing.clone()
+    }
+
+    /// Tells the control plane that the node ends, if that can be done in a second, and ends the conversation.
+    pub async fn leave(mut self) {
+        self.leave.cancel();
+        if time::timeout(LEAVE_WAIT, &mut self.task).await.is_err() {
+            debug!("control.left_without_a_word");
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The task behind an agent.
+struct Runner<L> {
+    config: Config,
+    local: Arc<L>,
+    publish: watch::Sender<Snapshot>,
+    standing: Standing,
+    leave: CancellationToken,
+}
+
+impl<L: Local> Runner<L> {
+    async fn run(self) {
+        let saving = disk::save_changes(self.config.snapshot_file.clone(), self.publish.subscribe(), &self.standing);
+        select! {
+            () = self.keep_in_touch() => {}
+            () = saving => {}
+        }
+    }
+
+    async fn keep_in_touch(&self) {
+        let (routes, pools) = {
+            let snapshot = self.publish.borrow();
+            (Replica::new(&snapshot.routes, route_name), Replica::new(&snapshot.pools, pool_name))
+        };
+        let mut copies = Copies { routes, pools };
+        let mut backoff = Backoff::default();
+        let mut told = String::new();
+        while !self.leave.is_cancelled() {
+            let ended = self.connection(&mut copies).await;
+            if self.standing.lost() {
+                backoff = Backoff::default();
+                told.clear();
+            }
+            match ended {
+                Ok(()) => return,
+                // Said once for each reason, however often it is tried.
+                Err(failure) if failure.to_string() != told => {
+                    told = failure.to_string();
+                    warn!(reason = %told, "control.away");
+                }
+                Err(_) => {}
+            }
+            let wait = backoff.next();
+            select! {
+                () = time::sleep(wait) => {}
+                () = self.leave.cancelled() => {}
+            }
+        }
+    }
+
+    /// One connection, from connecting to its end: in good order when the node leaves, otherwise as a failure.
+    async fn connection(&self, copies: &mut Copies) -> Result<(), Failure> {
+        let connecting = async {
+            let channel = Channel::connect(&self.config.target).await.map_err(away)?;
+            let address = channel.address().to_owned();
+            let client = Client::new(channel);
+            in_time(client.register(self.registration())).await?;
+            Ok::<_, Failure>((client, address))
+        };
+        let (client, address) = select! {
+            connected = connecting => connected?,
+            () = self.leave.cancelled() => return Ok(()),
+        };
+        info!(%address, "control.registered");
+        let member = &self.config.registration.member;
+        let routes_client = client.clone();
+        let routes = follow(
+            &mut copies.routes,
+            move |from| watch_routes(routes_client.clone(), from),
+            |entries, complete| self.publish_routes(entries, complete),
+            || self.standing.routes_confirmed(),
+        );
+        let pools_client = client.clone();
+        let pools = follow(
+            &mut copies.pools,
+            move |from| watch_pools(pools_client.clone(), from),
+            |views, complete| self.publish_pools(views, complete),
+            || self.standing.pools_confirmed(),
+        );
+        let failure = select! {
+            failure = conversation::hold(&client, member, self.local.as_ref(), &self.standing) => failure,
+            failure = routes => failure,
+            failure = pools => failure,
+            () = self.leave.cancelled() => {
+                self.deregister(&client).await;
+                return Ok(());
+            }
+        };
+        Err(failure)
+    }
+
+    fn registration(&self) -> Registration {
+        let beat = self.local.beat();
+        Registration { highest_epoch: beat.highest_epoch, serving: beat.serving, ..self.config.registration.clone() }
+    }
+
+    async fn deregister(&self, client: &Client) {
+        let member = self.config.registration.member.clone();
+        let request = Deregister {
+            node: member.node,
+            incarnation: Some(member.incarnation),
+            validate_only: false,
+            reason: "the node ends".to_owned(),
+        };
+        if let Err(failure) = client.deregister(request).await {
+            debug!(%failure, "control.not_deregistered");
+        }
+    }
+
+    fn publish_routes(&self, entries: Arc<[RouteEntry]>, complete: bool) {
+        self.publish.send_if_modified(|snapshot| {
+            let changed = snapshot.routes != entries;
+            snapshot.routes = entries;
+            changed | self.mark_known(snapshot, complete)
+        });
+    }
+
+    fn publish_pools(&self, views: Arc<[PoolView]>, complete: bool) {
+        self.publish.send_if_modified(|snapshot| {
+            let changed = snapshot.pools != views;
+            snapshot.pools = views;
+            changed | self.mark_known(snapshot, complete)
+        });
+    }
+
+    /// Once both copies are complete, the snapshot is the control plane's.
+    fn mark_known(&self, snapshot: &mut Snapshot, complete: bool) -> bool {
+        let newly = complete && self.standing.both_confirmed() && snapshot.known != Known::FromControlPlane;
+        if newly {
+            snapshot.known = Known::FromControlPlane;
+        }
+        newly
+    }
+}
+
+async fn watch_routes(client: Client, from: u64) -> Result<Steps<RouteEntry>, Failure> {
+    let steps = client.watch_routes(from).await?;
+    Ok(steps.map_ok(|step| step.map(|route: RouteInfo| route.entry)).boxed())
+}
+
+async fn watch_pools(client: Client, from: u64) -> Result<Steps<PoolView>, Failure> {
+    let steps = client.watch_pools(from).await?;
+    Ok(steps.map_ok(|step| step.map(|pool: PoolInfo| pool.view)).boxed())
+}
+
+/// What is kept from one connection to the next.
+struct Copies {
+    routes: Replica<RouteEntry>,
+    pools: Replica<PoolView>,
+}
+
+fn route_name(entry: &RouteEntry) -> String {
+    entry.id.resource()
+}
+
+fn pool_name(view: &PoolView) -> String {
+    view.id.resource()
+}
+
+fn away(error: crate::channel::ConnectError) -> Failure {
+    Failure::new(Code::Unavailable, "CONTROL_UNREACHABLE", error.to_string())
+}
+
+/// The answer of a call that must not take long.
+async fn in_time<T>(call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let late = |_| Failure::new(Code::DeadlineExceeded, "CONTROL_SILENT", "the control plane does not answer");
+    time::timeout(CALL_WAIT, call).await.map_err(late)?
+}
+
+/// How long a call may take.
+const CALL_WAIT: Duration = Duration::from_secs(5);
+/// How long leaving may take.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;
