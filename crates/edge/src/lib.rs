@@ -1,3 +1,21 @@
 //! The edge service: takes viewers and encoders in, fetches each stream once, fans it out.
+//!
+//! ```text
+//! encoder ─▶ rtmp-net ─▶ Ingests ─Push─▶ ┐            ┌ ─Pull─▶ Pulls ─▶ hub ─▶ Reader ─▶ rtmp-net, http ─▶ viewers
+//!                                        └ active origin ┘
+//! ```
+//!
+//! [`Upstream`] finds the origin that serves a stream; [`Pulls`] fetches each stream once; [`Ingests`] keeps what an
+//! encoder sent until the origin has it. Viewers' sessions live here and never depend on which origin is active.
 
+mod config;
 pub mod http;
+pub mod ingest;
+pub mod pulls;
+mod retry;
+pub mod upstream;
+
+pub use config::Config;
+pub use ingest::Ingests;
+pub use pulls::Pulls;
+pub use upstream::{Directions, Upstream};

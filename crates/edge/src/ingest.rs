@@ -1,0 +1,156 @@
+//! Encoders at this edge: each publication is pushed to the active origin, and kept until that has it.
+
+mod outbox;
+mod push;
+
+use std::{sync::Arc, time::Duration};
+
+use media::{MediaMessage, PublicationId, StreamName};
+use rand::Rng;
+use rpc::relay::{PublishKey, PushHello};
+use tokio::sync::oneshot;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::upstream::Upstream;
+use outbox::{End, Entry, Outbox};
+
+/// Bounds of ingest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes of one publication that may be on their way. Beyond, its encoder waits.
+    pub bytes_max: usize,
+    /// How long an encoder waits for an origin to take its publication.
+    pub open_wait: Duration,
+    /// How long the rest of a publication that has ended may take to reach the origin.
+    pub flush_wait: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { bytes_max: 32 << 20, open_wait: Duration::from_secs(10), flush_wait: Duration::from_secs(5) }
+    }
+}
+
+/// All publications of an edge.
+#[derive(Debug)]
+pub struct Ingests {
+    upstream: Upstream,
+    config: Config,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Who publishes what.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The stream.
+    pub stream: StreamName,
+    /// What the encoder gave as its right to publish.
+    pub key: Option<String>,
+    /// The encoder's address.
+    pub peer: String,
+}
+
+/// Why a publication is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No route entry matches, or the encoder has no right to the name.
+    #[error("publishing is denied")]
+    Denied,
+    /// Another encoder holds the name.
+    #[error("the name is taken")]
+    NameTaken,
+    /// No origin took it in time.
+    #[error("no origin is reachable")]
+    Unreachable,
+}
+
+/// The origin does not take this publication any more: another took over, or an operator ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the publication was ended")]
+pub struct Ended;
+
+impl Ingests {
+    /// No publications yet.
+    pub fn new(upstream: Upstream, config: Config) -> Self {
+        Self { upstream, config, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    /// Opens a publication; completes when an origin has taken it.
+    pub async fn publish(&self, request: Request) -> Result<Ingest, Refusal> {
+        if !self.upstream.has_route(&request.stream) {
+            return Err(Refusal::Denied);
+        }
+        let publication = PublicationId::from_bits(rand::rng().random());
+        let outbox = Arc::new(Outbox::new(self.config.bytes_max));
+        // Dropped with this future: an encoder that goes away while it waits ends its publication too.
+        let ingest = Ingest { outbox: outbox.clone() };
+        let hello = PushHello {
+            stream: request.stream,
+            publication,
+            epoch: self.upstream.epoch(),
+            edge: self.upstream.node().clone(),
+            key: request.key.map(PublishKey),
+            first_number: 0,
+            peer: request.peer,
+        };
+        let (opened, answer) = oneshot::channel();
+        let push = push::Push::new(self.upstream.clone(), self.config, hello, outbox, opened);
+        let stop = self.stop.clone();
+        self.tasks.spawn(stop.run_until_cancelled_owned(push.run()));
+        match answer.await {
+            Ok(opened) => opened.map(|()| ingest),
+            // The task was stopped: the edge is shutting down.
+            Err(_) => Err(Refusal::Unreachable),
+        }
+    }
+
+    /// How many publications there are.
+    pub fn count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Ends all publications, giving each some time to flush, and waits for their tasks.
+    pub async fn close(&self) {
+        self.tasks.close();
+        if tokio::time::timeout(self.config.flush_wait, self.tasks.wait()).await.is_err() {
+            self.stop.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}
+
+/// One encoder's hold on its publication. Dropping it means that the encoder was lost.
+#[derive(Debug)]
+pub struct Ingest {
+    outbox: Arc<Outbox>,
+}
+
+impl Ingest {
+    /// Takes a message, after waiting for room. Safe to drop at the await: then the message was not taken.
+    pub async fn message(&mut self, message: MediaMessage) -> Result<(), Ended> {
+        self.outbox.push(Entry::Message(message)).await.map_err(|_| Ended)
+    }
+
+    /// The encoder withdrew its metadata.
+    pub async fn metadata_cleared(&mut self) -> Result<(), Ended> {
+        self.outbox.push(Entry::MetadataCleared).await.map_err(|_| Ended)
+    }
+
+    /// Completes when the origin does not take this publication any more.
+    pub async fn ended(&self) {
+        self.outbox.given_up().await;
+    }
+
+    /// The encoder ends its stream.
+    pub fn close(self) {
+        self.outbox.end(End::Closed);
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        // After `close` this changes nothing: the first end counts.
+        self.outbox.end(End::Lost);
+    }
+}

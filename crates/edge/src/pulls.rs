@@ -1,0 +1,302 @@
+//! The streams that this edge fetches: one pull each, however many viewers.
+
+mod feed;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use dashmap::{DashMap, mapref::entry::Entry};
+use hub::{Hub, Reader, Start, Stream, Writer};
+use media::StreamName;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::upstream::Upstream;
+
+/// How the edge waits for streams, and how long it keeps them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// How long a new viewer waits for a stream that is not there yet, or whose pool does not answer.
+    pub wait: Duration,
+    /// How long a stream is still fetched after its last viewer has left.
+    pub linger: Duration,
+    /// How long viewers are kept when the origins do not answer or do not have their stream any more.
+    pub hold: Duration,
+    /// The most payload bytes that a viewer may be behind before it skips to a newer keyframe.
+    pub lag_bytes_max: u64,
+    /// Streams fetched at a time.
+    pub streams_max: usize,
+    /// Where viewers start.
+    pub start: Start,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(10),
+            linger: Duration::from_secs(10),
+            hold: Duration::from_secs(30),
+            lag_bytes_max: 4 << 20,
+            streams_max: 10_000,
+            start: Start::Live,
+        }
+    }
+}
+
+/// All pulls of an edge.
+#[derive(Debug)]
+pub struct Pulls {
+    hub: Hub,
+    upstream: Upstream,
+    config: Config,
+    pulls: DashMap<StreamName, Arc<Pull>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    stats: Stats,
+}
+
+/// What is counted of pulls since the process started.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Calls to origins.
+    pub calls: AtomicU64,
+    /// Calls made because one before had broken.
+    pub reconnects: AtomicU64,
+    /// Viewers who joined a pull that was there already.
+    pub coalesced: AtomicU64,
+    /// Items that origins sent again and that were left out.
+    pub repeated: AtomicU64,
+}
+
+/// One stream that is fetched.
+#[derive(Debug)]
+struct Pull {
+    name: StreamName,
+    state: watch::Sender<State>,
+    /// Viewers who wait for the stream to be there.
+    waiting: watch::Sender<usize>,
+    /// None unless the stream is there.
+    writer: Mutex<Option<Writer>>,
+}
+
+/// How a pull stands, for viewers who wait.
+#[derive(Debug, Clone)]
+enum State {
+    /// No answer yet, or no origin answers.
+    Unanswered,
+    /// The active origin has no such stream now.
+    Absent,
+    /// The stream is there.
+    Live(Arc<Stream>),
+    /// The active origin says that it will never serve it to us.
+    Refused,
+}
+
+/// Why a viewer does not get a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlay {
+    /// No route entry matches the name, or nobody published it in time.
+    #[error("no such stream")]
+    NotFound,
+    /// No origin answered in time, or this edge fetches as many streams as it may.
+    #[error("the stream's origin is not reachable")]
+    Unreachable,
+}
+
+impl Pulls {
+    /// Nothing is fetched yet.
+    pub fn new(hub: Hub, upstream: Upstream, config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            hub,
+            upstream,
+            config,
+            pulls: DashMap::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            stats: Stats::default(),
+        })
+    }
+
+    /// A cursor into a stream, which is fetched if it is not yet. Dropping the future is how a viewer stops waiting.
+    pub async fn play(self: &Arc<Self>, name: &StreamName) -> Result<Reader, NoPlay> {
+        if !self.upstream.has_route(name) {
+            return Err(NoPlay::NotFound);
+        }
+        let waiting = self.join(name)?;
+        let mut state = waiting.pull.state.subscribe();
+        let decided = state.wait_for(|state| matches!(state, State::Live(_) | State::Refused));
+        let decided = timeout(self.config.wait, decided).await;
+        let state = match &decided {
+            Ok(Ok(state)) => (**state).clone(),
+            // The sender is held by `waiting`; so only the time has run out.
+            Ok(Err(_)) | Err(_) => waiting.pull.state.borrow().clone(),
+        };
+        drop(decided);
+        match state {
+            State::Live(stream) => {
+                Ok(stream.subscribe(self.config.start).with_lag_bytes_max(self.config.lag_bytes_max))
+            }
+            State::Absent | State::Refused => Err(NoPlay::NotFound),
+            State::Unanswered => Err(NoPlay::Unreachable),
+        }
+    }
+
+    /// The number of streams that are fetched or waited for, and of those that are there.
+    pub fn counts(&self) -> (usize, usize) {
+        let live = self.pulls.iter().filter(|pull| matches!(*pull.state.borrow(), State::Live(_))).count();
+        (self.pulls.len(), live)
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Ends all pulls and waits for their tasks.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Joins the pull of a stream, or begins it.
+    fn join(self: &Arc<Self>, name: &StreamName) -> Result<Waiting, NoPlay> {
+        let full = self.pulls.len() >= self.config.streams_max;
+        let slot = match self.pulls.entry(name.clone()) {
+            Entry::Occupied(slot) => {
+                self.stats.coalesced.fetch_add(1, Ordering::Relaxed);
+                return Ok(Waiting::new(slot.get().clone()));
+            }
+            Entry::Vacant(_) if full => {
+                tracing::warn!(stream = %name, streams_max = self.config.streams_max, "pull.too_many");
+                return Err(NoPlay::Unreachable);
+            }
+            Entry::Vacant(slot) => slot,
+        };
+        let pull = Arc::new(Pull::new(name.clone()));
+        let waiting = Waiting::new(pull.clone());
+        slot.insert(pull.clone());
+        self.tasks.spawn(self.clone().run(pull));
+        Ok(waiting)
+    }
+
+    /// Feeds the stream until nobody has wanted it for a while.
+    async fn run(self: Arc<Self>, pull: Arc<Pull>) {
+        let feed = feed::run(&self, &pull);
+        tokio::pin!(feed);
+        loop {
+            tokio::select! {
+                () = &mut feed => unreachable!("a feed goes on until it is dropped"),
+                () = self.stop.cancelled() => break,
+                () = pull.unwanted_for(self.config.linger) => {
+                    if self.forget_if_idle(&pull) {
+                        tracing::debug!(stream = %pull.name, "pull.ended");
+                        return;
+                    }
+                }
+            }
+        }
+        self.pulls.remove(&pull.name);
+        pull.end_stream();
+    }
+
+    /// Under the lock of the entry, so that a viewer either joins before, and it stays, or begins another after.
+    fn forget_if_idle(&self, pull: &Pull) -> bool {
+        let forgotten = self.pulls.remove_if(&pull.name, |_, pull| {
+            let idle = !pull.is_wanted();
+            if idle {
+                pull.end_stream();
+            }
+            idle
+        });
+        forgotten.is_some()
+    }
+}
+
+impl Pull {
+    fn new(name: StreamName) -> Self {
+        let state = watch::Sender::new(State::Unanswered);
+        Self { name, state, waiting: watch::Sender::new(0), writer: Mutex::default() }
+    }
+
+    fn is_wanted(&self) -> bool {
+        *self.waiting.borrow() > 0 || self.readers().is_some_and(|readers| *readers.borrow() > 0)
+    }
+
+    fn readers(&self) -> Option<watch::Receiver<usize>> {
+        match &*self.state.borrow() {
+            State::Live(stream) => Some(stream.readers()),
+            _ => None,
+        }
+    }
+
+    /// Completes once nobody has wanted the stream for so long.
+    async fn unwanted_for(&self, linger: Duration) {
+        let mut waiting = self.waiting.subscribe();
+        let mut state = self.state.subscribe();
+        loop {
+            // Subscribed before anything is looked at, so that no change is missed.
+            state.mark_unchanged();
+            let mut readers = self.readers();
+            let waiting_now = *waiting.borrow_and_update() > 0;
+            let wanted = waiting_now || readers.as_mut().is_some_and(|readers| *readers.borrow_and_update() > 0);
+            let changed = async {
+                let readers_changed = async {
+                    match &mut readers {
+                        Some(readers) => readers.changed().await.is_ok(),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    _ = waiting.changed() => {}
+                    _ = state.changed() => {}
+                    _ = readers_changed => {}
+                }
+            };
+            if wanted {
+                changed.await;
+            } else {
+                tokio::select! {
+                    () = changed => {}
+                    () = sleep(linger) => return,
+                }
+            }
+        }
+    }
+
+    /// Viewers are told that the stream has ended; those who wait go on waiting.
+    fn end_stream(&self) {
+        self.state.send_replace(State::Unanswered);
+        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// A viewer who waits for a stream to be there: as long as one does, the pull goes on.
+#[derive(Debug)]
+struct Waiting {
+    pull: Arc<Pull>,
+}
+
+impl Waiting {
+    fn new(pull: Arc<Pull>) -> Self {
+        pull.waiting.send_modify(|count| *count += 1);
+        Self { pull }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.pull.waiting.send_modify(|count| *count -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

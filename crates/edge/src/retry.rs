@@ -1,0 +1,44 @@
+//! When to try again.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+/// Tries often at first, because a new active origin is only moments away, then backs off with jitter (REPLICATION L3).
+#[derive(Debug, Default)]
+pub(crate) struct Retry {
+    waited: Duration,
+}
+
+const EAGER_STEP: Duration = Duration::from_millis(50);
+const EAGER_FOR: Duration = Duration::from_secs(3);
+const STEP_MAX: Duration = Duration::from_secs(2);
+
+impl Retry {
+    /// It worked: the next failure is a first one.
+    pub(crate) fn reset(&mut self) {
+        self.waited = Duration::ZERO;
+    }
+
+    /// How long to wait before the next attempt.
+    pub(crate) fn next_delay(&mut self) -> Duration {
+        let step = if self.waited < EAGER_FOR { EAGER_STEP } else { (self.waited / 8).min(STEP_MAX) };
+        self.waited += step;
+        step.mul_f64(rand::rng().random_range(0.5..1.5))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_from_eager_to_their_bound_and_start_over() {
+        let mut retry = Retry::default();
+        let delays: Vec<_> = (0..200).map(|_| retry.next_delay()).collect();
+        assert!(delays[..60].iter().all(|delay| *delay <= EAGER_STEP * 2));
+        assert!(delays[100..].iter().all(|delay| *delay > EAGER_STEP * 2 && *delay <= STEP_MAX * 2));
+        retry.reset();
+        assert!(retry.next_delay() <= EAGER_STEP * 2);
+    }
+}
