@@ -11,9 +11,9 @@
 pub mod cli;
 pub mod dev;
 mod http;
+mod output;
 pub mod play;
 pub mod probe;
-mod progress;
 pub mod publish;
 pub mod status;
 mod target;

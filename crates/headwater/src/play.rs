@@ -16,7 +16,7 @@ use media::{MediaMessage, StreamUrl, flv};
 use tokio::time::{interval, sleep};
 
 use self::{report::Report, source::Source};
-use crate::progress::Line;
+use crate::output::{self, Line};
 
 /// `headwater play`
 #[derive(clap::Args, Debug)]
@@ -59,8 +59,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let summary = report.summary(ended, Instant::now());
     match args.json {
-        true => println!("{}", serde_json::to_string(&summary)?),
-        false => print!("{}", summary.text()),
+        true => output::print(&format!("{}\n", serde_json::to_string(&summary)?))?,
+        false => output::print(&summary.text())?,
     }
     let whole = report.has_frames() && ended != "failed";
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })

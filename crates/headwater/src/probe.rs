@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::ExitCode};
 
-use crate::http;
+use crate::{http, output};
 
 /// `headwater probe`
 #[derive(clap::Args, Debug)]
@@ -32,6 +32,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(answer) => (answer.status == 200, answer.body),
         Err(error) => (false, format!("no answer from {}: {error}", args.admin)),
     };
-    println!("{}", answer.trim());
+    output::print(&format!("{}\n", answer.trim()))?;
     Ok(if yes { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use self::timeline::Timeline;
-use crate::progress::Line;
+use crate::output::Line;
 
 /// `headwater publish`
 #[derive(clap::Args, Debug)]

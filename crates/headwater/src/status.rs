@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr, process::ExitCode};
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
 
-use crate::{dev::Place, http, target::Cluster};
+use crate::{dev::Place, http, output, target::Cluster};
 
 /// `headwater status`
 #[derive(clap::Args, Debug)]
@@ -43,8 +43,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&object)?),
-        false => print!("{text}"),
+        true => output::print(&format!("{}\n", serde_json::to_string_pretty(&object)?))?,
+        false => output::print(&text)?,
     }
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

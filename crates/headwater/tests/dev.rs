@@ -33,6 +33,8 @@ daemon::section! {
         /// As in the services.
         listen: Value = Value::Null,
         /// As in the services.
+        pools: Value = Value::Null,
+        /// As in the services.
         public: Value = Value::Null,
         /// As in the services.
         peer: Value = Value::Null,

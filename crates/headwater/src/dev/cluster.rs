@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    io::Write as _,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -27,7 +26,7 @@ use super::{
     plan::{Kind, Node, Plan},
     ports,
 };
-use crate::http;
+use crate::{http, output};
 
 /// How long the whole cluster, or a restarted process, may take to be ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -119,10 +118,11 @@ impl Cluster {
         };
         let outcome = match started {
             Some(Ok(())) => {
-                println!("{}ready", plan.hints(self.files.dir()));
-                std::io::stdout().flush().context("cannot write to standard output")?;
-                self.serve(&mut signals, &mut requests).await;
-                Ok(())
+                let told = output::print(&format!("{}ready\n", plan.hints(self.files.dir())));
+                if told.is_ok() {
+                    self.serve(&mut signals, &mut requests).await;
+                }
+                told.context("cannot write to standard output")
             }
             Some(Err(error)) => Err(error),
             None => Ok(()),

@@ -20,6 +20,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::output;
+
 const SOCKET: &str = "dev.sock";
 /// How long a restart may take: an end, a start, and until it is ready.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(60);
@@ -57,7 +59,7 @@ pub(super) async fn restart(dir: &Path, name: &str) -> anyhow::Result<()> {
     to.write_all(format!("{ask}\n").as_bytes()).await.context("`headwater dev` does not listen")?;
     let answer = timeout(RESTART_TIMEOUT, line(from)).await.context("no answer from `headwater dev`")??;
     match serde_json::from_str::<Told>(&answer).context("`headwater dev` has ended")? {
-        Ok(()) => println!("{name} is ready"),
+        Ok(()) => output::print(&format!("{name} is ready\n"))?,
         Err(why) => bail!("{why}"),
     }
     Ok(())

@@ -25,11 +25,7 @@ pub(super) struct Files {
 impl Files {
     /// Makes the directory, for its owner alone, and locks it against a second `dev`.
     pub(super) fn prepare(dir: &Path) -> anyhow::Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+        make_private(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
         let dir = fs::canonicalize(dir).with_context(|| format!("cannot use the directory {}", dir.display()))?;
         let lock = ports::lock(&dir.join("dev.lock")).with_context(|| format!("cannot lock {}", dir.display()))?;
         let Some(lock) = lock else {
@@ -43,9 +39,11 @@ impl Files {
         // Whoever runs this inside a working copy does not want to commit tokens.
         self.put(".gitignore", "*\n")?;
         let tokens = self.dir.join("tokens");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&tokens).context("cannot make DIR/tokens")?;
+        make_private(&tokens).with_context(|| format!("cannot make {}", tokens.display()))?;
         rpc::auth::write_tokens(&tokens)?;
         for node in &plan.nodes {
+            let data = self.dir.join(node.name);
+            make_private(&data).with_context(|| format!("cannot make {}", data.display()))?;
             self.put(&format!("{}.yaml", node.name), &yaml::of(&self.dir, plan, node))?;
         }
         let text = serde_json::to_string_pretty(&self.description(plan)).context("addresses are plain data")?;
@@ -104,6 +102,11 @@ impl Files {
         let path = self.dir.join(name);
         write_private(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// A directory for its owner alone; one that exists stays as it is.
+fn make_private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Replaces the file in one step: a reader sees the old one or the new one.

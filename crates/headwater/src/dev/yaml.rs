@@ -12,7 +12,10 @@ pub(super) fn of(dir: &Path, plan: &Plan, node: &Node) -> String {
     let Node { name, grpc, admin, .. } = node;
     let (tokens, data) = (quoted(&dir.join("tokens")), quoted(&dir.join(name)));
     let own = match node.kind {
-        Kind::ControlPlane => format!("listen: {grpc}\n"),
+        Kind::ControlPlane => {
+            let first: Vec<_> = plan.of(Kind::Origin).map(|origin| origin.name).take(1).collect();
+            format!("listen: {grpc}\npools:\n  - name: main\n    first_active: {}\n", first.concat())
+        }
         Kind::Origin => {
             let public = one(node.rtmp);
             let control = control_planes(plan);

@@ -1,6 +1,13 @@
-//! A line on a terminal that is written over again and again.
+//! What a command prints: its result on standard output, progress on standard error.
 
-use std::io::{IsTerminal as _, Write as _, stderr};
+use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
+
+/// Writes a command's result. A reader that has gone away is an error, not a panic.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
 
 /// Shows progress on standard error when that is a terminal; nothing otherwise.
 #[derive(Debug)]
