@@ -28,7 +28,7 @@ use crate::{
 /// One client's connection.
 pub(crate) struct Connection<S: Service, T> {
     shared: Arc<Shared<S>>,
-    interrupts: Interrupts,
+    interrupts: Arc<Interrupts>,
     wire: Wire<T>,
     peer: SocketAddr,
     /// Until the handshake is done.
@@ -62,7 +62,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         let session = Session::new(shared.session_config.clone(), now.into_std());
         let entry = shared.sessions.open(transport.protocol(), peer);
         Self {
-            interrupts: Interrupts { entry, signals },
+            interrupts: Arc::new(Interrupts { entry, signals }),
             wire: Wire::new(transport, session, now),
             shared,
             peer,
@@ -90,6 +90,8 @@ impl<S: Service, T: Transport> Connection<S, T> {
     }
 
     async fn drive(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let interrupts = self.interrupts.clone();
+        let mut interrupted = pin!(interrupts.wait());
         let mut timer = pin!(sleep_until(self.started_at));
         loop {
             self.handle_events().await?;
@@ -98,7 +100,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
             // In this order, so that no flood of bytes hides an end or a deadline.
             let woke = tokio::select! {
                 biased;
-                ended = self.interrupts.wait() => Woke::Interrupted(ended),
+                ended = &mut interrupted => Woke::Interrupted(ended),
                 () = &mut timer => Woke::Time,
                 (at, decision) = requests::next_decision(&mut self.pending) => Woke::Decided(at, decision),
                 () = viewing::any_ready(&mut self.viewing), if self.wire.is_drained() => Woke::Ready,

@@ -45,6 +45,13 @@ pub(crate) struct Signals {
     pub(crate) reset: CancellationToken,
 }
 
+impl Signals {
+    /// The same for one connection, which then waits for them without a lock that it shares with all.
+    fn child(&self) -> Self {
+        Self { end: self.end.child_token(), reset: self.reset.child_token() }
+    }
+}
+
 impl<S: Service> Connections<S> {
     /// None yet.
     pub fn new(config: Config, service: S, sessions: Sessions) -> Self {
@@ -86,7 +93,7 @@ impl<S: Service> Connections<S> {
     /// Serves a client whose connection was accepted, on a task of its own.
     pub fn serve<T: Transport>(&self, transport: T, peer: SocketAddr) -> Result<(), TooMany> {
         let pass = self.admit(peer)?;
-        let connection = Connection::new(self.shared.clone(), transport, peer, self.signals().clone(), pass);
+        let connection = Connection::new(self.shared.clone(), transport, peer, self.signals().child(), pass);
         self.shared.tasks.spawn(connection.run());
         Ok(())
     }
@@ -99,7 +106,7 @@ impl<S: Service> Connections<S> {
         F: Future<Output = std::io::Result<T>> + Send + 'static,
     {
         let pass = self.admit(peer)?;
-        let (shared, signals) = (self.shared.clone(), self.signals().clone());
+        let (shared, signals) = (self.shared.clone(), self.signals().child());
         self.shared.tasks.spawn(async move {
             let patience = shared.session_config.limits.handshake_timeout;
             let transport = tokio::select! {
@@ -136,6 +143,14 @@ impl<S: Service> Connections<S> {
         if timeout(self.shared.config.farewell_timeout * 2, self.wait()).await.is_err() {
             self.reset().await;
         }
+    }
+
+    /// The size of a connection's task.
+    #[cfg(test)]
+    pub(crate) fn future_bytes<T: Transport>(&self, transport: T, peer: SocketAddr) -> usize {
+        let pass = self.admit(peer).expect("nobody else is here");
+        let signals = self.signals().child();
+        std::mem::size_of_val(&Connection::new(self.shared.clone(), transport, peer, signals, pass).run())
     }
 
     async fn wait(&self) {

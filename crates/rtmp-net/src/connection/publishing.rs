@@ -1,6 +1,7 @@
 //! What an encoder sends, handed on.
 
 use media::{MediaMessage, StreamName};
+use tokio::time::Instant;
 
 use super::{Connection, Interrupts};
 use crate::{
@@ -62,7 +63,8 @@ impl<S: Service, T: Transport> Connection<S, T> {
     /// A publication that nobody takes ends its connection: most encoders know no other way to notice.
     fn check(&mut self, msid: u32, handed_on: Result<(), IngestEnded>) -> Result<(), Ended> {
         handed_on.map_err(|ended| {
-            self.wire.session.end_publish(msid, &ended.status());
+            let now = Instant::now().into_std();
+            self.wire.session.end_publish(msid, &ended.status(), now);
             ended.into()
         })
     }

@@ -166,13 +166,21 @@ impl<S: Service, T: Transport> Connection<S, T> {
         let (shared, viewing) = (&self.shared, &mut self.viewing);
         let mut over = Vec::new();
         self.wire.filling(|wire| {
-            for viewing in viewing {
+            for viewing in viewing.iter_mut() {
                 if viewing.fill(wire, &shared.stats, &shared.config)? {
                     over.push(viewing.msid);
+                }
+                if wire.outbox.bytes() >= BATCH.bytes {
+                    break;
                 }
             }
             Ok::<_, Ended>(())
         })?;
+        // Whoever had to wait is first next time.
+        self.viewing.rotate_left(1);
+        if self.wire.outbox.bytes() > shared.session_config.limits.send_queue_hard_bytes {
+            return Err(Ended::Behind);
+        }
         if !self.wire.is_drained() {
             self.note_first_frame();
         }
@@ -181,7 +189,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
             return Err(Ended::Reset);
         }
         for msid in over {
-            self.wire.session.end_play(msid);
+            self.wire.session.end_play(msid, Instant::now().into_std());
             self.forget_play(msid);
             self.wire.collect();
         }

@@ -90,3 +90,11 @@ async fn after_a_reset_new_connections_may_come() {
     let _again = house.publish("live/foo").await.unwrap();
     drop(publisher);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_small() {
+    let house = House::new();
+    let (_ours, theirs) = tokio::io::duplex(1);
+    let size = house.connections.future_bytes(theirs, peer());
+    assert!(size < 4096, "{size} bytes for each connection, without what it points to");
+}

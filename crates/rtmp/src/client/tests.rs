@@ -103,7 +103,7 @@ fn it_plays_until_the_stream_ends() {
     assert!(
         matches!(&both.exchange().0[..], [Event::Media(message)] if *message == frame(Medium::Video, 7, b"\x27\x01v"))
     );
-    both.server.end_play(1);
+    both.server.end_play(1, both.now);
     assert!(matches!(&both.exchange().0[..], [Event::Ended, Event::Ended]));
 }
 

@@ -1,5 +1,7 @@
 //! What each command does.
 
+use std::time::Instant;
+
 use media::Medium;
 
 use super::{
@@ -241,25 +243,25 @@ impl Session {
     }
 
     /// The stream that a play shows has ended: tells the client, whose message stream is free again.
-    pub fn end_play(&mut self, msid: u32) {
+    pub fn end_play(&mut self, msid: u32, now: Instant) {
         let Some(stream) = self.streams.get_mut(msid) else { return };
         if stream.used != Use::Playing || self.phase == Phase::Closed {
             return;
         }
         stream.used = Use::Idle;
-        self.idle_since = self.now;
+        self.idle_since = now;
         self.send_status(msid, &Status::ok(code::PLAY_UNPUBLISHED, "The stream is not published any more."));
         self.send_user(UserEvent::StreamEof(msid));
     }
 
     /// A publish ends by our word: tells the client, whose message stream is free again.
-    pub fn end_publish(&mut self, msid: u32, status: &Status) {
+    pub fn end_publish(&mut self, msid: u32, status: &Status, now: Instant) {
         let Some(stream) = self.streams.get_mut(msid) else { return };
         if !matches!(stream.used, Use::Publishing { .. }) || self.phase == Phase::Closed {
             return;
         }
         stream.used = Use::Idle;
-        self.idle_since = self.now;
+        self.idle_since = now;
         self.send_status(msid, status);
     }
 }

@@ -163,7 +163,7 @@ fn a_decision_that_comes_after_the_client_left_changes_nothing() {
 #[test]
 fn our_own_end_of_a_publish_is_told_on_its_message_stream() {
     let mut peer = Peer::publishing();
-    peer.session.end_publish(1, &Status::failed(code::PUBLISH_BAD_NAME, "taken over"));
+    peer.session.end_publish(1, &Status::failed(code::PUBLISH_BAD_NAME, "taken over"), peer.now);
     assert_eq!(peer.take_told(), [told(1, "onStatus", code::PUBLISH_BAD_NAME)]);
     peer.send(&message(type_id::VIDEO, 1, Bytes::from_static(b"\x17")));
     assert!(peer.events().is_empty());

@@ -101,3 +101,14 @@ fn after_the_end_of_a_stream_time_runs_again() {
     peer.pass(10 * SECOND);
     assert!(matches!(closed(&peer.events()), Closed::RequestTimeout));
 }
+
+#[test]
+fn a_player_that_was_silent_has_time_after_the_end_of_its_stream() {
+    let mut peer = Peer::playing();
+    peer.now += 100 * SECOND;
+    peer.session.end_play(1, peer.now);
+    peer.pass(9 * SECOND);
+    assert!(peer.events().is_empty());
+    peer.pass(SECOND);
+    assert!(matches!(closed(&peer.events()), Closed::RequestTimeout));
+}

@@ -94,8 +94,8 @@ fn a_play_replaces_the_one_before() {
 fn the_end_of_the_stream_is_told_and_another_may_be_played() {
     let mut peer = Peer::playing();
     peer.take_heard();
-    peer.session.end_play(1);
-    peer.session.end_play(1);
+    peer.session.end_play(1, peer.now);
+    peer.session.end_play(1, peer.now);
     assert_eq!(peer.take_told(), [told(1, "onStatus", code::PLAY_UNPUBLISHED)]);
     assert_eq!(peer.take_heard(), [Control::User(UserEvent::StreamEof(1)).to_message()]);
     play(&mut peer, vec!["bar".into()]).accept(&mut peer.session).unwrap();
