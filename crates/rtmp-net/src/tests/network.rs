@@ -60,12 +60,12 @@ async fn tls_carries_a_stream_for_whoever_trusts_it() {
     assert_eq!(take(&mut player, 3).await, [config(), key(0), delta(1, 1_000_000)]);
     assert!(house.sessions.list().iter().all(|info| info.protocol == Protocol::Rtmps));
 
-    let authority = tempfile("authority.pem", &made.cert.pem());
-    let careful = client::Options { trust: Some(Trust::authorities(&authority).unwrap()), ..trusting.clone() };
+    let authority = file(&made.cert.pem());
+    let careful = client::Options { trust: Some(Trust::authorities(authority.path()).unwrap()), ..trusting.clone() };
     assert!(client::play(&url, &careful).await.is_ok());
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let stranger = tempfile("stranger.pem", &other.cert.pem());
-    let wary = client::Options { trust: Some(Trust::authorities(&stranger).unwrap()), ..trusting };
+    let stranger = file(&other.cert.pem());
+    let wary = client::Options { trust: Some(Trust::authorities(stranger.path()).unwrap()), ..trusting };
     assert!(matches!(client::play(&url, &wary).await, Err(client::Error::Io(_))));
 }
 
@@ -78,8 +78,8 @@ async fn a_port_that_is_taken_is_named() {
     assert!(error.to_string().starts_with(&format!("cannot listen on {taken}: ")), "{error}");
 }
 
-fn tempfile(name: &str, content: &str) -> std::path::PathBuf {
-    let path = std::env::temp_dir().join(format!("rtmp-net-{}-{name}", std::process::id()));
-    std::fs::write(&path, content).unwrap();
-    path
+fn file(content: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), content).unwrap();
+    file
 }
