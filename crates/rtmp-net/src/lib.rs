@@ -18,7 +18,6 @@ mod connections;
 mod durations;
 mod ended;
 mod gate;
-pub mod metrics;
 mod outbox;
 mod server;
 mod service;
