@@ -10,8 +10,10 @@ use super::{Config, Field, Section, Shape};
 pub fn default_document<C: Config>() -> String {
     let mut page = String::new();
     comment(&mut page, 0, C::doc());
-    let _ =
-        writeln!(page, "#\n# Each key can also be given in the environment: rtmp.listen as HEADWATER_RTMP__LISTEN.\n");
+    let _ = writeln!(
+        page,
+        "#\n# Each key can also be given in the environment: process.log as HEADWATER_PROCESS__LOG, lists as [a, b].\n"
+    );
     section(&mut page, 0, &C::fields(), &tree(&C::default()));
     page
 }
