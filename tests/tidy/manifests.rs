@@ -40,7 +40,7 @@ const LAYERS: &[&[&str]] = &[
 const CORE: usize = 3;
 
 /// Arrows within a layer that the table allows.
-const SIDEWAYS: &[(&str, &str)] = &[("daemon", "telemetry")];
+const SIDEWAYS: &[(&str, &str)] = &[("daemon", "telemetry"), ("rpc", "telemetry"), ("rtmp-net", "telemetry")];
 
 /// Arrows that point down and are forbidden all the same: generated types stop at `rpc`, which knows nothing of rings and RTMP.
 const WALLS: &[(&str, &[&str])] = &[("proto", &["rpc"]), ("hub", &["rtmp-net", "origin", "edge", "archive", "tests"])];

@@ -9,6 +9,7 @@
 //! - [`PublishPolicy`] answers who may publish.
 
 mod address;
+mod bans;
 mod id;
 mod membership;
 mod pool;
@@ -16,6 +17,7 @@ mod publish;
 mod route;
 
 pub use address::{Address, AddressError};
+pub use bans::Bans;
 pub use id::{Epoch, IdError, Incarnation, Member, NodeId, NodeKind, ParseIncarnationError, PoolId, Role, RouteId};
 pub use membership::{
     Beat, Change, DeregisterError, Liveness, Load, Membership, MembershipLimits, Node, NodeAddresses, RegisterError,

@@ -46,6 +46,7 @@
 //! ```
 
 pub mod admin;
+mod admission;
 mod bind;
 pub mod config;
 mod limits;
@@ -57,6 +58,7 @@ mod settings;
 mod shutdown;
 mod signals;
 
+pub use admission::Admission;
 pub use bind::{BindError, bind};
 pub use limits::raise_open_files;
 pub use parent::{ParentError, die_with};

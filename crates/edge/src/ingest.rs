@@ -5,6 +5,7 @@ mod push;
 
 use std::{sync::Arc, time::Duration};
 
+use dashmap::DashMap;
 use media::{MediaMessage, PublicationId, StreamName};
 use rand::Rng;
 use rpc::relay::{PublishKey, PushHello};
@@ -38,6 +39,8 @@ pub struct Ingests {
     config: Config,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// The publication of each stream that an encoder here feeds.
+    publications: Arc<DashMap<StreamName, PublicationId>>,
 }
 
 /// Who publishes what.
@@ -73,7 +76,13 @@ pub struct Ended;
 impl Ingests {
     /// No publications yet.
     pub fn new(upstream: Upstream, config: Config) -> Self {
-        Self { upstream, config, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+        Self {
+            upstream,
+            config,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            publications: Arc::default(),
+        }
     }
 
     /// Opens a publication; completes when an origin has taken it.
@@ -84,7 +93,12 @@ impl Ingests {
         let publication = PublicationId::from_bits(rand::rng().random());
         let outbox = Arc::new(Outbox::new(self.config.bytes_max));
         // Dropped with this future: an encoder that goes away while it waits ends its publication too.
-        let ingest = Ingest { outbox: outbox.clone() };
+        let ingest = Ingest {
+            outbox: outbox.clone(),
+            stream: request.stream.clone(),
+            publication,
+            publications: self.publications.clone(),
+        };
         let hello = PushHello {
             stream: request.stream,
             publication,
@@ -99,10 +113,18 @@ impl Ingests {
         let stop = self.stop.clone();
         self.tasks.spawn(stop.run_until_cancelled_owned(push.run()));
         match answer.await {
-            Ok(opened) => opened.map(|()| ingest),
+            Ok(opened) => opened.map(|()| {
+                self.publications.insert(ingest.stream.clone(), publication);
+                ingest
+            }),
             // The task was stopped: the edge is shutting down.
             Err(_) => Err(Refusal::Unreachable),
         }
+    }
+
+    /// The publication of a stream, if its encoder is here.
+    pub fn publication(&self, name: &StreamName) -> Option<PublicationId> {
+        self.publications.get(name).map(|publication| *publication)
     }
 
     /// How many publications there are.
@@ -124,6 +146,9 @@ impl Ingests {
 #[derive(Debug)]
 pub struct Ingest {
     outbox: Arc<Outbox>,
+    stream: StreamName,
+    publication: PublicationId,
+    publications: Arc<DashMap<StreamName, PublicationId>>,
 }
 
 impl Ingest {
@@ -137,11 +162,6 @@ impl Ingest {
         self.outbox.push(Entry::MetadataCleared).await.map_err(|_| Ended)
     }
 
-    /// Completes when the origin does not take this publication any more.
-    pub async fn ended(&self) {
-        self.outbox.given_up().await;
-    }
-
     /// The encoder ends its stream.
     pub fn close(self) {
         self.outbox.end(End::Closed);
@@ -152,5 +172,6 @@ impl Drop for Ingest {
     fn drop(&mut self) {
         // After `close` this changes nothing: the first end counts.
         self.outbox.end(End::Lost);
+        self.publications.remove_if(&self.stream, |_, publication| *publication == self.publication);
     }
 }

@@ -9,13 +9,18 @@
 //! encoder sent until the origin has it. Viewers' sessions live here and never depend on which origin is active.
 
 mod config;
+mod front;
 pub mod http;
 pub mod ingest;
+mod metrics;
+mod node;
 pub mod pulls;
 mod retry;
+mod service;
 pub mod upstream;
 
 pub use config::Config;
 pub use ingest::Ingests;
 pub use pulls::Pulls;
+pub use service::serve;
 pub use upstream::{Directions, Upstream};

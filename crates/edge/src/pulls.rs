@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use dashmap::{DashMap, mapref::entry::Entry};
@@ -80,6 +80,7 @@ pub struct Stats {
 #[derive(Debug)]
 struct Pull {
     name: StreamName,
+    since: SystemTime,
     state: watch::Sender<State>,
     /// Viewers who wait for the stream to be there.
     waiting: watch::Sender<usize>,
@@ -155,6 +156,16 @@ impl Pulls {
         (self.pulls.len(), live)
     }
 
+    /// The streams that are there.
+    pub fn live(&self) -> Vec<Arc<Stream>> {
+        self.hub.list()
+    }
+
+    /// When this edge began to fetch a stream.
+    pub fn since(&self, name: &StreamName) -> Option<SystemTime> {
+        self.pulls.get(name).map(|pull| pull.since)
+    }
+
     /// What was counted.
     pub fn stats(&self) -> &Stats {
         &self.stats
@@ -224,7 +235,7 @@ impl Pulls {
 impl Pull {
     fn new(name: StreamName) -> Self {
         let state = watch::Sender::new(State::Unanswered);
-        Self { name, state, waiting: watch::Sender::new(0), writer: Mutex::default() }
+        Self { name, since: SystemTime::now(), state, waiting: watch::Sender::new(0), writer: Mutex::default() }
     }
 
     fn is_wanted(&self) -> bool {

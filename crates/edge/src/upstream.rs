@@ -4,7 +4,7 @@ mod channels;
 
 use std::{sync::Arc, time::Duration};
 
-use cluster::{Epoch, NodeId, PoolView, Protocol, Role, RouteTable, Target};
+use cluster::{Epoch, NodeId, PoolView, Protocol, RouteTable, Target};
 use futures_util::stream::{BoxStream, StreamExt};
 use media::StreamName;
 use rpc::{
@@ -153,7 +153,7 @@ impl Upstream {
         match &route.entry.target {
             Target::Pool(id) => {
                 let pool = directions.pools.iter().find(|pool| pool.id == *id);
-                Ok(pool.map(members_first_active).unwrap_or_default())
+                Ok(pool.map(|pool| pool.peers().map(ToString::to_string).collect()).unwrap_or_default())
             }
             Target::Addresses { protocol: Protocol::Headwater, addresses } => {
                 Ok(addresses.iter().map(ToString::to_string).collect())
@@ -195,13 +195,6 @@ impl Search {
 async fn admitted<T>(asked: impl Future<Output = Result<T, RelayError>> + Send) -> Result<T, RelayError> {
     let late = |_| RelayError::Transport(format!("no answer in {} ms", ADMISSION_TIMEOUT.as_millis()));
     timeout(ADMISSION_TIMEOUT, asked).await.map_err(late).flatten()
-}
-
-/// The peer ports of a pool's members, the active one's first.
-fn members_first_active(pool: &PoolView) -> Vec<String> {
-    let mut members: Vec<_> = pool.members.iter().collect();
-    members.sort_by_key(|member| member.role != Role::Active);
-    members.into_iter().map(|member| member.peer.to_string()).collect()
 }
 
 /// Why no origin serves.

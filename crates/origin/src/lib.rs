@@ -8,10 +8,13 @@
 
 mod config;
 mod live;
+mod metrics;
+mod node;
 mod public;
 mod relay;
 mod role;
 mod rtmp;
+mod service;
 mod stats;
 
 pub use config::Config;
@@ -19,4 +22,5 @@ pub use live::{Feed, Listed, Source, Streams};
 pub use public::Public;
 pub use relay::Relay;
 pub use role::{EpochFileError, GrantError, Role, Roles};
+pub use service::serve;
 pub use stats::Stats;

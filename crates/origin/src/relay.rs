@@ -5,7 +5,8 @@ mod push;
 
 use std::sync::{Arc, atomic::Ordering};
 
-use cluster::{Epoch, NodeId, PublishPolicy};
+use cluster::{Epoch, NodeId};
+use daemon::Admission;
 use rpc::relay::{PublishRefusal, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream};
 use tokio::sync::watch;
 
@@ -21,7 +22,7 @@ pub struct Relay {
     /// Whether this origin may serve.
     pub role: watch::Receiver<Role>,
     /// Who may publish.
-    pub policy: watch::Receiver<PublishPolicy>,
+    pub admission: Arc<Admission>,
     /// What is counted.
     pub stats: Arc<Stats>,
 }
@@ -30,9 +31,7 @@ impl rpc::relay::Relay for Relay {
     async fn push(&self, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
         let role = self.serving(hello.epoch)?;
         let key = hello.key.as_ref().map(|key| key.0.as_str());
-        if !self.policy.borrow().allows(&hello.stream, key) {
-            self.stats.publish_denied.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(stream = %hello.stream, edge = %hello.edge, peer = hello.peer, "publish.denied");
+        if !self.admission.admits(&hello.stream, key, &hello.peer) {
             return Err(RelayError::Refused(PublishRefusal::Denied));
         }
         push::serve(self, hello, up, role)

@@ -1,22 +1,16 @@
 //! Encoders and players at this origin's own public port.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
-use cluster::PublishPolicy;
+use daemon::Admission;
 use hub::{Reader, Start};
 use media::{MediaMessage, PublicationId};
 use rand::Rng;
 use rtmp_net::{IngestEnded, Play, PlayRefusal, Publish, PublishRefusal};
 use splice::{Gone, Taken};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
-use crate::{
-    live::{Feed, Source, Streams},
-    stats::Stats,
-};
+use crate::live::{Feed, Source, Streams};
 
 /// How long a player waits for a stream that is not there yet.
 const PLAY_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -29,22 +23,19 @@ pub struct Service {
     /// The streams.
     pub streams: Arc<Streams>,
     /// Who may publish.
-    pub policy: watch::Receiver<PublishPolicy>,
-    /// What is counted.
-    pub stats: Arc<Stats>,
+    pub admission: Arc<Admission>,
 }
 
 impl rtmp_net::Service for Service {
     type Ingest = Ingest;
 
     async fn publish(&self, request: Publish) -> Result<Ingest, PublishRefusal> {
-        if !self.policy.borrow().allows(&request.stream, request.query.get("key")) {
-            self.stats.publish_denied.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(stream = %request.stream, peer = %request.peer, "publish.denied");
+        let peer = request.peer.to_string();
+        if !self.admission.admits(&request.stream, request.query.get("key"), &peer) {
             return Err(PublishRefusal::Denied);
         }
         let publication = PublicationId::from_bits(rand::rng().random());
-        let source = Source { edge: None, peer: request.peer.to_string() };
+        let source = Source { edge: None, peer };
         let feed = self.streams.publish(&request.stream, publication, source, Instant::now().into_std());
         match feed {
             Ok(feed) => Ok(Ingest { feed, next_number: 0 }),

@@ -5,10 +5,14 @@ use std::sync::atomic::AtomicU64;
 /// Counters since the process started.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Publications refused because they had no right to their name.
-    pub publish_denied: AtomicU64,
     /// Calls refused because their sender had heard of a later epoch.
     pub stale_epoch_rejected: AtomicU64,
+    /// Pulls taken since the start.
+    pub pulls_served: AtomicU64,
     /// Pulls served now.
-    pub pulls: AtomicU64,
+    pub pulls_open: AtomicU64,
+    /// Payload bytes sent to edges that pull.
+    pub pulled_bytes: AtomicU64,
+    /// Publications that edges pushed, each counted again when it is resumed.
+    pub pushes_served: AtomicU64,
 }

@@ -18,6 +18,7 @@ mod connections;
 mod durations;
 mod ended;
 mod gate;
+pub mod metrics;
 mod outbox;
 mod server;
 mod service;

@@ -19,7 +19,17 @@ impl<S: Service> Server<S> {
     /// Binds a port for RTMP. Port 0 is any free one.
     pub async fn bind(listen: SocketAddr, connections: Connections<S>) -> Result<Self, BindError> {
         let listener = TcpListener::bind(listen).await.map_err(|error| BindError { listen, error })?;
-        Ok(Self { listener, tls: None, connections })
+        Ok(Self::over(listener, connections))
+    }
+
+    /// Speaks RTMP on a port that was bound elsewhere.
+    pub fn over(listener: TcpListener, connections: Connections<S>) -> Self {
+        Self { listener, tls: None, connections }
+    }
+
+    /// Speaks RTMPS instead.
+    pub fn with_tls(self, config: tls::ServerConfig) -> Self {
+        Self { tls: Some(config.into()), ..self }
     }
 
     /// Binds a port for RTMPS. Port 0 is any free one.
@@ -28,8 +38,7 @@ impl<S: Service> Server<S> {
         config: tls::ServerConfig,
         connections: Connections<S>,
     ) -> Result<Self, BindError> {
-        let server = Self::bind(listen, connections).await?;
-        Ok(Self { tls: Some(config.into()), ..server })
+        Ok(Self::bind(listen, connections).await?.with_tls(config))
     }
 
     /// The address that is bound.

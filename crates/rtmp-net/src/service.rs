@@ -1,6 +1,6 @@
 //! What a server asks of the service that it stands in front of.
 
-use std::{future::Future, net::SocketAddr};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use media::{MediaMessage, StreamName};
 use rtmp::{
@@ -21,6 +21,18 @@ pub trait Service: Send + Sync + 'static {
     /// Someone wants to play. This may wait for the stream as long as the service likes; it is dropped when the
     /// player leaves.
     fn play(&self, request: Play) -> impl Future<Output = Result<hub::Reader, PlayRefusal>> + Send;
+}
+
+impl<S: Service> Service for Arc<S> {
+    type Ingest = S::Ingest;
+
+    fn publish(&self, request: Publish) -> impl Future<Output = Result<Self::Ingest, PublishRefusal>> + Send {
+        S::publish(self, request)
+    }
+
+    fn play(&self, request: Play) -> impl Future<Output = Result<hub::Reader, PlayRefusal>> + Send {
+        S::play(self, request)
+    }
 }
 
 /// One publication on its way in. Dropping it means that the encoder's connection was lost.

@@ -185,6 +185,11 @@ impl Splice {
         self.feed.publication
     }
 
+    /// The first number of it that has not been heard.
+    pub fn next_number(&self) -> u64 {
+        self.feed.next_number
+    }
+
     /// Whether its encoder is connected now.
     pub fn is_connected(&self) -> bool {
         self.feed.state == State::Connected

@@ -12,7 +12,9 @@
 pub mod logs;
 pub mod metrics;
 pub mod process;
+mod rate;
 mod throttle;
 mod traces;
 
+pub use rate::Rate;
 pub use throttle::Throttle;

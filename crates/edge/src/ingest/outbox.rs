@@ -144,19 +144,6 @@ impl Outbox {
         self.lock().first
     }
 
-    /// Completes when the sender has given up.
-    pub(crate) async fn given_up(&self) {
-        loop {
-            let drained = self.drained.notified();
-            tokio::pin!(drained);
-            drained.as_mut().enable();
-            if self.lock().given_up {
-                return;
-            }
-            drained.await;
-        }
-    }
-
     /// True once no more entries come.
     pub(crate) fn has_ended(&self) -> bool {
         self.lock().end.is_some()

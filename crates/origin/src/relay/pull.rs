@@ -1,6 +1,9 @@
 //! One stream going out to an edge.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream};
 use hub::{Budget, Read, Reader, Start};
@@ -12,7 +15,7 @@ use tokio::{
 };
 
 use super::{Relay, deposed};
-use crate::{live::Streams, role::Role};
+use crate::{live::Streams, role::Role, stats::Stats};
 
 /// How often an edge hears from us while there is nothing to send.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -23,7 +26,10 @@ const BATCH_ITEMS: usize = 256;
 
 /// The answer to a pull: heartbeats until the stream is there, then its items.
 pub(super) fn serve(relay: &Relay, request: PullRequest, held: Role) -> Stream<PullDown> {
+    relay.stats.pulls_served.fetch_add(1, Ordering::Relaxed);
+    relay.stats.pulls_open.fetch_add(1, Ordering::Relaxed);
     let outlet = Outlet {
+        stats: relay.stats.clone(),
         streams: relay.streams.clone(),
         changes: relay.streams.changes(),
         role: relay.role.clone(),
@@ -46,6 +52,7 @@ pub(super) fn serve(relay: &Relay, request: PullRequest, held: Role) -> Stream<P
 }
 
 struct Outlet {
+    stats: Arc<Stats>,
     streams: Arc<Streams>,
     changes: watch::Receiver<u64>,
     role: watch::Receiver<Role>,
@@ -77,6 +84,8 @@ impl Outlet {
             let mut items = Vec::new();
             match reader.read(Budget { items: BATCH_ITEMS, bytes: BATCH_BYTES }, &mut items) {
                 Read::Items | Read::Skipped(_) => {
+                    let bytes: usize = items.iter().filter_map(|item| item.frame()).map(|f| f.payload.len()).sum();
+                    self.stats.pulled_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
                     return Ok(Some(PullDown::Items(items.iter().map(|item| outgoing(item)).collect())));
                 }
                 Read::Ended => return Ok(None),
@@ -118,6 +127,12 @@ impl Outlet {
             () = tokio::time::sleep_until(self.give_up_at) => Err(RelayError::NoStream),
             _ = self.heartbeat.tick() => Ok(Some(PullDown::Heartbeat { epoch: self.held.epoch, head: 0 })),
         }
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.stats.pulls_open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One publication coming in from an edge.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use media::PublicationId;
@@ -30,6 +30,7 @@ pub(super) fn serve(
     let source = Source { edge: Some(hello.edge), peer: hello.peer };
     let now = Instant::now().into_std();
     let feed = relay.streams.publish(&hello.stream, hello.publication, source, now).map_err(refusal)?;
+    relay.stats.pushes_served.fetch_add(1, Ordering::Relaxed);
     let next_number = feed.next_number();
     let opened = PushDown::Opened { epoch: held.epoch, next_number };
     let intake = Intake {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::Epoch;
+use cluster::{Epoch, PublishPolicy};
 use futures_util::{StreamExt, stream};
 use hub::{Hub, RingLimits};
 use media::{DEFAULT_VHOST, MediaMessage, Medium, PublicationId, StreamName};
@@ -25,7 +25,7 @@ fn origin(policy: PublishPolicy) -> (Relay, Roles, tempfile::TempDir) {
         node: node("origin-1"),
         streams,
         role: roles.watch(),
-        policy: watch::channel(policy).1,
+        admission: Arc::new(Admission::new(watch::channel(policy).1)),
         stats: Arc::default(),
     };
     (relay, roles, dir)

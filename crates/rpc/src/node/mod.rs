@@ -1,5 +1,6 @@
 //! What every process answers about itself: a [`Node`] behind `headwater.node.v1.NodeService`.
 
+mod log_level;
 mod page;
 mod service;
 mod wire;
@@ -11,6 +12,7 @@ use std::{
 };
 
 pub use cluster::Role;
+pub use log_level::set_log_level;
 use media::{PublicationId, StreamName};
 
 use crate::status::Failure;

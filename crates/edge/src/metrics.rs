@@ -1,0 +1,48 @@
+//! The edge's own metrics.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use rpc::agent::Standing;
+use telemetry::metrics::Registry;
+
+use crate::node::EdgeNode;
+
+/// Shows an edge on its metrics page.
+pub(crate) fn register(registry: &Registry, node: Arc<EdgeNode>) {
+    registry.collect(move |samples| {
+        let (wanted, live) = node.pulls.counts();
+        let help = "Streams that this edge fetches, or waits for.";
+        samples.gauge("pulls", help, &[("state", "live")], live as f64);
+        samples.gauge("pulls", help, &[("state", "waiting")], wanted.saturating_sub(live) as f64);
+        samples.gauge("publications", "Encoders' publications on their way.", &[], node.ingests.count() as f64);
+        samples.gauge("epoch", "The highest epoch heard of.", &[], node.upstream.epoch().0 as f64);
+        let (pulls, http) = (node.pulls.stats(), &node.http_stats);
+        for (name, help, count) in [
+            ("pull_calls_total", "Calls to origins for streams.", &pulls.calls),
+            ("pull_reconnects_total", "Pulls taken up again.", &pulls.reconnects),
+            ("coalesced_requests_total", "Viewers who joined a pull that was there.", &pulls.coalesced),
+            ("pull_items_repeated_total", "Items that came again and were left out.", &pulls.repeated),
+            ("http_plays_total", "HTTP viewers who got their stream.", &http.plays),
+            ("http_plays_refused_total", "HTTP viewers who did not.", &http.plays_refused),
+            ("http_egress_bytes_total", "Bytes of FLV sent by HTTP.", &http.bytes_out),
+            ("http_frames_total", "Messages sent by HTTP.", &http.frames_out),
+            ("http_slow_reader_skips_total", "Times that a slow HTTP viewer went on at a keyframe.", &http.skips),
+            ("http_slow_reader_disconnects_total", "HTTP viewers cut because they took nothing.", &http.stalled),
+        ] {
+            samples.counter(name, help, &[], count.load(Ordering::Relaxed));
+        }
+        samples.counter(
+            "publish_denied_total",
+            "Publications without a right to their name.",
+            &[],
+            node.admission.denied(),
+        );
+        let standing = node.standing();
+        let connected = standing.as_ref().is_some_and(Standing::connected);
+        samples.gauge("control_connected", "1 while the control plane is heard.", &[], f64::from(u8::from(connected)));
+        if let Some(age) = standing.as_ref().and_then(Standing::config_age) {
+            let help = "Since the control plane confirmed what is known.";
+            samples.gauge("config_age_seconds", help, &[], age.as_secs_f64());
+        }
+    });
+}

@@ -1,0 +1,336 @@
+//! What this edge says of itself: to the control plane, to operators, on its admin port.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use cluster::{Beat, Incarnation, Load, NodeId};
+use daemon::{
+    Admission, Shutdown,
+    admin::{Cell, Inspect, Page},
+};
+use media::StreamName;
+use rpc::{
+    agent::{Known, Local, Snapshot, Standing},
+    control::{Command, Holding, RoleGrant, StreamReport},
+    node::{self, LocalSession, LocalStream, NodeStatus, Ping, SessionKind},
+    status::Failure,
+};
+use rtmp_net::{Kind, SessionInfo, Sessions};
+use telemetry::{Rate, logs::LogControl};
+use tokio::sync::watch;
+
+use crate::{config::Config, http, ingest::Ingests, pulls::Pulls, upstream::Upstream};
+
+/// The edge as others see it.
+#[derive(Debug)]
+pub struct EdgeNode {
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) pulls: Arc<Pulls>,
+    pub(crate) ingests: Arc<Ingests>,
+    pub(crate) upstream: Upstream,
+    pub(crate) sessions: Sessions,
+    pub(crate) rtmp_stats: Arc<rtmp_net::Stats>,
+    pub(crate) http_stats: Arc<http::Stats>,
+    pub(crate) admission: Arc<Admission>,
+    /// None without a control plane.
+    pub(crate) contact: watch::Receiver<Option<Contact>>,
+    pub(crate) listeners: BTreeMap<String, String>,
+    pub(crate) config: watch::Receiver<Arc<Config>>,
+    pub(crate) logs: LogControl,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) started: Instant,
+    pub(crate) ingress: Rate,
+    pub(crate) egress: Rate,
+}
+
+/// What there is of the control plane.
+#[derive(Debug, Clone)]
+pub(crate) struct Contact {
+    pub(crate) standing: Standing,
+    pub(crate) snapshot: watch::Receiver<Snapshot>,
+}
+
+impl EdgeNode {
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        self.contact.borrow().as_ref().map(|contact| contact.standing.clone())
+    }
+
+    /// Received and sent in the last second, in bytes.
+    fn traffic(&self) -> (f64, f64) {
+        let now = Instant::now();
+        let received = self.rtmp_stats.bytes_in.load(Ordering::Relaxed);
+        let sent =
+            self.rtmp_stats.bytes_out.load(Ordering::Relaxed) + self.http_stats.bytes_out.load(Ordering::Relaxed);
+        (self.ingress.sample(received, now), self.egress.sample(sent, now))
+    }
+
+    /// Streams by name: the session of the encoder here, if there is one, and how many viewers are here.
+    fn by_stream(&self) -> HashMap<StreamName, (Option<SessionInfo>, u32)> {
+        let mut streams: HashMap<StreamName, (Option<SessionInfo>, u32)> = HashMap::new();
+        for session in self.sessions.list() {
+            let Some(stream) = session.stream.clone() else { continue };
+            let entry = streams.entry(stream).or_default();
+            match session.kind {
+                Kind::Publish => entry.0 = Some(session),
+                Kind::Play => entry.1 += 1,
+                Kind::Idle => {}
+            }
+        }
+        streams
+    }
+
+    fn begin_drain(&self, deadline: Option<Duration>, reason: &str) {
+        match deadline {
+            Some(deadline) => self.shutdown.begin_within(deadline, reason),
+            None => self.shutdown.begin(reason),
+        }
+    }
+
+    /// Ends the encoders of a stream that are here, and refuses others on its name for a while.
+    fn kick_stream(&self, name: &StreamName, reason: &str, ban_for: Duration) -> u32 {
+        self.admission.ban(name.clone(), ban_for);
+        let encoders = self.sessions.list().into_iter().filter(|session| session.kind == Kind::Publish);
+        let encoders = encoders.filter(|session| session.stream.as_ref() == Some(name));
+        encoders.map(|session| u32::from(self.sessions.kick(session.id, reason))).sum()
+    }
+}
+
+impl Local for EdgeNode {
+    fn beat(&self) -> Beat {
+        let (ingress, egress) = self.traffic();
+        let sessions = self.sessions.list();
+        let viewers = sessions.iter().filter(|session| session.kind == Kind::Play).count();
+        Beat {
+            load: Load {
+                sessions: sessions.len() as u32,
+                viewers: viewers as u32,
+                streams: self.pulls.counts().1 as u32,
+                ingress_bits_per_second: (ingress * 8.0) as u64,
+                egress_bits_per_second: (egress * 8.0) as u64,
+                task_lag: Duration::ZERO,
+            },
+            role: None,
+            serving: None,
+            highest_epoch: self.upstream.epoch(),
+            hears: Vec::new(),
+        }
+    }
+
+    fn streams(&self) -> Vec<StreamReport> {
+        let epoch = self.upstream.epoch();
+        let mut reports = Vec::new();
+        let here = self.by_stream();
+        for stream in self.pulls.live() {
+            let info = stream.info();
+            reports.push(StreamReport {
+                name: stream.name().clone(),
+                holding: Holding::Pull,
+                publication: None,
+                publisher_session: None,
+                ingest_node: None,
+                live: true,
+                head: info.next_seq.saturating_sub(1),
+                head_timestamp_ms: info.last_dts.unwrap_or(0),
+                epoch,
+                viewers: info.readers as u32,
+                bits_per_second: 0,
+                codecs: Vec::new(),
+                since: self.pulls.since(stream.name()).unwrap_or(SystemTime::UNIX_EPOCH),
+            });
+        }
+        for (name, (encoder, viewers)) in here {
+            let Some(encoder) = encoder else { continue };
+            // A stream that is published and played here is told once, as what it is to the cluster: an ingest.
+            reports.retain(|report| report.name != name);
+            reports.push(StreamReport {
+                name: name.clone(),
+                holding: Holding::Ingest,
+                publication: self.ingests.publication(&name),
+                publisher_session: Some(encoder.id.to_string()),
+                ingest_node: None,
+                live: true,
+                head: 0,
+                head_timestamp_ms: 0,
+                epoch,
+                viewers,
+                bits_per_second: 0,
+                codecs: Vec::new(),
+                since: encoder.since,
+            });
+        }
+        reports
+    }
+
+    fn sessions(&self) -> Vec<LocalSession> {
+        self.sessions.list().into_iter().filter_map(local_session).collect()
+    }
+
+    fn role(&self, grant: RoleGrant) {
+        tracing::warn!(pool = %grant.pool, epoch = grant.epoch.0, "role.not_for_an_edge");
+    }
+
+    async fn command(&self, command: Command) -> Result<u32, String> {
+        match command {
+            Command::KickSession { session, reason } => {
+                Ok(session.parse().map_or(0, |id| u32::from(self.sessions.kick(id, &reason))))
+            }
+            Command::KickStream { stream, reason, ban_for } => Ok(self.kick_stream(&stream, &reason, ban_for)),
+            Command::Drain { deadline, reason } => {
+                self.begin_drain(deadline, &reason);
+                Ok(self.sessions.len() as u32)
+            }
+        }
+    }
+}
+
+impl node::Node for EdgeNode {
+    fn ping(&self) -> Ping {
+        let (ingress, egress) = self.traffic();
+        let sessions = self.sessions.list();
+        let count = |kind| sessions.iter().filter(|session| session.kind == kind).count() as u32;
+        Ping {
+            node: self.id.to_string(),
+            kind: node::NodeKind::Edge,
+            incarnation: self.incarnation.to_string(),
+            role: None,
+            epoch: self.upstream.epoch().0,
+            uptime: self.started.elapsed(),
+            load: node::Load {
+                streams: self.pulls.counts().1 as u32,
+                publishers: count(Kind::Publish),
+                viewers: count(Kind::Play),
+                ingress_bytes_per_second: ingress,
+                egress_bytes_per_second: egress,
+            },
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        let standing = self.standing();
+        NodeStatus {
+            ping: self.ping(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pool: String::new(),
+            draining: self.shutdown.has_begun(),
+            control_connected: standing.as_ref().is_some_and(Standing::connected),
+            config_age: standing.as_ref().and_then(Standing::config_age),
+            listeners: self.listeners.clone(),
+            notes: self.missing(),
+        }
+    }
+
+    fn streams(&self) -> Vec<LocalStream> {
+        let epoch = self.upstream.epoch().0;
+        let stream = |stream: Arc<hub::Stream>| {
+            let info = stream.info();
+            LocalStream {
+                name: stream.name().clone(),
+                publication: None,
+                head: info.next_seq.saturating_sub(1),
+                head_dts: info.last_dts.unwrap_or(0),
+                epoch,
+                viewers: info.readers as u32,
+                bytes_received: info.bytes_total,
+                since: self.pulls.since(stream.name()).unwrap_or(SystemTime::UNIX_EPOCH),
+            }
+        };
+        self.pulls.live().into_iter().map(stream).collect()
+    }
+
+    fn sessions(&self) -> Vec<LocalSession> {
+        self.sessions.list().into_iter().filter_map(local_session).collect()
+    }
+
+    async fn drain(&self, deadline: Option<Duration>, reason: &str) -> Result<u32, Failure> {
+        self.begin_drain(deadline, reason);
+        Ok(self.sessions.len() as u32)
+    }
+
+    async fn kick(&self, session: &str, reason: &str) -> bool {
+        session.parse().is_ok_and(|id| self.sessions.kick(id, reason))
+    }
+
+    fn set_log_level(&self, target: &str, level: &str, ttl: Duration) -> Result<SystemTime, Failure> {
+        node::set_log_level(&self.logs, target, level, ttl)
+    }
+
+    fn effective_config(&self) -> String {
+        daemon::config::effective(&**self.config.borrow())
+    }
+}
+
+impl Inspect for EdgeNode {
+    fn missing(&self) -> Vec<String> {
+        let nothing = |contact: &Contact| contact.snapshot.borrow().known == Known::Nothing;
+        let waits = self.contact.borrow().as_ref().is_some_and(nothing) && self.config.borrow().routes.is_empty();
+        if waits { vec!["no route entries yet: the control plane has not been heard".to_owned()] } else { Vec::new() }
+    }
+
+    fn status(&self) -> Page {
+        let ping = node::Node::ping(self);
+        let standing = self.standing();
+        let age = standing.as_ref().and_then(Standing::config_age).map(|age| age.as_secs_f64());
+        let (fetched, live) = self.pulls.counts();
+        let streams = self.pulls.live().into_iter().map(|stream| {
+            let info = stream.info();
+            let head = info.next_seq.saturating_sub(1);
+            vec![stream.name().to_string().into(), head.into(), info.readers.into(), info.bytes_total.into()]
+        });
+        let encoders = self.by_stream().into_iter().filter_map(|(name, (encoder, _))| {
+            let encoder = encoder?;
+            Some(vec![name.to_string().into(), encoder.peer.to_string().into(), encoder.bytes_in.into()])
+        });
+        Page::new(self.id.to_string())
+            .facts(
+                "Node",
+                [
+                    ("kind", Cell::from("edge")),
+                    ("epoch", ping.epoch.into()),
+                    ("uptime_seconds", ping.uptime.as_secs().into()),
+                    ("version", env!("CARGO_PKG_VERSION").into()),
+                ],
+            )
+            .facts(
+                "Sessions",
+                [
+                    ("encoders", Cell::from(ping.load.publishers)),
+                    ("viewers", ping.load.viewers.into()),
+                    ("streams_wanted", fetched.into()),
+                    ("streams_fetched", live.into()),
+                ],
+            )
+            .facts(
+                "Control plane",
+                [
+                    ("configured", Cell::from(standing.is_some())),
+                    ("connected", standing.as_ref().is_some_and(Standing::connected).into()),
+                    ("config_age_seconds", age.into()),
+                ],
+            )
+            .facts("Listeners", self.listeners.clone())
+            .table("Encoders", &["stream", "peer", "bytes"], encoders.collect())
+            .table("Streams", &["stream", "head", "viewers", "bytes"], streams.collect())
+    }
+}
+
+fn local_session(info: SessionInfo) -> Option<LocalSession> {
+    let kind = match info.kind {
+        Kind::Publish => SessionKind::Publish,
+        Kind::Play => SessionKind::Play,
+        Kind::Idle => return None,
+    };
+    Some(LocalSession {
+        id: info.id.to_string(),
+        kind,
+        protocol: info.protocol.as_str().to_owned(),
+        stream: info.stream?,
+        peer: info.peer.to_string(),
+        since: info.since,
+        bytes_received: info.bytes_in,
+        bytes_sent: info.bytes_out,
+    })
+}

@@ -1,0 +1,317 @@
+//! What this origin says of itself: to the control plane, to operators, on its admin port.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use cluster::{Beat, Epoch, Incarnation, Load, NodeId, PoolId};
+use daemon::{
+    Admission, Shutdown,
+    admin::{Cell, Inspect, Page},
+};
+use rpc::{
+    agent::{Local, Standing},
+    control::{Command, Holding, RoleGrant, StreamReport},
+    node::{self, LocalSession, LocalStream, NodeStatus, Ping, SessionKind},
+    status::Failure,
+};
+use rtmp_net::{Kind, Sessions};
+use telemetry::{Rate, logs::LogControl};
+use tokio::sync::watch;
+
+use crate::{
+    config::Config,
+    live::Streams,
+    role::{Role, Roles},
+    stats::Stats,
+};
+
+/// The origin as others see it.
+#[derive(Debug)]
+pub struct OriginNode {
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) pool: PoolId,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) roles: Arc<Roles>,
+    pub(crate) sessions: Sessions,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) rtmp_stats: Arc<rtmp_net::Stats>,
+    pub(crate) admission: Arc<Admission>,
+    /// The epoch in which the public port is open.
+    pub(crate) serving: watch::Receiver<Option<Epoch>>,
+    /// None without a control plane.
+    pub(crate) standing: watch::Receiver<Option<Standing>>,
+    pub(crate) listeners: BTreeMap<String, String>,
+    pub(crate) config: watch::Receiver<Arc<Config>>,
+    pub(crate) logs: LogControl,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) started: Instant,
+    pub(crate) rates: Rates,
+}
+
+/// Traffic rates.
+#[derive(Debug, Default)]
+pub(crate) struct Rates {
+    ingress: Rate,
+    egress: Rate,
+}
+
+impl OriginNode {
+    fn role(&self) -> Role {
+        self.roles.watch().borrow().clone()
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        self.standing.borrow().clone()
+    }
+
+    /// Sent and received in the last second, in bytes.
+    fn traffic(&self) -> (f64, f64) {
+        let now = Instant::now();
+        let received = self.streams.list().iter().map(|stream| stream.info.bytes_total).sum();
+        let sent = self.rtmp_stats.bytes_out.load(Ordering::Relaxed) + self.stats.pulled_bytes.load(Ordering::Relaxed);
+        (self.rates.ingress.sample(received, now), self.rates.egress.sample(sent, now))
+    }
+
+    fn begin_drain(&self, deadline: Option<Duration>, reason: &str) {
+        match deadline {
+            Some(deadline) => self.shutdown.begin_within(deadline, reason),
+            None => self.shutdown.begin(reason),
+        }
+    }
+
+    /// Ends a stream, and refuses encoders on its name for a while.
+    fn kick_stream(&self, name: &media::StreamName, reason: &str, ban_for: Duration) -> u32 {
+        self.admission.ban(name.clone(), ban_for);
+        tracing::info!(stream = %name, reason, ban_seconds = ban_for.as_secs(), "stream.kicked");
+        u32::from(self.streams.kick(name))
+    }
+}
+
+impl Local for OriginNode {
+    fn beat(&self) -> Beat {
+        let (ingress, egress) = self.traffic();
+        let sessions = self.sessions.list();
+        let viewers = sessions.iter().filter(|session| session.kind == Kind::Play).count();
+        let serving = *self.serving.borrow();
+        Beat {
+            load: Load {
+                sessions: sessions.len() as u32,
+                viewers: viewers as u32,
+                streams: self.streams.list().len() as u32,
+                ingress_bits_per_second: (ingress * 8.0) as u64,
+                egress_bits_per_second: (egress * 8.0) as u64,
+                task_lag: Duration::ZERO,
+            },
+            role: Some(if self.role().active { cluster::Role::Active } else { cluster::Role::Standby }),
+            serving,
+            highest_epoch: self.roles.highest_epoch(),
+            hears: Vec::new(),
+        }
+    }
+
+    fn streams(&self) -> Vec<StreamReport> {
+        let epoch = self.role().epoch;
+        let report = |stream: crate::live::Listed| StreamReport {
+            name: stream.name,
+            holding: Holding::Origin,
+            publication: Some(stream.publication),
+            publisher_session: None,
+            ingest_node: stream.source.edge,
+            live: stream.connected,
+            head: stream.info.next_seq.saturating_sub(1),
+            head_timestamp_ms: stream.info.last_dts.unwrap_or(0),
+            epoch,
+            viewers: stream.info.readers as u32,
+            bits_per_second: 0,
+            codecs: Vec::new(),
+            since: stream.since,
+        };
+        self.streams.list().into_iter().map(report).collect()
+    }
+
+    fn sessions(&self) -> Vec<LocalSession> {
+        local_sessions(&self.sessions)
+    }
+
+    fn role(&self, grant: RoleGrant) {
+        let taken = if grant.role == cluster::Role::Active && grant.incarnation == self.incarnation {
+            self.roles.grant(grant.epoch)
+        } else {
+            self.roles.stand_by(grant.epoch, None)
+        };
+        if let Err(error) = taken {
+            tracing::error!(epoch = grant.epoch.0, %error, "role.refused");
+        }
+    }
+
+    async fn command(&self, command: Command) -> Result<u32, String> {
+        match command {
+            Command::KickSession { session, reason } => match session.parse() {
+                Ok(id) => Ok(u32::from(self.sessions.kick(id, &reason))),
+                Err(_) => Ok(0),
+            },
+            Command::KickStream { stream, reason, ban_for } => Ok(self.kick_stream(&stream, &reason, ban_for)),
+            Command::Drain { deadline, reason } => {
+                self.begin_drain(deadline, &reason);
+                Ok(self.sessions.len() as u32)
+            }
+        }
+    }
+}
+
+impl node::Node for OriginNode {
+    fn ping(&self) -> Ping {
+        let role = self.role();
+        let (ingress, egress) = self.traffic();
+        let streams = self.streams.list();
+        Ping {
+            node: self.id.to_string(),
+            kind: node::NodeKind::Origin,
+            incarnation: self.incarnation.to_string(),
+            role: Some(if role.active { cluster::Role::Active } else { cluster::Role::Standby }),
+            epoch: self.roles.highest_epoch().0,
+            uptime: self.started.elapsed(),
+            load: node::Load {
+                streams: streams.len() as u32,
+                publishers: streams.iter().filter(|stream| stream.connected).count() as u32,
+                viewers: streams.iter().map(|stream| stream.info.readers as u32).sum(),
+                ingress_bytes_per_second: ingress,
+                egress_bytes_per_second: egress,
+            },
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        let standing = self.standing();
+        NodeStatus {
+            ping: self.ping(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pool: self.pool.to_string(),
+            draining: self.shutdown.has_begun(),
+            control_connected: standing.as_ref().is_some_and(Standing::connected),
+            config_age: standing.as_ref().and_then(Standing::config_age),
+            listeners: self.listeners.clone(),
+            notes: self.missing(),
+        }
+    }
+
+    fn streams(&self) -> Vec<LocalStream> {
+        let epoch = self.role().epoch.0;
+        let stream = |stream: crate::live::Listed| LocalStream {
+            name: stream.name,
+            publication: Some(stream.publication),
+            head: stream.info.next_seq.saturating_sub(1),
+            head_dts: stream.info.last_dts.unwrap_or(0),
+            epoch,
+            viewers: stream.info.readers as u32,
+            bytes_received: stream.info.bytes_total,
+            since: stream.since,
+        };
+        self.streams.list().into_iter().map(stream).collect()
+    }
+
+    fn sessions(&self) -> Vec<LocalSession> {
+        local_sessions(&self.sessions)
+    }
+
+    async fn drain(&self, deadline: Option<Duration>, reason: &str) -> Result<u32, Failure> {
+        self.begin_drain(deadline, reason);
+        Ok(self.sessions.len() as u32)
+    }
+
+    async fn kick(&self, session: &str, reason: &str) -> bool {
+        session.parse().is_ok_and(|id| self.sessions.kick(id, reason))
+    }
+
+    fn set_log_level(&self, target: &str, level: &str, ttl: Duration) -> Result<SystemTime, Failure> {
+        node::set_log_level(&self.logs, target, level, ttl)
+    }
+
+    fn effective_config(&self) -> String {
+        daemon::config::effective(&**self.config.borrow())
+    }
+}
+
+impl Inspect for OriginNode {
+    fn missing(&self) -> Vec<String> {
+        let role = self.role();
+        match *self.serving.borrow() {
+            None if role.active => vec!["the public port is not open yet".to_owned()],
+            None if role.epoch == Epoch(0) => vec!["no role yet: the control plane has not been heard".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn active_epoch(&self) -> Option<u64> {
+        self.serving.borrow().map(|epoch| epoch.0)
+    }
+
+    fn status(&self) -> Page {
+        let ping = node::Node::ping(self);
+        let standing = self.standing();
+        let age = standing.as_ref().and_then(Standing::config_age).map(|age| age.as_secs_f64());
+        let role = if self.role().active { "active" } else { "standby" };
+        let streams = self.streams.list().into_iter().map(|stream| {
+            vec![
+                stream.name.to_string().into(),
+                stream.source.edge.map_or_else(|| "public port".to_owned(), |edge| edge.to_string()).into(),
+                stream.source.peer.into(),
+                stream.connected.into(),
+                stream.info.next_seq.saturating_sub(1).into(),
+                stream.info.readers.into(),
+                stream.jumps.into(),
+            ]
+        });
+        Page::new(self.id.to_string())
+            .facts(
+                "Node",
+                [
+                    ("kind", Cell::from("origin")),
+                    ("pool", self.pool.to_string().into()),
+                    ("role", role.into()),
+                    ("epoch", ping.epoch.into()),
+                    ("uptime_seconds", ping.uptime.as_secs().into()),
+                    ("version", env!("CARGO_PKG_VERSION").into()),
+                ],
+            )
+            .facts(
+                "Control plane",
+                [
+                    ("configured", Cell::from(standing.is_some())),
+                    ("connected", standing.as_ref().is_some_and(Standing::connected).into()),
+                    ("config_age_seconds", age.into()),
+                ],
+            )
+            .facts("Listeners", self.listeners.clone())
+            .table(
+                "Streams",
+                &["stream", "through", "encoder", "connected", "head", "pulls", "clock jumps"],
+                streams.collect(),
+            )
+    }
+}
+
+fn local_sessions(sessions: &Sessions) -> Vec<LocalSession> {
+    let session = |info: rtmp_net::SessionInfo| {
+        let kind = match info.kind {
+            Kind::Publish => SessionKind::Publish,
+            Kind::Play => SessionKind::Play,
+            Kind::Idle => return None,
+        };
+        Some(LocalSession {
+            id: info.id.to_string(),
+            kind,
+            protocol: info.protocol.as_str().to_owned(),
+            stream: info.stream?,
+            peer: info.peer.to_string(),
+            since: info.since,
+            bytes_received: info.bytes_in,
+            bytes_sent: info.bytes_out,
+        })
+    };
+    sessions.list().into_iter().filter_map(session).collect()
+}

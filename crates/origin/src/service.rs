@@ -1,0 +1,298 @@
+//! The origin's parts, put together.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use cluster::{Address, Epoch, Incarnation, Member, NodeAddresses, NodeKind, PublishPolicy, Registration};
+use daemon::{Admission, Process, publish_policy};
+use hub::Hub;
+use rpc::{
+    agent::{self, Agent},
+    auth::{Auth, Caller, Token, Tokens},
+    channel::Target,
+    server::{Health, Server},
+};
+use rtmp_net::{Connections, Sessions, tls};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    live::Streams,
+    metrics,
+    node::OriginNode,
+    public::Public,
+    relay::Relay,
+    role::{Role, Roles},
+    rtmp,
+    stats::Stats,
+};
+
+/// How often the public port is tried again when another process holds it.
+const BIND_RETRY: Duration = Duration::from_millis(200);
+/// How long calls on the public port may go on once this origin is no longer active.
+const DEPOSED_DRAIN: Duration = Duration::from_millis(200);
+
+/// Runs an origin until its process is told to end.
+pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<()> {
+    let policy = watch::Sender::new(publish_policy(config.publish.as_ref(), process.dev)?);
+    let auth = Arc::new(auth(&config, process.dev)?);
+    let token = own_token(&config)?;
+    let tls = public_tls(&config)?;
+    let roles = Arc::new(Roles::standby(&config.data_dir)?);
+    let peer_listener = daemon::bind("relay and node gRPC", "peer.listen", config.peer.listen)?;
+    let peer_address = peer_listener.local_addr().context("the peer port has no address")?;
+
+    let hub = Hub::new(config.stream.ring());
+    let streams = Arc::new(Streams::new(hub, config.stream.splice()));
+    let stats = Arc::new(Stats::default());
+    let admission = Arc::new(Admission::new(policy.subscribe()));
+    let sessions = Sessions::default();
+    let rtmp_config = rtmp_net::Config { vhosts: config.vhosts.clone(), ..rtmp_net::Config::default() };
+    let rtmp_service = rtmp::Service { streams: streams.clone(), admission: admission.clone() };
+    let connections = Connections::new(rtmp_config, rtmp_service, sessions.clone());
+
+    let incarnation = Incarnation::from_bits(rand::random());
+    let serving = watch::Sender::new(None);
+    let standing = watch::Sender::new(None);
+    let node = Arc::new(OriginNode {
+        id: config.node.clone(),
+        incarnation,
+        pool: config.pool.clone(),
+        streams: streams.clone(),
+        roles: roles.clone(),
+        sessions: sessions.clone(),
+        stats: stats.clone(),
+        rtmp_stats: connections.stats().clone(),
+        admission: admission.clone(),
+        serving: serving.subscribe(),
+        standing: standing.subscribe(),
+        listeners: listeners(&config, peer_address, process.admin.address()),
+        config: watch::channel(Arc::new(config.clone())).1,
+        logs: process.logs.clone(),
+        shutdown: process.shutdown.clone(),
+        started: Instant::now(),
+        rates: Default::default(),
+    });
+    metrics::register(&process.metrics, node.clone());
+    rtmp_net::metrics::register(&process.metrics, sessions, connections.stats().clone());
+
+    let relay =
+        Arc::new(Relay { node: config.node.clone(), streams: streams.clone(), role: roles.watch(), admission, stats });
+    let health = Health::new().await;
+    let peer_server = Server::builder(auth.clone(), &health).node(node.clone()).relay(relay.clone()).build().await;
+    let public_server = Server::builder(auth.clone(), &health).drain(DEPOSED_DRAIN).relay(relay).build().await;
+    let public = Arc::new(Public { rtmp: connections.clone(), grpc: public_server, tls });
+
+    process.admin.inspect(node.clone());
+    tracing::info!(peer = %peer_address, public = %config.public.listen, pool = %config.pool, "origin.listening");
+
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn({
+        let (streams, stop) = (streams.clone(), stop.clone());
+        async move { streams.run(stop).await }
+    });
+    tasks.spawn({
+        let stop = stop.clone();
+        async move { peer_server.serve(peer_listener, stop.cancelled()).await }
+    });
+    let front = Front { config: config.clone(), roles: roles.clone(), streams, public, health, serving };
+    let front_stop = CancellationToken::new();
+    let fronting = tokio::spawn(front.run(front_stop.clone()));
+    tasks.spawn(reload(process.reloads.clone(), policy, auth, process.dev, stop.clone()));
+
+    let agent = match config.control_plane.is_empty() {
+        true => {
+            // Nobody else decides: a process that starts is a new active, in an epoch of its own.
+            roles.grant(roles.highest_epoch().next())?;
+            None
+        }
+        false => {
+            Some(start_agent(&config, incarnation, peer_address, process.admin.address(), token, &roles, node).await)
+        }
+    };
+    standing.send_replace(agent.as_ref().map(Agent::standing));
+
+    process.shutdown.begun().await;
+    // Encoders and viewers first, while everything behind them still works.
+    let drain = process.shutdown.deadline().map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+    connections.drain(drain / 2).await;
+    front_stop.cancel();
+    if timeout(drain, fronting).await.is_err() {
+        tracing::warn!("the public port did not close in time");
+    }
+    if let Some(agent) = agent {
+        agent.leave().await;
+    }
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// The public port, which opens and closes with the role.
+struct Front {
+    config: Config,
+    roles: Arc<Roles>,
+    streams: Arc<Streams>,
+    public: Arc<Public<rtmp::Service>>,
+    health: Health,
+    /// The epoch in which the port is open.
+    serving: watch::Sender<Option<Epoch>>,
+}
+
+impl Front {
+    async fn run(self, stop: CancellationToken) {
+        let mut roles = self.roles.watch();
+        loop {
+            let role = roles.borrow_and_update().clone();
+            self.health.set_ready(true).await;
+            let term = stop.child_token();
+            let serving = async {
+                if role.active {
+                    self.serve_as_active(&role, term.clone()).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::pin!(serving);
+            tokio::select! {
+                () = &mut serving => return,
+                () = stop.cancelled(), if !role.active => return,
+                changed = roles.changed() => {
+                    term.cancel();
+                    if role.active {
+                        serving.await;
+                    }
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps the port open until told to stop; then nothing public is left.
+    async fn serve_as_active(&self, role: &Role, stop: CancellationToken) {
+        // Positions of a later epoch are above those of any earlier one.
+        self.streams.hub().raise_floor(role.epoch.0 << EPOCH_SHIFT);
+        let Some(listener) = self.bind(&stop).await else { return };
+        self.serving.send_replace(Some(role.epoch));
+        self.health.set_active(true).await;
+        tracing::info!(epoch = role.epoch.0, "public.opened");
+        self.public.clone().serve(listener, stop).await;
+        self.serving.send_replace(None);
+        self.health.set_active(false).await;
+        self.streams.end_all("no longer active");
+        tracing::info!(epoch = role.epoch.0, "public.closed");
+    }
+
+    async fn bind(&self, stop: &CancellationToken) -> Option<TcpListener> {
+        let mut told = false;
+        loop {
+            match daemon::bind("RTMP and relay gRPC", "public.listen", self.config.public.listen) {
+                Ok(listener) => return Some(listener),
+                Err(error) if !told => {
+                    tracing::error!(%error, "public.bind_failed");
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = sleep(BIND_RETRY) => {}
+                () = stop.cancelled() => return None,
+            }
+        }
+    }
+}
+
+/// Where the positions of an epoch begin (REPLICATION C7): room for 2^40 items in each.
+const EPOCH_SHIFT: u32 = 40;
+
+/// Takes what may change while the process runs: keys and tokens.
+async fn reload(
+    mut reloads: daemon::Reloads<Config>,
+    policy: watch::Sender<PublishPolicy>,
+    auth: Arc<Auth>,
+    dev: bool,
+    stop: CancellationToken,
+) {
+    while let Some(config) = stop.run_until_cancelled(reloads.next()).await {
+        match publish_policy(config.publish.as_ref(), dev) {
+            Ok(new) => drop(policy.send_replace(new)),
+            Err(error) => tracing::error!(%error, "publish.not_reloaded"),
+        }
+        match read_tokens(&config) {
+            Ok(tokens) => auth.replace(tokens),
+            Err(error) => tracing::error!(%error, "tokens.not_reloaded"),
+        }
+    }
+}
+
+fn read_tokens(config: &Config) -> anyhow::Result<Tokens> {
+    match &config.tokens {
+        Some(dir) => Ok(Tokens::read_dir(dir)?),
+        None => Ok(Tokens::default()),
+    }
+}
+
+fn auth(config: &Config, dev: bool) -> anyhow::Result<Auth> {
+    let tokens = read_tokens(config)?;
+    Ok(if dev { Auth::dev(tokens) } else { Auth::new(tokens) })
+}
+
+fn own_token(config: &Config) -> anyhow::Result<Option<Token>> {
+    let path = config.tokens.as_ref().map(|dir| dir.join(Caller::Origin.name()));
+    Ok(path.as_deref().map(Token::read).transpose()?)
+}
+
+fn public_tls(config: &Config) -> anyhow::Result<Option<tls::ServerConfig>> {
+    let (Some(certificates), Some(key)) = (&config.public.certificates, &config.public.key) else { return Ok(None) };
+    Ok(Some(tls::ServerConfig::from_files(certificates, key, &["h2"]).context("public.certificates, public.key")?))
+}
+
+fn listeners(config: &Config, peer: SocketAddr, admin: SocketAddr) -> BTreeMap<String, String> {
+    let pairs = [("rtmp", config.public.listen), ("grpc", peer), ("admin", admin)];
+    pairs.into_iter().map(|(name, address)| (name.to_owned(), address.to_string())).collect()
+}
+
+async fn start_agent(
+    config: &Config,
+    incarnation: Incarnation,
+    peer: SocketAddr,
+    admin: SocketAddr,
+    token: Option<Token>,
+    roles: &Roles,
+    node: Arc<OriginNode>,
+) -> Agent {
+    let addresses = NodeAddresses {
+        public: Some(config.public.advertise.clone().unwrap_or_else(|| Address::from(config.public.listen))),
+        peer: Some(config.peer.advertise.clone().unwrap_or_else(|| Address::from(peer))),
+        http: None,
+        admin: Some(admin.into()),
+    };
+    let registration = Registration {
+        member: Member { node: config.node.clone(), incarnation },
+        kind: NodeKind::Origin,
+        pool: Some(config.pool.clone()),
+        addresses,
+        labels: BTreeMap::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        capabilities: Vec::new(),
+        highest_epoch: roles.highest_epoch(),
+        serving: None,
+    };
+    let target = Target::new(config.control_plane.iter().map(ToString::to_string), token);
+    let snapshot_file = Some(config.data_dir.join("control-plane.json"));
+    Agent::start(agent::Config { target, registration, snapshot_file }, node).await
+}

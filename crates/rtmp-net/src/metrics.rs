@@ -1,0 +1,53 @@
+//! What is counted, as metrics.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use telemetry::metrics::Registry;
+
+use crate::{sessions::Sessions, stats::Stats};
+
+/// Shows the sessions of a process, and what its RTMP connections did, on its metrics page.
+pub fn register(registry: &Registry, sessions: Sessions, stats: Arc<Stats>) {
+    registry.collect(move |samples| {
+        let mut live: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for session in sessions.list() {
+            *live.entry((session.protocol.as_str(), session.kind.as_str())).or_default() += 1;
+        }
+        let help = "Sessions connected now.";
+        samples.gauge("sessions", help, &[("proto", "rtmp"), ("kind", "play")], 0.0);
+        for ((proto, kind), count) in live {
+            samples.gauge("sessions", help, &[("proto", proto), ("kind", kind)], count as f64);
+        }
+        for (reason, count) in stats.ended() {
+            samples.counter("sessions_closed_total", "RTMP connections that ended.", &[("reason", reason)], count);
+        }
+        for (name, help, count) in counts(&stats) {
+            samples.counter(name, help, &[], count);
+        }
+        for (dir, count) in [("in", &stats.frames_in), ("out", &stats.frames_out)] {
+            let count = count.load(Ordering::Relaxed);
+            samples.counter("frames_total", "Messages of media.", &[("dir", dir)], count);
+        }
+    });
+}
+
+fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 12] {
+    let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    [
+        ("sessions_opened_total", "RTMP connections taken.", of(&stats.accepted)),
+        ("sessions_turned_away_total", "RTMP connections closed at once.", of(&stats.turned_away)),
+        ("ingress_bytes_total", "Bytes received by RTMP.", of(&stats.bytes_in)),
+        ("rtmp_egress_bytes_total", "Bytes sent by RTMP.", of(&stats.bytes_out)),
+        ("publishes_total", "Publishes accepted.", of(&stats.publishes)),
+        ("publishes_refused_total", "Publishes refused.", of(&stats.publishes_refused)),
+        ("plays_total", "Plays accepted.", of(&stats.plays)),
+        ("plays_refused_total", "Plays refused.", of(&stats.plays_refused)),
+        ("slow_reader_skips_total", "Times that a slow viewer went on at a keyframe.", of(&stats.skips)),
+        ("frames_skipped_total", "Positions that slow viewers missed.", of(&stats.frames_skipped)),
+        ("frames_oversized_total", "Messages longer than RTMP can say.", of(&stats.oversized)),
+        ("frames_stray_total", "Media on streams that nobody publishes.", of(&stats.stray_media)),
+    ]
+}
