@@ -170,8 +170,8 @@ pub enum Change {
         /// Now.
         now: Liveness,
     },
-    /// The role or the epoch in which it serves has changed.
-    Serving {
+    /// What it says of itself has changed: its role, the epoch in which it serves, its addresses.
+    Updated {
         /// Who.
         member: Member,
     },
@@ -247,7 +247,7 @@ impl Membership {
         let same = *known == new;
         entry.node.registration = new;
         entry.hear(now, unix_ms);
-        Ok((!same).then_some(Change::Joined { member, was: None }))
+        Ok((!same).then_some(Change::Updated { member }))
     }
 
     /// A registered node opens its session; one that it had before is replaced.
@@ -285,7 +285,7 @@ impl Membership {
         let serves = (beat.role, beat.serving);
         entry.node.beat = beat;
         entry.hear(now, unix_ms);
-        let serving = (served != serves).then(|| Change::Serving { member: entry.member() });
+        let serving = (served != serves).then(|| Change::Updated { member: entry.member() });
         Ok(entry.update(now, &self.limits).into_iter().chain(serving).collect())
     }
 

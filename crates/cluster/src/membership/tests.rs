@@ -86,7 +86,7 @@ fn a_beat_that_tells_of_another_role_is_a_change() {
     let (mut members, session, member, now) = joined(1);
     let beat = Beat { role: Some(Role::Active), serving: Some(Epoch(3)), ..Beat::default() };
     let changes = members.beat(&member.node, session, beat.clone(), now, 0).unwrap();
-    assert_eq!(changes, [Change::Serving { member: member.clone() }]);
+    assert_eq!(changes, [Change::Updated { member: member.clone() }]);
     assert_eq!(members.beat(&member.node, session, beat, now, 0), Ok(vec![]));
 }
 

@@ -1,0 +1,278 @@
+//! Streams and sessions, as the nodes report them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use cluster::{Epoch, NodeId};
+use media::StreamName;
+use rpc::{
+    control::{Holder, Holding, SessionInfo, SessionsReport, StreamInfo, StreamReport, StreamsReport},
+    node::{LocalSession, SessionKind},
+};
+
+/// What each node holds.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    nodes: BTreeMap<NodeId, Held>,
+    holders: HashMap<StreamName, BTreeSet<NodeId>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    streams: HashMap<StreamName, StreamReport>,
+    sessions: BTreeMap<String, LocalSession>,
+}
+
+impl Directory {
+    /// A node told of its streams; returns those of which something may have changed.
+    pub(crate) fn apply_streams(&mut self, node: &NodeId, report: StreamsReport) -> BTreeSet<StreamName> {
+        let held = self.nodes.entry(node.clone()).or_default();
+        let mut touched = BTreeSet::new();
+        if report.replace {
+            touched.extend(held.streams.drain().map(|(name, _)| name));
+        }
+        for name in report.removed {
+            held.streams.remove(&name);
+            touched.insert(name);
+        }
+        for stream in report.put {
+            if held.streams.len() >= STREAMS_MAX && !held.streams.contains_key(&stream.name) {
+                tracing::warn!(%node, max = STREAMS_MAX, "directory.too_many_streams");
+                break;
+            }
+            touched.insert(stream.name.clone());
+            held.streams.insert(stream.name.clone(), stream);
+        }
+        for name in &touched {
+            let holds = held.streams.contains_key(name);
+            index(&mut self.holders, name, node, holds);
+        }
+        touched
+    }
+
+    /// A node told of its sessions.
+    pub(crate) fn apply_sessions(&mut self, node: &NodeId, report: SessionsReport) {
+        let held = self.nodes.entry(node.clone()).or_default();
+        if report.replace {
+            held.sessions.clear();
+        }
+        for id in report.removed {
+            held.sessions.remove(&id);
+        }
+        for session in report.put {
+            if held.sessions.len() >= SESSIONS_MAX && !held.sessions.contains_key(&session.id) {
+                tracing::warn!(%node, max = SESSIONS_MAX, "directory.too_many_sessions");
+                break;
+            }
+            held.sessions.insert(session.id.clone(), session);
+        }
+    }
+
+    /// A node is gone, and with it what it held; returns its streams.
+    pub(crate) fn forget(&mut self, node: &NodeId) -> BTreeSet<StreamName> {
+        let Some(held) = self.nodes.remove(node) else { return BTreeSet::new() };
+        let streams: BTreeSet<_> = held.streams.into_keys().collect();
+        for name in &streams {
+            index(&mut self.holders, name, node, false);
+        }
+        streams
+    }
+
+    /// One stream, put together from what each holder says of it.
+    pub(crate) fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
+        let holders = self.holders.get(name)?;
+        let reports: Vec<_> =
+            holders.iter().filter_map(|node| Some((node, self.nodes.get(node)?.streams.get(name)?))).collect();
+        (!reports.is_empty()).then(|| put_together(name, &reports))
+    }
+
+    /// All streams.
+    pub(crate) fn streams(&self) -> Vec<StreamInfo> {
+        self.holders.keys().filter_map(|name| self.stream(name)).collect()
+    }
+
+    /// How many streams there are.
+    pub(crate) fn stream_count(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// One session by its id in the cluster.
+    pub(crate) fn session(&self, id: &str) -> Option<SessionInfo> {
+        let (node, local) = id.split_once('.')?;
+        let node = NodeId::new(node).ok()?;
+        let session = self.nodes.get(&node)?.sessions.get(local)?.clone();
+        Some(SessionInfo { node, session })
+    }
+
+    /// All sessions.
+    pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
+        let of = |(node, held): (&NodeId, &Held)| {
+            let node = node.clone();
+            let info = move |session: &LocalSession| SessionInfo { node: node.clone(), session: session.clone() };
+            held.sessions.values().map(info).collect::<Vec<_>>()
+        };
+        self.nodes.iter().flat_map(of).collect()
+    }
+
+    /// How many sessions there are of encoders and of viewers.
+    pub(crate) fn session_counts(&self) -> (u32, u32) {
+        let kinds = self.nodes.values().flat_map(|held| held.sessions.values()).map(|session| session.kind);
+        kinds.fold((0, 0), |(publishers, viewers), kind| match kind {
+            SessionKind::Publish => (publishers + 1, viewers),
+            SessionKind::Play => (publishers, viewers + 1),
+            SessionKind::Push | SessionKind::Pull => (publishers, viewers),
+        })
+    }
+}
+
+fn index(holders: &mut HashMap<StreamName, BTreeSet<NodeId>>, name: &StreamName, node: &NodeId, holds: bool) {
+    if holds {
+        holders.entry(name.clone()).or_default().insert(node.clone());
+    } else if let Some(nodes) = holders.get_mut(name) {
+        nodes.remove(node);
+        if nodes.is_empty() {
+            holders.remove(name);
+        }
+    }
+}
+
+fn put_together(name: &StreamName, reports: &[(&NodeId, &StreamReport)]) -> StreamInfo {
+    let origins = reports.iter().filter(|(_, report)| report.holding == Holding::Origin);
+    let origin = origins.max_by_key(|(_, report)| (report.live, report.epoch, report.head));
+    let encoder = reports.iter().filter(|(_, report)| report.publisher_session.is_some());
+    let encoder = encoder.max_by_key(|(_, report)| (report.live, report.epoch, report.head));
+    let ingest = encoder.map(|(node, _)| (*node).clone()).or_else(|| origin?.1.ingest_node.clone());
+    // Whoever knows most of it: the origin, else an edge that takes it in, else one that pulls it.
+    let best = origin.or(encoder).unwrap_or(&reports[0]).1;
+    let session = |(node, report): &(&NodeId, &StreamReport)| {
+        report.publisher_session.as_ref().map(|id| format!("sessions/{node}.{id}"))
+    };
+    let holder = |(node, report): &(&NodeId, &StreamReport)| Holder {
+        node: (*node).clone(),
+        holding: report.holding,
+        viewers: report.viewers,
+        head: report.head,
+        lag_ms: u32::try_from(best.head_timestamp_ms.saturating_sub(report.head_timestamp_ms)).unwrap_or(u32::MAX),
+    };
+    StreamInfo {
+        name: name.clone(),
+        live: best.live,
+        publication: best.publication,
+        publisher_session: encoder.and_then(session),
+        ingest_node: ingest,
+        origin: origin.map(|(node, _)| (*node).clone()),
+        epoch: origin.map_or(Epoch(0), |(_, report)| report.epoch),
+        head: best.head,
+        head_timestamp_ms: best.head_timestamp_ms,
+        bits_per_second: best.bits_per_second,
+        codecs: best.codecs.clone(),
+        since: reports.iter().map(|(_, report)| report.since).min().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
+        holders: reports.iter().map(holder).collect(),
+    }
+}
+
+/// Whether watchers should be told: heads, rates and viewers change all the time and are asked for instead.
+pub(crate) fn differs(before: &StreamInfo, after: &StreamInfo) -> bool {
+    let holders = |stream: &StreamInfo| {
+        stream.holders.iter().map(|holder| (holder.node.clone(), holder.holding)).collect::<Vec<_>>()
+    };
+    let identity = |stream: &StreamInfo| {
+        (
+            stream.live,
+            stream.publication,
+            stream.publisher_session.clone(),
+            stream.ingest_node.clone(),
+            stream.origin.clone(),
+            stream.epoch,
+            stream.codecs.clone(),
+        )
+    };
+    identity(before) != identity(after) || holders(before) != holders(after)
+}
+
+/// Streams that one node may hold.
+const STREAMS_MAX: usize = 50_000;
+/// Sessions that one node may hold.
+const SESSIONS_MAX: usize = 200_000;
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn name() -> StreamName {
+        StreamName::from_app("_default", "live", "foo").unwrap()
+    }
+
+    fn node(id: &str) -> NodeId {
+        NodeId::new(id).unwrap()
+    }
+
+    fn report(holding: Holding, head_timestamp_ms: u64, viewers: u32) -> StreamReport {
+        StreamReport {
+            name: name(),
+            holding,
+            publication: None,
+            publisher_session: (holding == Holding::Ingest).then(|| "5".to_owned()),
+            ingest_node: None,
+            live: true,
+            head: head_timestamp_ms,
+            head_timestamp_ms,
+            epoch: Epoch(1),
+            viewers,
+            bits_per_second: 0,
+            codecs: vec![],
+            since: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn put(directory: &mut Directory, id: &str, put: StreamReport) {
+        directory.apply_streams(&node(id), StreamsReport { put: vec![put], ..StreamsReport::default() });
+    }
+
+    #[test]
+    fn a_stream_is_put_together_from_its_holders() {
+        let mut directory = Directory::default();
+        put(&mut directory, "edge-1", report(Holding::Ingest, 990, 0));
+        put(&mut directory, "origin-1", report(Holding::Origin, 1000, 0));
+        put(&mut directory, "edge-2", report(Holding::Pull, 950, 7));
+        let stream = directory.stream(&name()).unwrap();
+        assert_eq!((stream.origin.clone(), stream.ingest_node.clone()), (Some(node("origin-1")), Some(node("edge-1"))));
+        assert_eq!(stream.publisher_session.as_deref(), Some("sessions/edge-1.5"));
+        assert_eq!((stream.viewers(), stream.head), (7, 1000));
+        let lags: Vec<_> = stream.holders.iter().map(|holder| holder.lag_ms).collect();
+        assert_eq!(lags, [10, 50, 0]);
+    }
+
+    #[test]
+    fn a_stream_ends_with_its_last_holder() {
+        let mut directory = Directory::default();
+        put(&mut directory, "edge-1", report(Holding::Pull, 1, 0));
+        put(&mut directory, "edge-2", report(Holding::Pull, 1, 0));
+        let removed = StreamsReport { removed: vec![name()], ..StreamsReport::default() };
+        directory.apply_streams(&node("edge-1"), removed);
+        assert_eq!(directory.stream(&name()).unwrap().holders.len(), 1);
+        assert_eq!(directory.forget(&node("edge-2")), BTreeSet::from([name()]));
+        assert_eq!((directory.stream(&name()), directory.stream_count()), (None, 0));
+    }
+
+    #[test]
+    fn a_full_report_forgets_what_it_does_not_name() {
+        let mut directory = Directory::default();
+        put(&mut directory, "edge-1", report(Holding::Pull, 1, 0));
+        let touched = directory.apply_streams(&node("edge-1"), StreamsReport { replace: true, ..Default::default() });
+        assert_eq!(touched, BTreeSet::from([name()]));
+        assert_eq!(directory.streams(), []);
+    }
+
+    #[test]
+    fn watchers_are_told_of_holders_and_not_of_heads() {
+        let mut directory = Directory::default();
+        put(&mut directory, "origin-1", report(Holding::Origin, 1, 0));
+        let before = directory.stream(&name()).unwrap();
+        put(&mut directory, "origin-1", report(Holding::Origin, 2, 9));
+        assert!(!differs(&before, &directory.stream(&name()).unwrap()));
+        put(&mut directory, "edge-1", report(Holding::Pull, 2, 9));
+        assert!(differs(&before, &directory.stream(&name()).unwrap()));
+    }
+}

@@ -1,0 +1,222 @@
+//! The nodes: who is there, and who is heard.
+
+use std::time::{Duration, Instant};
+
+use cluster::{Change, Liveness, Member, Node, NodeId, NodeKind, RegisterError, Registration};
+use rpc::{
+    auth::Caller,
+    control::{Command, Deregister, Drain, FromControlStream, FromNodeStream, Members, NodeInfo, Registered, Steps},
+    status::{Code, Failure},
+};
+use tokio::time;
+
+use crate::{
+    conversation::admit,
+    events::Draft,
+    plane::{ControlPlane, lock},
+    store::Write,
+    time::{moment, unix_ms},
+};
+
+impl Members for ControlPlane {
+    async fn register(&self, caller: Caller, registration: Registration) -> Result<Registered, Failure> {
+        admit(caller, registration.kind)?;
+        if let Some(pool) = &registration.pool {
+            self.ensure_pool(pool)?;
+        }
+        let member = registration.member.clone();
+        let change = lock(&self.inner.members)
+            .register(registration, Instant::now(), unix_ms())
+            .map_err(|why| not_registered(&member, &why))?;
+        self.on_changes(change);
+        let node = self.node(&member.node).ok_or_else(|| unknown_node(&member.node))?;
+        let limits = self.inner.config.limits();
+        Ok(Registered {
+            node,
+            beat_interval: limits.beat_interval,
+            silence_max: limits.silence_max,
+            route_revision: self.inner.routes.revision(),
+            store_id: self.inner.store_id.clone(),
+        })
+    }
+
+    fn converse(
+        &self,
+        caller: Caller,
+        member: Member,
+        from_node: FromNodeStream,
+    ) -> Result<FromControlStream, Failure> {
+        self.hold_conversation(caller, member, from_node)
+    }
+
+    async fn deregister(&self, caller: Caller, request: Deregister) -> Result<(), Failure> {
+        let node = self.node(&request.node).ok_or_else(|| unknown_node(&request.node))?;
+        if caller != Caller::Operator {
+            admit(caller, node.registration.kind)?;
+            if request.incarnation.is_none() {
+                return Err(Failure::invalid_field("incarnation", "is needed of a node: it may speak for itself only"));
+            }
+        }
+        let control = self.clone();
+        self.mutate(async move { control.take_out(caller, request, node.registration).await }).await
+    }
+
+    async fn drain_node(&self, caller: Caller, request: Drain) -> Result<NodeInfo, Failure> {
+        let id = &request.node;
+        let node = self.node(id).ok_or_else(|| unknown_node(id))?;
+        if request.validate_only {
+            return Ok(node);
+        }
+        let command = Command::Drain { deadline: request.deadline, reason: request.reason.clone() };
+        self.command(id, command).await?;
+        let change = lock(&self.inner.members).drain(id, Instant::now());
+        self.on_changes(change);
+        self.tell(Draft::info("node.drained", id.resource(), "it was told to drain").by(caller, &request.reason));
+        self.node(id).ok_or_else(|| unknown_node(id))
+    }
+
+    fn node(&self, id: &NodeId) -> Option<NodeInfo> {
+        lock(&self.inner.members).get(id).map(info)
+    }
+
+    fn nodes(&self) -> Vec<NodeInfo> {
+        lock(&self.inner.members).nodes().map(info).collect()
+    }
+
+    fn watch_nodes(&self, from_revision: u64) -> Result<Steps<NodeInfo>, Failure> {
+        self.inner.nodes.watch(from_revision)
+    }
+}
+
+impl ControlPlane {
+    async fn take_out(&self, caller: Caller, request: Deregister, known: Registration) -> Result<(), Failure> {
+        let id = request.node;
+        let mut writer = self.writer().await;
+        let next = match &known.pool {
+            Some(pool) => self.pool_without(pool, &id)?,
+            None => None,
+        };
+        if request.incarnation.is_some_and(|only| only != known.member.incarnation) {
+            let message = format!("{} is registered with the incarnation {}", id.resource(), known.member.incarnation);
+            return Err(Failure::new(Code::Aborted, "OTHER_INCARNATION", message)
+                .with("node", id.resource())
+                .with("incarnation", known.member.incarnation));
+        }
+        if request.validate_only {
+            return Ok(());
+        }
+        if let Some(record) = next {
+            writer.commit(vec![Write::PutPool(record.clone())], Vec::new()).await?;
+            self.pool_written(record);
+        }
+        let change = lock(&self.inner.members).deregister(&id, request.incarnation);
+        drop(writer);
+        let change = change.map_err(|_| unknown_node(&id))?;
+        self.tell(Draft::info("node.deregistered", id.resource(), "it was taken out").by(caller, &request.reason));
+        self.on_changes([change]);
+        Ok(())
+    }
+
+    /// Watchers, events and pools are told what has changed.
+    pub(crate) fn on_changes(&self, changes: impl IntoIterator<Item = Change>) {
+        let mut any = false;
+        for change in changes {
+            any = true;
+            let (Change::Joined { member, .. }
+            | Change::Liveness { member, .. }
+            | Change::Updated { member }
+            | Change::Left { member }) = &change;
+            let name = member.node.resource();
+            match self.node(&member.node) {
+                Some(info) => self.inner.nodes.put(&name, info),
+                None => self.inner.nodes.delete(&name),
+            }
+            if let Some(draft) = told(&change) {
+                self.tell(draft.with("incarnation", member.incarnation));
+            }
+        }
+        if any {
+            self.count_nodes();
+            self.refresh_pools();
+            self.inner.pools_changed.notify_one();
+        }
+    }
+
+    fn count_nodes(&self) {
+        let nodes = self.nodes();
+        for kind in [NodeKind::Origin, NodeKind::Edge] {
+            for state in [Liveness::Alive, Liveness::Silent, Liveness::Gone, Liveness::Draining] {
+                let alike = |node: &&NodeInfo| node.registration.kind == kind && node.liveness == state;
+                let count = nodes.iter().filter(alike).count();
+                self.inner.metrics.nodes.with([kind.as_str(), state.as_str()]).set(count as f64);
+            }
+        }
+    }
+
+    /// Finds nodes that have turned silent, and forgets edges that are long gone.
+    pub(crate) async fn watch_silence(self) {
+        let mut ticks = time::interval(SILENCE_CHECK);
+        ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            let due = ticks.tick().await;
+            // Our own lateness is not the nodes' silence: let their beats be read first.
+            if due.elapsed() < OWN_LATENESS_MAX {
+                let changes = lock(&self.inner.members).handle_timeout(Instant::now());
+                self.on_changes(changes);
+            }
+        }
+    }
+}
+
+fn told(change: &Change) -> Option<Draft> {
+    Some(match change {
+        Change::Joined { member, was: None } => {
+            Draft::info("node.joined", member.node.resource(), "it made itself known")
+        }
+        Change::Joined { member, was: Some(was) } => {
+            Draft::warning("node.restarted", member.node.resource(), "it came back with empty memory").with("was", was)
+        }
+        Change::Liveness { member, now, .. } => {
+            let name = member.node.resource();
+            match now {
+                Liveness::Alive => Draft::info("node.alive", name, "it is heard"),
+                Liveness::Silent => Draft::warning("node.silent", name, "its beats do not come"),
+                Liveness::Gone => Draft::warning("node.gone", name, "its session is closed"),
+                Liveness::Draining => Draft::info("node.draining", name, "it ends its sessions"),
+            }
+        }
+        // The pool's events tell of roles.
+        Change::Updated { .. } => return None,
+        Change::Left { member } => Draft::info("node.left", member.node.resource(), "it is no longer in the list"),
+    })
+}
+
+pub(crate) fn info(node: &Node) -> NodeInfo {
+    NodeInfo {
+        registration: node.registration.clone(),
+        liveness: node.liveness,
+        beat: node.beat.clone(),
+        registered: moment(node.registered_unix_ms),
+        heard: moment(node.heard_unix_ms),
+    }
+}
+
+pub(crate) fn unknown_node(id: &NodeId) -> Failure {
+    let message = format!("there is no node {}", id.resource());
+    Failure::new(Code::NotFound, "NODE_NOT_FOUND", message).with("name", id.resource())
+}
+
+fn not_registered(member: &Member, why: &RegisterError) -> Failure {
+    let (code, reason) = match why {
+        RegisterError::Replaced { .. } => (Code::Aborted, "INCARNATION_REPLACED"),
+        RegisterError::OtherKind { .. } => (Code::AlreadyExists, "NODE_NAME_TAKEN"),
+        RegisterError::TooMany { .. } => (Code::ResourceExhausted, "TOO_MANY_NODES"),
+    };
+    let name = member.node.resource();
+    Failure::new(code, reason, format!("{name}: {why}")).with("node", name).with("incarnation", member.incarnation)
+}
+
+/// How often silence is looked for.
+const SILENCE_CHECK: Duration = Duration::from_millis(50);
+/// A check that comes later than this is skipped.
+const OWN_LATENESS_MAX: Duration = Duration::from_millis(200);

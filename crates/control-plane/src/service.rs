@@ -1,0 +1,72 @@
+//! The service: binds, serves, ends.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use daemon::Process;
+use rpc::{
+    auth::{Auth, Tokens},
+    server::{Health, Server},
+};
+
+use crate::{Config, ControlPlane, node::OwnNode};
+
+/// Runs the control plane until its process is told to end.
+pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<()> {
+    let listener = daemon::bind("gRPC", "listen", config.listen)?;
+    let address = listener.local_addr().context("the gRPC port has no address")?;
+    let auth = Arc::new(auth(&config, process.dev)?);
+    let opened = ControlPlane::open(config.clone(), &process.metrics)?;
+    let control = opened.control.clone();
+    let health = Health::new().await;
+    let node = OwnNode {
+        control: control.clone(),
+        process: process.clone(),
+        incarnation: rand::random(),
+        listen: address.to_string(),
+    };
+    let server = Server::builder(auth.clone(), &health).control(Arc::new(control.clone())).node(Arc::new(node));
+    let server = server.build().await;
+    process.admin.inspect(Arc::new(control.clone()));
+    health.set_ready(true).await;
+    tracing::info!(%address, "grpc.listening");
+
+    let shutdown = process.shutdown.clone();
+    let not_ready = async {
+        shutdown.begun().await;
+        health.set_ready(false).await;
+    };
+    // First the answers end, then what is behind them.
+    let serving = async {
+        tokio::join!(server.serve(listener, shutdown.begun()), not_ready);
+    };
+    tokio::select! {
+        () = opened.run(serving) => {}
+        () = reload(control, auth, config, process.clone()) => unreachable!("it reloads for ever"),
+    }
+    Ok(())
+}
+
+/// Applies new route entries and tokens whenever the configuration is read again.
+async fn reload(control: ControlPlane, auth: Arc<Auth>, started: Config, mut process: Process<Config>) {
+    loop {
+        let new = process.reloads.next().await;
+        control.seed_routes(new.routes.clone()).await;
+        match read_tokens(started.tokens.as_deref()) {
+            Ok(tokens) => auth.replace(tokens),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "tokens.refused"),
+        }
+    }
+}
+
+fn auth(config: &Config, dev: bool) -> anyhow::Result<Auth> {
+    let tokens = read_tokens(config.tokens.as_deref())?;
+    if tokens.is_empty() && !dev {
+        tracing::warn!("tokens.none: no caller can be admitted; give the directory `tokens`");
+    }
+    Ok(if dev { Auth::dev(tokens) } else { Auth::new(tokens) })
+}
+
+fn read_tokens(dir: Option<&Path>) -> anyhow::Result<Tokens> {
+    dir.map_or(Ok(Tokens::default()), |dir| Tokens::read_dir(dir).context("tokens"))
+}

@@ -1,0 +1,121 @@
+use std::time::SystemTime;
+
+use cluster::{Epoch, Liveness, NodeKind};
+use media::StreamName;
+use rpc::{
+    auth::Caller,
+    control::{FromNode, Holding, NodeInfo, Query, StreamReport, StreamsReport, Watched},
+};
+
+use super::scene::{Scene, Talking, config, next, node, registration, soon, until};
+
+pub(super) fn report(holding: Holding) -> StreamReport {
+    StreamReport {
+        name: StreamName::from_app("_default", "live", "foo").unwrap(),
+        holding,
+        publication: None,
+        publisher_session: (holding == Holding::Ingest).then(|| "5".to_owned()),
+        ingest_node: None,
+        live: true,
+        head: 10,
+        head_timestamp_ms: 400,
+        epoch: Epoch(1),
+        viewers: 3,
+        bits_per_second: 1000,
+        codecs: vec!["avc".into()],
+        since: SystemTime::UNIX_EPOCH,
+    }
+}
+
+fn full(put: Vec<StreamReport>) -> FromNode {
+    FromNode::Streams(StreamsReport { replace: true, put, removed: vec![] })
+}
+
+#[tokio::test]
+async fn a_node_is_alive_silent_alive_and_gone_as_it_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let mut watch = client.watch_nodes(0).await.unwrap();
+    let mut events = client.watch_events(0).await.unwrap();
+    let edge = scene.edge("edge-1", 1).await;
+    let is = |liveness| move |node: &NodeInfo| node.liveness == liveness;
+    until(&mut watch, is(Liveness::Alive)).await;
+    edge.quiet(true);
+    until(&mut watch, is(Liveness::Silent)).await;
+    edge.quiet(false);
+    until(&mut watch, is(Liveness::Alive)).await;
+    edge.die().await;
+    until(&mut watch, is(Liveness::Gone)).await;
+    let told = until(&mut events, |event| event.code == "node.gone").await;
+    assert_eq!(told.subject, "nodes/edge-1");
+    let problems = client.cluster_status().await.unwrap().problems;
+    assert_eq!(problems, ["nodes/edge-1 is gone"]);
+}
+
+#[tokio::test]
+async fn a_second_session_of_a_node_ends_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let first = scene.edge("edge-1", 1).await;
+    let second = scene.edge("edge-1", 1).await;
+    assert_eq!(first.ended().await.unwrap().reason, "SESSION_REPLACED");
+    let client = scene.operator().await;
+    let list = client.nodes(Query { filter: "state=alive AND kind=edge".into(), ..Query::default() }).await.unwrap();
+    assert_eq!(list.items.len(), 1);
+    second.die().await;
+}
+
+#[tokio::test]
+async fn a_session_needs_a_registered_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.client(Caller::Edge).await;
+    let member = registration("edge-1", 1, NodeKind::Edge).member;
+    let refused = Talking::resume(&client, member, Default::default()).await;
+    assert_eq!(refused.err().unwrap().reason, "NODE_NOT_REGISTERED");
+}
+
+#[tokio::test]
+async fn streams_are_listed_located_watched_and_gone_with_their_last_holder() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let mut watch = client.watch_streams(0).await.unwrap();
+    assert_eq!(next(&mut watch).await.event, Watched::Bookmark);
+    let (origin, edge) = (scene.origin("o1", 1).await, scene.edge("edge-1", 1).await);
+    origin.up.send(full(vec![report(Holding::Origin)])).await.unwrap();
+    edge.up.send(full(vec![report(Holding::Ingest)])).await.unwrap();
+    let stream = until(&mut watch, |stream| stream.holders.len() == 2).await;
+    assert_eq!((stream.origin, stream.ingest_node), (Some(node("o1")), Some(node("edge-1"))));
+    assert_eq!(stream.publisher_session.as_deref(), Some("sessions/edge-1.5"));
+
+    let located = client.locate("live/foo").await.unwrap();
+    assert_eq!((located.stream.viewers(), located.stream.live), (6, true));
+    let by = |filter: &str| Query { filter: filter.into(), ..Query::default() };
+    assert_eq!(client.streams(by("path=live/* AND node=edge-1")).await.unwrap().items.len(), 1);
+    assert_eq!(client.streams(by("state=grace")).await.unwrap().items.len(), 0);
+
+    edge.up.send(full(vec![])).await.unwrap();
+    until(&mut watch, |stream| stream.holders.len() == 1).await;
+    origin.die().await;
+    assert_eq!(next(&mut watch).await.event, Watched::Deleted("streams/_default/live/_definst_/foo".into()));
+    assert_eq!(client.locate("live/foo").await.unwrap_err().reason, "STREAM_NOT_FOUND");
+    edge.die().await;
+}
+
+#[tokio::test]
+async fn the_watches_of_a_control_plane_that_ends_end_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let mut watch = client.watch_nodes(0).await.unwrap();
+    assert_eq!(next(&mut watch).await.event, Watched::Bookmark);
+    soon(scene.stop()).await;
+    use futures_util::StreamExt;
+    while let Some(step) = soon(watch.next()).await {
+        if step.is_err() {
+            return;
+        }
+    }
+}
