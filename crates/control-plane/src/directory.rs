@@ -146,12 +146,16 @@ fn put_together(name: &StreamName, reports: &[(&NodeId, &StreamReport)]) -> Stre
     let session = |(node, report): &(&NodeId, &StreamReport)| {
         report.publisher_session.as_ref().map(|id| format!("sessions/{node}.{id}"))
     };
-    let holder = |(node, report): &(&NodeId, &StreamReport)| Holder {
-        node: (*node).clone(),
-        holding: report.holding,
-        viewers: report.viewers,
-        head: report.head,
-        lag_ms: u32::try_from(best.head_timestamp_ms.saturating_sub(report.head_timestamp_ms)).unwrap_or(u32::MAX),
+    let pulling = reports.iter().filter(|(_, report)| report.holding == Holding::Pull).count() as u32;
+    let holder = |(node, report): &(&NodeId, &StreamReport)| {
+        let behind = best.head_timestamp_ms.saturating_sub(report.head_timestamp_ms);
+        // To an origin an edge that pulls is a viewer; an edge that takes in knows no positions.
+        let (viewers, lag_ms) = match report.holding {
+            Holding::Origin => (report.viewers.saturating_sub(pulling), 0),
+            Holding::Ingest => (report.viewers, 0),
+            Holding::Pull => (report.viewers, u32::try_from(behind).unwrap_or(u32::MAX)),
+        };
+        Holder { node: (*node).clone(), holding: report.holding, viewers, head: report.head, lag_ms }
     };
     StreamInfo {
         name: name.clone(),
@@ -234,14 +238,14 @@ mod tests {
     fn a_stream_is_put_together_from_its_holders() {
         let mut directory = Directory::default();
         put(&mut directory, "edge-1", report(Holding::Ingest, 990, 0));
-        put(&mut directory, "origin-1", report(Holding::Origin, 1000, 0));
+        put(&mut directory, "origin-1", report(Holding::Origin, 1000, 1));
         put(&mut directory, "edge-2", report(Holding::Pull, 950, 7));
         let stream = directory.stream(&name()).unwrap();
         assert_eq!((stream.origin.clone(), stream.ingest_node.clone()), (Some(node("origin-1")), Some(node("edge-1"))));
         assert_eq!(stream.publisher_session.as_deref(), Some("sessions/edge-1.5"));
         assert_eq!((stream.viewers(), stream.head), (7, 1000));
         let lags: Vec<_> = stream.holders.iter().map(|holder| holder.lag_ms).collect();
-        assert_eq!(lags, [10, 50, 0]);
+        assert_eq!(lags, [0, 50, 0]);
     }
 
     #[test]

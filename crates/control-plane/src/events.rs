@@ -59,9 +59,9 @@ impl Draft {
     pub(crate) fn numbered(self, sequence: u64) -> StoredEvent {
         let Self { code, subject, message, author, reason, details, severity, at_unix_ms } = self;
         match severity {
-            Severity::Info => tracing::info!(code, subject, author, reason, message, "control.event"),
-            Severity::Warning => tracing::warn!(code, subject, author, reason, message, "control.event"),
-            Severity::Alarm => tracing::error!(code, subject, author, reason, message, "control.event"),
+            Severity::Info => tracing::info!(subject, author, reason, told = message, "{code}"),
+            Severity::Warning => tracing::warn!(subject, author, reason, told = message, "{code}"),
+            Severity::Alarm => tracing::error!(subject, author, reason, told = message, "{code}"),
         }
         let severity = severity.as_str().to_owned();
         StoredEvent { sequence, at_unix_ms, code: code.to_owned(), subject, message, author, reason, details, severity }

@@ -57,11 +57,7 @@ impl Node for OwnNode {
     }
 
     async fn drain(&self, deadline: Option<Duration>, reason: &str) -> Result<u32, Failure> {
-        let reason = if reason.is_empty() { "drain" } else { reason };
-        match deadline {
-            Some(deadline) => self.process.shutdown.begin_within(deadline, reason),
-            None => self.process.shutdown.begin(reason),
-        }
+        self.process.shutdown.begin_as_asked(deadline, reason);
         Ok(0)
     }
 

@@ -1,11 +1,11 @@
 //! The service: binds, serves, ends.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use daemon::Process;
 use rpc::{
-    auth::{Auth, Tokens},
+    auth::Auth,
     server::{Health, Server},
 };
 
@@ -15,7 +15,7 @@ use crate::{Config, ControlPlane, node::OwnNode};
 pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<()> {
     let listener = daemon::bind("gRPC", "listen", config.listen)?;
     let address = listener.local_addr().context("the gRPC port has no address")?;
-    let auth = Arc::new(auth(&config, process.dev)?);
+    let auth = Arc::new(Auth::open(config.tokens.as_deref(), process.dev)?);
     let opened = ControlPlane::open(config.clone(), &process.metrics)?;
     let control = opened.control.clone();
     let health = Health::new().await;
@@ -52,21 +52,6 @@ async fn reload(control: ControlPlane, auth: Arc<Auth>, started: Config, mut pro
     loop {
         let new = process.reloads.next().await;
         control.seed_routes(new.routes.clone()).await;
-        match read_tokens(started.tokens.as_deref()) {
-            Ok(tokens) => auth.replace(tokens),
-            Err(error) => tracing::error!(error = format!("{error:#}"), "tokens.refused"),
-        }
+        auth.read_again(started.tokens.as_deref());
     }
-}
-
-fn auth(config: &Config, dev: bool) -> anyhow::Result<Auth> {
-    let tokens = read_tokens(config.tokens.as_deref())?;
-    if tokens.is_empty() && !dev {
-        tracing::warn!("tokens.none: no caller can be admitted; give the directory `tokens`");
-    }
-    Ok(if dev { Auth::dev(tokens) } else { Auth::new(tokens) })
-}
-
-fn read_tokens(dir: Option<&Path>) -> anyhow::Result<Tokens> {
-    dir.map_or(Ok(Tokens::default()), |dir| Tokens::read_dir(dir).context("tokens"))
 }

@@ -43,6 +43,12 @@ impl Shutdown {
         self.begin_within(self.inner.limit, reason);
     }
 
+    /// Begins to drain as an operator asks: with a deadline, or the configured one where none is given.
+    pub fn begin_as_asked(&self, limit: Option<Duration>, reason: &str) {
+        let reason = if reason.is_empty() { "drain" } else { reason };
+        self.begin_within(limit.unwrap_or(self.inner.limit), reason);
+    }
+
     /// Begins to drain with another deadline than the configured one, as an operator's Drain may ask.
     pub fn begin_within(&self, limit: Duration, reason: &str) {
         let cause = Cause { reason: reason.to_owned(), deadline: Instant::now() + limit };

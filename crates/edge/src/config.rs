@@ -167,6 +167,13 @@ impl daemon::config::Config for Config {
     }
 }
 
+impl Config {
+    /// This configuration with what may change by SIGHUP taken from a newer one.
+    pub fn with_reloadable(&self, newer: &Self) -> Self {
+        Self { publish: newer.publish.clone(), routes: newer.routes.clone(), ..self.clone() }
+    }
+}
+
 impl Playback {
     /// How streams are fetched.
     pub fn pulls(&self) -> pulls::Config {

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use rpc::agent::Standing;
 use telemetry::metrics::Registry;
 
 use crate::node::EdgeNode;
@@ -37,12 +36,8 @@ pub(crate) fn register(registry: &Registry, node: Arc<EdgeNode>) {
             &[],
             node.admission.denied(),
         );
-        let standing = node.standing();
-        let connected = standing.as_ref().is_some_and(Standing::connected);
-        samples.gauge("control_connected", "1 while the control plane is heard.", &[], f64::from(u8::from(connected)));
-        if let Some(age) = standing.as_ref().and_then(Standing::config_age) {
-            let help = "Since the control plane confirmed what is known.";
-            samples.gauge("config_age_seconds", help, &[], age.as_secs_f64());
+        if let Some(standing) = node.standing() {
+            standing.sample(samples);
         }
     });
 }

@@ -83,13 +83,6 @@ impl EdgeNode {
         streams
     }
 
-    fn begin_drain(&self, deadline: Option<Duration>, reason: &str) {
-        match deadline {
-            Some(deadline) => self.shutdown.begin_within(deadline, reason),
-            None => self.shutdown.begin(reason),
-        }
-    }
-
     /// Ends the encoders of a stream that are here, and refuses others on its name for a while.
     fn kick_stream(&self, name: &StreamName, reason: &str, ban_for: Duration) -> u32 {
         self.admission.ban(name.clone(), ban_for);
@@ -180,7 +173,7 @@ impl Local for EdgeNode {
             }
             Command::KickStream { stream, reason, ban_for } => Ok(self.kick_stream(&stream, &reason, ban_for)),
             Command::Drain { deadline, reason } => {
-                self.begin_drain(deadline, &reason);
+                self.shutdown.begin_as_asked(deadline, &reason);
                 Ok(self.sessions.len() as u32)
             }
         }
@@ -246,7 +239,7 @@ impl node::Node for EdgeNode {
     }
 
     async fn drain(&self, deadline: Option<Duration>, reason: &str) -> Result<u32, Failure> {
-        self.begin_drain(deadline, reason);
+        self.shutdown.begin_as_asked(deadline, reason);
         Ok(self.sessions.len() as u32)
     }
 

@@ -16,7 +16,7 @@ use daemon::{Admission, Process, publish_policy};
 use hub::Hub;
 use rpc::{
     agent::{self, Agent, Snapshot},
-    auth::{Auth, Caller, Token, Tokens},
+    auth::{Auth, Caller, Token},
     channel::Target,
     server::{Health, Server},
 };
@@ -38,8 +38,8 @@ use crate::{
 /// Runs an edge until its process is told to end.
 pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<()> {
     let policy = watch::Sender::new(publish_policy(config.publish.as_ref(), process.dev)?);
-    let auth = Arc::new(auth(&config, process.dev)?);
-    let token = own_token(&config)?;
+    let auth = Arc::new(Auth::open(config.tokens.as_deref(), process.dev)?);
+    let token = Token::own(config.tokens.as_deref(), Caller::Edge)?;
     let ports = Ports::bind(&config)?;
 
     let directions = watch::Sender::new(own_directions(&config)?);
@@ -54,6 +54,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
 
     let addresses = Addresses { peer: ports.peer.local_addr()?, admin: process.admin.address() };
     let contact = watch::Sender::new(None);
+    let in_force = watch::Sender::new(Arc::new(config.clone()));
     let node = Arc::new(EdgeNode {
         id: config.node.clone(),
         incarnation: Incarnation::from_bits(rand::random()),
@@ -66,7 +67,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         admission,
         contact: contact.subscribe(),
         listeners: listeners(&config, &addresses),
-        config: watch::channel(Arc::new(config.clone())).1,
+        config: in_force.subscribe(),
         logs: process.logs.clone(),
         shutdown: process.shutdown.clone(),
         started: Instant::now(),
@@ -92,8 +93,8 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         let stop = stop.clone();
         async move { peer_server.serve(ports.peer, stop.cancelled()).await }
     });
-    let reloads = Reload { policy, auth, directions, snapshot, dev: process.dev };
-    tasks.spawn(reloads.run(config.clone(), process.reloads.clone(), stop.clone()));
+    let reload = Reload { policy, auth, directions, snapshot, in_force, dev: process.dev };
+    tasks.spawn(reload.run(process.reloads.clone(), stop.clone()));
     let mut fronts = JoinSet::new();
     for server in ports.rtmp {
         fronts.spawn(accept(server, None, connections.clone(), closing.clone()));
@@ -184,52 +185,33 @@ fn own_directions(config: &Config) -> anyhow::Result<Directions> {
     Ok(Directions { routes: Arc::new(routes), pools: Vec::new() })
 }
 
-fn read_tokens(config: &Config) -> anyhow::Result<Tokens> {
-    match &config.tokens {
-        Some(dir) => Ok(Tokens::read_dir(dir)?),
-        None => Ok(Tokens::default()),
-    }
-}
-
-fn auth(config: &Config, dev: bool) -> anyhow::Result<Auth> {
-    let tokens = read_tokens(config)?;
-    Ok(if dev { Auth::dev(tokens) } else { Auth::new(tokens) })
-}
-
-fn own_token(config: &Config) -> anyhow::Result<Option<Token>> {
-    let path = config.tokens.as_ref().map(|dir| dir.join(Caller::Edge.name()));
-    Ok(path.as_deref().map(Token::read).transpose()?)
-}
-
 /// Takes what changes while the process runs: routes, keys and tokens by SIGHUP, routes and pools from the control plane.
 struct Reload {
     policy: watch::Sender<PublishPolicy>,
     auth: Arc<Auth>,
     directions: watch::Sender<Directions>,
     snapshot: Option<watch::Receiver<Snapshot>>,
+    in_force: watch::Sender<Arc<Config>>,
     dev: bool,
 }
 
 impl Reload {
-    async fn run(mut self, first: Config, mut reloads: daemon::Reloads<Config>, stop: CancellationToken) {
-        let mut config = Arc::new(first);
+    async fn run(mut self, mut reloads: daemon::Reloads<Config>, stop: CancellationToken) {
         loop {
-            self.direct(&config);
+            self.direct();
             tokio::select! {
                 () = stop.cancelled() => return,
-                new = reloads.next() => {
-                    config = new;
-                    self.take(&config);
-                }
+                new = reloads.next() => self.take(&new),
                 () = changed(&mut self.snapshot) => {}
             }
         }
     }
 
     /// Puts the entries of both sources together.
-    fn direct(&mut self, config: &Config) {
+    fn direct(&mut self) {
+        let config = self.in_force.borrow().clone();
         let snapshot = self.snapshot.as_mut().map(|snapshot| snapshot.borrow_and_update().clone()).unwrap_or_default();
-        match RouteTable::new(snapshot.routes.to_vec(), own_entries(config)) {
+        match RouteTable::new(snapshot.routes.to_vec(), own_entries(&config)) {
             Ok(routes) => {
                 let directions = Directions { routes: Arc::new(routes), pools: snapshot.pools.to_vec() };
                 self.directions.send_replace(directions);
@@ -243,10 +225,8 @@ impl Reload {
             Ok(new) => drop(self.policy.send_replace(new)),
             Err(error) => tracing::error!(%error, "publish.not_reloaded"),
         }
-        match read_tokens(config) {
-            Ok(tokens) => self.auth.replace(tokens),
-            Err(error) => tracing::error!(%error, "tokens.not_reloaded"),
-        }
+        self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(config)));
+        self.auth.read_again(config.tokens.as_deref());
     }
 }
 

@@ -132,6 +132,13 @@ impl daemon::config::Config for Config {
     }
 }
 
+impl Config {
+    /// This configuration with what may change by SIGHUP taken from a newer one.
+    pub fn with_reloadable(&self, newer: &Self) -> Self {
+        Self { publish: newer.publish.clone(), ..self.clone() }
+    }
+}
+
 impl Stream {
     /// The rules of who feeds a stream.
     pub fn splice(&self) -> splice::Config {

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use rpc::agent::Standing;
 use telemetry::metrics::Registry;
 
 use crate::node::OriginNode;
@@ -35,15 +34,8 @@ pub(crate) fn register(registry: &Registry, node: Arc<OriginNode>) {
         );
         let open = stats.pulls_open.load(Ordering::Relaxed);
         samples.gauge("pulls", "Pulls now.", &[("state", "open")], open as f64);
-        control_plane(samples, node.standing.borrow().as_ref());
+        if let Some(standing) = &*node.standing.borrow() {
+            standing.sample(samples);
+        }
     });
-}
-
-/// How the node stands with the control plane.
-fn control_plane(samples: &mut telemetry::metrics::Samples, standing: Option<&Standing>) {
-    let connected = standing.is_some_and(Standing::connected);
-    samples.gauge("control_connected", "1 while the control plane is heard.", &[], f64::from(u8::from(connected)));
-    if let Some(age) = standing.and_then(Standing::config_age) {
-        samples.gauge("config_age_seconds", "Since the control plane confirmed what is known.", &[], age.as_secs_f64());
-    }
 }

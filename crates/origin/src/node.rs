@@ -76,13 +76,6 @@ impl OriginNode {
         (self.rates.ingress.sample(received, now), self.rates.egress.sample(sent, now))
     }
 
-    fn begin_drain(&self, deadline: Option<Duration>, reason: &str) {
-        match deadline {
-            Some(deadline) => self.shutdown.begin_within(deadline, reason),
-            None => self.shutdown.begin(reason),
-        }
-    }
-
     /// Ends a stream, and refuses encoders on its name for a while.
     fn kick_stream(&self, name: &media::StreamName, reason: &str, ban_for: Duration) -> u32 {
         self.admission.ban(name.clone(), ban_for);
@@ -156,7 +149,7 @@ impl Local for OriginNode {
             },
             Command::KickStream { stream, reason, ban_for } => Ok(self.kick_stream(&stream, &reason, ban_for)),
             Command::Drain { deadline, reason } => {
-                self.begin_drain(deadline, &reason);
+                self.shutdown.begin_as_asked(deadline, &reason);
                 Ok(self.sessions.len() as u32)
             }
         }
@@ -219,7 +212,7 @@ impl node::Node for OriginNode {
     }
 
     async fn drain(&self, deadline: Option<Duration>, reason: &str) -> Result<u32, Failure> {
-        self.begin_drain(deadline, reason);
+        self.shutdown.begin_as_asked(deadline, reason);
         Ok(self.sessions.len() as u32)
     }
 

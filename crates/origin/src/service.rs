@@ -13,7 +13,7 @@ use daemon::{Admission, Process, publish_policy};
 use hub::Hub;
 use rpc::{
     agent::{self, Agent},
-    auth::{Auth, Caller, Token, Tokens},
+    auth::{Auth, Caller, Token},
     channel::Target,
     server::{Health, Server},
 };
@@ -46,8 +46,8 @@ const DEPOSED_DRAIN: Duration = Duration::from_millis(200);
 /// Runs an origin until its process is told to end.
 pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<()> {
     let policy = watch::Sender::new(publish_policy(config.publish.as_ref(), process.dev)?);
-    let auth = Arc::new(auth(&config, process.dev)?);
-    let token = own_token(&config)?;
+    let auth = Arc::new(Auth::open(config.tokens.as_deref(), process.dev)?);
+    let token = Token::own(config.tokens.as_deref(), Caller::Origin)?;
     let tls = public_tls(&config)?;
     let roles = Arc::new(Roles::standby(&config.data_dir)?);
     let peer_listener = daemon::bind("relay and node gRPC", "peer.listen", config.peer.listen)?;
@@ -62,6 +62,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let rtmp_service = rtmp::Service { streams: streams.clone(), admission: admission.clone() };
     let connections = Connections::new(rtmp_config, rtmp_service, sessions.clone());
 
+    let in_force = watch::Sender::new(Arc::new(config.clone()));
     let incarnation = Incarnation::from_bits(rand::random());
     let serving = watch::Sender::new(None);
     let standing = watch::Sender::new(None);
@@ -78,7 +79,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         serving: serving.subscribe(),
         standing: standing.subscribe(),
         listeners: listeners(&config, peer_address, process.admin.address()),
-        config: watch::channel(Arc::new(config.clone())).1,
+        config: in_force.subscribe(),
         logs: process.logs.clone(),
         shutdown: process.shutdown.clone(),
         started: Instant::now(),
@@ -110,7 +111,8 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let front = Front { config: config.clone(), roles: roles.clone(), streams, public, health, serving };
     let front_stop = CancellationToken::new();
     let fronting = tokio::spawn(front.run(front_stop.clone()));
-    tasks.spawn(reload(process.reloads.clone(), policy, auth, process.dev, stop.clone()));
+    let reload = Reload { policy, auth, in_force, dev: process.dev };
+    tasks.spawn(reload.run(process.reloads.clone(), stop.clone()));
 
     let agent = match config.control_plane.is_empty() {
         true => {
@@ -220,40 +222,24 @@ impl Front {
 const EPOCH_SHIFT: u32 = 40;
 
 /// Takes what may change while the process runs: keys and tokens.
-async fn reload(
-    mut reloads: daemon::Reloads<Config>,
+struct Reload {
     policy: watch::Sender<PublishPolicy>,
     auth: Arc<Auth>,
+    in_force: watch::Sender<Arc<Config>>,
     dev: bool,
-    stop: CancellationToken,
-) {
-    while let Some(config) = stop.run_until_cancelled(reloads.next()).await {
-        match publish_policy(config.publish.as_ref(), dev) {
-            Ok(new) => drop(policy.send_replace(new)),
-            Err(error) => tracing::error!(%error, "publish.not_reloaded"),
-        }
-        match read_tokens(&config) {
-            Ok(tokens) => auth.replace(tokens),
-            Err(error) => tracing::error!(%error, "tokens.not_reloaded"),
+}
+
+impl Reload {
+    async fn run(self, mut reloads: daemon::Reloads<Config>, stop: CancellationToken) {
+        while let Some(config) = stop.run_until_cancelled(reloads.next()).await {
+            self.auth.read_again(config.tokens.as_deref());
+            match publish_policy(config.publish.as_ref(), self.dev) {
+                Ok(new) => drop(self.policy.send_replace(new)),
+                Err(error) => tracing::error!(%error, "publish.not_reloaded"),
+            }
+            self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(&config)));
         }
     }
-}
-
-fn read_tokens(config: &Config) -> anyhow::Result<Tokens> {
-    match &config.tokens {
-        Some(dir) => Ok(Tokens::read_dir(dir)?),
-        None => Ok(Tokens::default()),
-    }
-}
-
-fn auth(config: &Config, dev: bool) -> anyhow::Result<Auth> {
-    let tokens = read_tokens(config)?;
-    Ok(if dev { Auth::dev(tokens) } else { Auth::new(tokens) })
-}
-
-fn own_token(config: &Config) -> anyhow::Result<Option<Token>> {
-    let path = config.tokens.as_ref().map(|dir| dir.join(Caller::Origin.name()));
-    Ok(path.as_deref().map(Token::read).transpose()?)
 }
 
 fn public_tls(config: &Config) -> anyhow::Result<Option<tls::ServerConfig>> {

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use telemetry::metrics::Samples;
 use tokio::sync::watch;
 
 /// How a node stands with the control plane; cheap to clone, always current.
@@ -40,6 +41,16 @@ impl Standing {
     pub fn config_age(&self) -> Option<Duration> {
         let confirmed = self.confirmed_unix_ms();
         (confirmed > 0).then(|| Duration::from_millis(unix_ms().saturating_sub(confirmed)))
+    }
+
+    /// Shows it on a metrics page.
+    pub fn sample(&self, samples: &mut Samples) {
+        let connected = f64::from(u8::from(self.connected()));
+        samples.gauge("control_connected", "1 while the control plane is heard.", &[], connected);
+        if let Some(age) = self.config_age() {
+            let help = "Since the control plane confirmed what is known.";
+            samples.gauge("config_age_seconds", help, &[], age.as_secs_f64());
+        }
     }
 
     pub(super) fn confirmed_unix_ms(&self) -> u64 {

@@ -2,10 +2,11 @@
 
 use std::{
     net::IpAddr,
+    path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::{Caller, Tokens};
+use super::{Caller, TokenError, Tokens};
 use crate::status::{Code, Failure};
 
 /// What a process knows about its callers; without tokens, nobody is admitted. Shared by all its servers, so that new
@@ -25,6 +26,25 @@ impl Auth {
     /// As `new`, and whoever calls from this host without a token is an operator. For `--dev` only.
     pub fn dev(tokens: Tokens) -> Self {
         Self { loopback_is_operator: true, ..Self::new(tokens) }
+    }
+
+    /// Callers prove themselves with the tokens of this directory, as the settings of a service name it; without one,
+    /// no token is known.
+    pub fn open(dir: Option<&Path>, dev: bool) -> Result<Self, TokenError> {
+        let tokens = dir.map_or_else(|| Ok(Tokens::default()), Tokens::read_dir)?;
+        if tokens.is_empty() && !dev {
+            tracing::warn!(help = "give the directory `tokens`: no caller can be admitted", "tokens.none");
+        }
+        Ok(if dev { Self::dev(tokens) } else { Self::new(tokens) })
+    }
+
+    /// Reads the directory again. When that fails, the tokens known so far stay.
+    pub fn read_again(&self, dir: Option<&Path>) {
+        let Some(dir) = dir else { return };
+        match Tokens::read_dir(dir) {
+            Ok(tokens) => self.replace(tokens),
+            Err(error) => tracing::error!(%error, "tokens.not_reloaded"),
+        }
     }
 
     /// Takes these tokens from now on. Calls that run go on.

@@ -33,6 +33,11 @@ impl Token {
         first.ok_or_else(|| TokenError::Empty { path: path.to_owned() })
     }
 
+    /// The token that a process of this kind presents: the first of its file in `dir`. Without a directory there is none.
+    pub fn own(dir: Option<&Path>, caller: Caller) -> Result<Option<Self>, TokenError> {
+        dir.map(|dir| Self::read(&dir.join(caller.name()))).transpose()
+    }
+
     /// The secret itself, to be sent or written to a file and nowhere else.
     pub fn secret(&self) -> &str {
         &self.0
