@@ -76,6 +76,7 @@ async fn plays(form: Form) {
         source.tags().into_iter().filter(|tag| tag.type_id != 18).map(|tag| moved(&tag, form)).collect();
     let viewer = Recorder::start(&cluster.rtmp("edge-2", "live/show"));
     let mut ffmpeg = Player::packets(Ffmpeg, &cluster.http_flv("edge-2", "live/show"), cluster.scratch(), "ffmpeg");
+    crate::waiting_viewers(&cluster, "edge-2", 2);
     let url = Url::parse(&cluster.rtmp("edge-1", "live/show")).expect("an address");
     let connection = Connection::open_as(&url, form.amf3, form.chunk_size).await.expect("a connection");
     let mut publisher = Publisher::on(connection, &url.name).await.expect("a publication");

@@ -35,7 +35,10 @@ async fn entries_created_changed_and_deleted_take_effect_without_a_restart() {
     until_answered(&cluster, "shut/three", "NetStream.Publish.Denied").await;
 
     let changed = json!({"name": "routeEntries/shut", "match": {"app": "other"}});
-    operator.ok(&format!("{ROUTES}/UpdateRouteEntry"), json!({"route_entry": changed, "update_mask": "match.app"}));
+    operator.ok(
+        &format!("{ROUTES}/UpdateRouteEntry"),
+        json!({"route_entry": changed, "update_mask": {"paths": ["match.app"]}}),
+    );
     until_answered(&cluster, "other/four", "NetStream.Publish.Denied").await;
     until_answered(&cluster, "shut/four", "NetStream.Publish.Start").await;
 
@@ -74,7 +77,7 @@ async fn wrong_entries_are_refused_with_the_field_named() {
         &format!("{ROUTES}/CreateRouteEntry"),
         json!({"route_entry_id": "right", "route_entry": {"match": {"app": "a"}, "target": pool}}),
     );
-    let mask = json!({"route_entry": {"name": "routeEntries/right"}, "update_mask": "match.color"});
+    let mask = json!({"route_entry": {"name": "routeEntries/right"}, "update_mask": {"paths": ["match.color"]}});
     let refusal = operator.refused(&format!("{ROUTES}/UpdateRouteEntry"), mask);
     assert!(refusal.code == "InvalidArgument" && refusal.text.contains("update_mask"), "{}", refusal.text);
     let stale = json!({"name": "routeEntries/right", "etag": "stale"});

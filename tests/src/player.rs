@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     Process, flv, packets,
+    packets::AUDIO_AND_VIDEO,
     tools::{Tool, arg},
 };
 
@@ -28,7 +29,7 @@ impl Player {
         let file = dir.join(format!("{name}.packets"));
         let mut command = tool.command();
         command.args(["-nostdin", "-hide_banner", "-loglevel", "warning", "-y"]).args(options).args(["-i", url]);
-        command.args(["-map", "0", "-c", "copy", "-flush_packets", "1", "-f", "framemd5", arg(&file)]);
+        command.args(AUDIO_AND_VIDEO).args(["-c", "copy", "-flush_packets", "1", "-f", "framemd5", arg(&file)]);
         Self { process: Process::spawn(name, dir, command), file }
     }
 
@@ -90,3 +91,15 @@ pub fn as_rtmpdump_saves(tags: &[flv::Tag]) -> Vec<flv::Tag> {
     let long_enough = |tag: &&flv::Tag| tag.payload.len() > if tag.type_id == 9 { 5 } else { 1 };
     tags.iter().filter(long_enough).cloned().collect()
 }
+
+/// The tags that GStreamer's RTMP source saves of those sent, given what it saved: it throws away the last few that it has not yet
+/// handed on when it is told that the stream has ended.
+pub fn as_gstreamer_saves(sent: &[flv::Tag], saved: &[flv::Tag]) -> Vec<flv::Tag> {
+    let last = saved.iter().rev().find(|tag| tag.is_coded()).expect("a coded frame was saved");
+    let end = sent.iter().rposition(|tag| tag.payload == last.payload).expect("it was sent") + 1;
+    assert!(sent.len() - end <= GSTREAMER_LOSES_MAX, "GStreamer saved {end} of {} tags", sent.len());
+    sent[..end].to_vec()
+}
+
+/// How many tags may wait inside of GStreamer.
+const GSTREAMER_LOSES_MAX: usize = 4;

@@ -101,20 +101,8 @@ impl Source {
     /// The packets that its own ffmpeg sends when it publishes the file, stream by stream.
     pub fn packets(&self) -> packets::Played {
         let mut command = self.tool.command();
-        command.args([
-            "-nostdin",
-            "-loglevel",
-            "error",
-            "-i",
-            arg(&self.sent()),
-            "-map",
-            "0",
-            "-c",
-            "copy",
-            "-f",
-            "framemd5",
-            "-",
-        ]);
+        command.args(["-nostdin", "-loglevel", "error", "-i", arg(&self.sent())]);
+        command.args(packets::AUDIO_AND_VIDEO).args(["-c", "copy", "-f", "framemd5", "-"]);
         packets::parse(&tools::output(&mut command))
     }
 

@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn decide(session: &mut Session, event: Event, accept: bool, now: Instant) {
-    let refusal = Status::error("NetStream.Failed", "no");
+    let refusal = Status::failed("NetStream.Failed", "no");
     let _gone = match (event, accept) {
         (Event::Connect(request), true) => request.accept(session, now),
         (Event::Publish(request), true) => request.accept(session, now),

@@ -11,6 +11,8 @@ pub enum Value {
     String(String),
     /// Named values in order; an ECMA array reads as one.
     Object(Vec<(String, Value)>),
+    /// Values in order, without names.
+    Array(Vec<Value>),
     /// Null or undefined.
     Null,
     /// Something else: its marker.
@@ -63,6 +65,11 @@ impl Value {
                 }
                 out.extend([0, 0, 9]);
             }
+            Self::Array(values) => {
+                out.push(10);
+                out.extend((values.len() as u32).to_be_bytes());
+                values.iter().for_each(|value| value.write0(out));
+            }
             Self::Null => out.push(5),
             Self::Other(marker) => out.push(*marker),
         }
@@ -88,7 +95,7 @@ impl Value {
                 }
                 out.push(1);
             }
-            Self::Null | Self::Other(_) => out.push(1),
+            Self::Array(_) | Self::Null | Self::Other(_) => out.push(1),
         }
     }
 }
@@ -133,6 +140,10 @@ fn value(bytes: &mut &[u8]) -> Option<Value> {
         8 => {
             take(bytes, 4)?;
             fields(bytes)?
+        }
+        10 => {
+            let count = u32::from_be_bytes(take(bytes, 4)?.try_into().ok()?);
+            Value::Array((0..count).map(|_| value(bytes)).collect::<Option<_>>()?)
         }
         other => {
             *bytes = &[];
