@@ -5,6 +5,7 @@ mod push;
 
 use std::{sync::Arc, time::Duration};
 
+use cluster::Epoch;
 use dashmap::DashMap;
 use media::{MediaMessage, PublicationId, StreamName};
 use rand::Rng;
@@ -102,7 +103,7 @@ impl Ingests {
         let hello = PushHello {
             stream: request.stream,
             publication,
-            epoch: self.upstream.epoch(),
+            epoch: Epoch(0),
             edge: self.upstream.node().clone(),
             key: request.key.map(PublishKey),
             first_number: 0,

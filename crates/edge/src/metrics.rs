@@ -14,7 +14,7 @@ pub(crate) fn register(registry: &Registry, node: Arc<EdgeNode>) {
         samples.gauge("pulls", help, &[("state", "live")], live as f64);
         samples.gauge("pulls", help, &[("state", "waiting")], wanted.saturating_sub(live) as f64);
         samples.gauge("publications", "Encoders' publications on their way.", &[], node.ingests.count() as f64);
-        samples.gauge("epoch", "The highest epoch heard of.", &[], node.upstream.epoch().0 as f64);
+        samples.gauge("epoch", "The highest epoch heard of.", &[], node.upstream.highest_epoch().0 as f64);
         let (pulls, http) = (node.pulls.stats(), &node.http_stats);
         for (name, help, count) in [
             ("pull_calls_total", "Calls to origins for streams.", &pulls.calls),

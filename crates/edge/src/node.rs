@@ -108,13 +108,13 @@ impl Local for EdgeNode {
             },
             role: None,
             serving: None,
-            highest_epoch: self.upstream.epoch(),
+            highest_epoch: self.upstream.highest_epoch(),
             hears: Vec::new(),
         }
     }
 
     fn streams(&self) -> Vec<StreamReport> {
-        let epoch = self.upstream.epoch();
+        let epoch = self.upstream.highest_epoch();
         let mut reports = Vec::new();
         let here = self.by_stream();
         for stream in self.pulls.live() {
@@ -190,7 +190,7 @@ impl node::Node for EdgeNode {
             kind: node::NodeKind::Edge,
             incarnation: self.incarnation.to_string(),
             role: None,
-            epoch: self.upstream.epoch().0,
+            epoch: self.upstream.highest_epoch().0,
             uptime: self.started.elapsed(),
             load: node::Load {
                 streams: self.pulls.counts().1 as u32,
@@ -217,7 +217,7 @@ impl node::Node for EdgeNode {
     }
 
     fn streams(&self) -> Vec<LocalStream> {
-        let epoch = self.upstream.epoch().0;
+        let epoch = self.upstream.highest_epoch().0;
         let stream = |stream: Arc<hub::Stream>| {
             let info = stream.info();
             LocalStream {

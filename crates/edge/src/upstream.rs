@@ -1,10 +1,12 @@
 //! Which origin serves a stream, and a connection to it.
 
 mod channels;
+mod heard;
 
 use std::{sync::Arc, time::Duration};
 
 use cluster::{Epoch, NodeId, PoolView, Protocol, RouteTable, Target};
+use dashmap::DashMap;
 use futures_util::stream::{BoxStream, StreamExt};
 use media::StreamName;
 use rpc::{
@@ -14,6 +16,7 @@ use rpc::{
 use tokio::{sync::watch, time::timeout};
 
 use channels::{Channels, Lease};
+pub(crate) use heard::Heard;
 
 /// What the edge knows of where streams are, from its own configuration and the control plane.
 #[derive(Debug, Clone, Default)]
@@ -30,13 +33,15 @@ pub struct Upstream {
     node: NodeId,
     directions: watch::Receiver<Directions>,
     channels: Arc<Channels>,
-    /// The highest epoch that any origin has answered with.
-    epoch: Arc<watch::Sender<Epoch>>,
+    /// By route target: pools count their epochs each for itself.
+    heard: Arc<DashMap<String, Heard>>,
 }
 
 /// A call that an active origin has taken; the connection is held as long as the answers are.
 pub(crate) struct Call<T> {
     pub(crate) address: String,
+    /// The epochs of the pool that answers.
+    pub(crate) heard: Heard,
     pub(crate) down: Stream<T>,
     _lease: Lease,
 }
@@ -47,12 +52,7 @@ const ADMISSION_TIMEOUT: Duration = Duration::from_secs(1);
 impl Upstream {
     /// The way to the origins that `directions` name, as this node, with this token.
     pub fn new(node: NodeId, directions: watch::Receiver<Directions>, token: Option<Token>) -> Self {
-        Self {
-            node,
-            directions,
-            channels: Arc::new(Channels::new(token)),
-            epoch: Arc::new(watch::Sender::new(Epoch(0))),
-        }
+        Self { node, directions, channels: Arc::new(Channels::new(token)), heard: Arc::default() }
     }
 
     /// This node.
@@ -73,30 +73,21 @@ impl Upstream {
         }
     }
 
-    /// The highest epoch that any origin has answered with.
-    pub fn epoch(&self) -> Epoch {
-        *self.epoch.borrow()
-    }
-
-    /// Notes the epoch of an answer. False: it comes from an origin that another has since replaced.
-    pub(crate) fn note_epoch(&self, epoch: Epoch) -> bool {
-        self.epoch.send_if_modified(|highest| {
-            let newer = epoch > *highest;
-            *highest = epoch.max(*highest);
-            newer
-        });
-        epoch >= self.epoch()
+    /// The highest epoch that any origin has answered with, of whatever pool.
+    pub fn highest_epoch(&self) -> Epoch {
+        self.heard.iter().map(|heard| heard.epoch()).max().unwrap_or_default()
     }
 
     /// Asks the origins in turn for a stream.
     pub(crate) async fn pull(&self, name: &StreamName, from: PullFrom) -> Result<Call<PullDown>, UpstreamError> {
-        let request = PullRequest { stream: name.clone(), from, epoch: self.epoch(), path: vec![self.node.clone()] };
-        let mut search = Search::new(self.addresses(name)?);
+        let mut search = self.search(name)?;
+        let heard = search.heard.clone();
+        let request = PullRequest { stream: name.clone(), from, epoch: heard.epoch(), path: vec![self.node.clone()] };
         while let Some(address) = search.next() {
             let asked = async {
                 let lease = self.channels.lease(&address).await?;
                 let down = lease.pull(request.clone()).await?;
-                Ok(Call { address: address.clone(), down, _lease: lease })
+                Ok(Call { address: address.clone(), heard: heard.clone(), down, _lease: lease })
             };
             match admitted(asked).await {
                 Ok(call) => return Ok(call),
@@ -110,15 +101,16 @@ impl Upstream {
     pub(crate) async fn push(
         &self,
         hello: PushHello,
-        up: impl Fn() -> BoxStream<'static, PushUp> + Send + Sync,
+        up: impl Fn(Heard) -> BoxStream<'static, PushUp> + Send + Sync,
     ) -> Result<Call<PushDown>, UpstreamError> {
-        let hello = PushHello { epoch: self.epoch(), ..hello };
-        let mut search = Search::new(self.addresses(&hello.stream)?);
+        let mut search = self.search(&hello.stream)?;
+        let heard = search.heard.clone();
+        let hello = PushHello { epoch: heard.epoch(), edge: self.node.clone(), ..hello };
         while let Some(address) = search.next() {
             let asked = async {
                 let lease = self.channels.lease(&address).await?;
-                let down = lease.push(hello.clone(), up()).await?;
-                Ok(Call { address: address.clone(), down, _lease: lease })
+                let down = lease.push(hello.clone(), up(heard.clone())).await?;
+                Ok(Call { address: address.clone(), heard: heard.clone(), down, _lease: lease })
             };
             match admitted(asked).await {
                 Ok(call) => return Ok(call),
@@ -132,7 +124,7 @@ impl Upstream {
     fn note_failure(&self, search: &mut Search, address: String, error: RelayError) -> Result<(), UpstreamError> {
         match error {
             RelayError::NotActive { active, epoch } => {
-                self.note_epoch(epoch);
+                search.heard.note(epoch);
                 // It knows better than our list.
                 search.add(active);
                 search.tried.push(format!("{address}: not active"));
@@ -147,35 +139,36 @@ impl Upstream {
     }
 
     /// Where to ask, best first.
-    fn addresses(&self, name: &StreamName) -> Result<Vec<String>, UpstreamError> {
+    fn search(&self, name: &StreamName) -> Result<Search, UpstreamError> {
         let directions = self.directions.borrow();
         let Some(route) = directions.routes.resolve(name) else { return Err(UpstreamError::NoRoute) };
-        match &route.entry.target {
+        let (key, addresses) = match &route.entry.target {
             Target::Pool(id) => {
                 let pool = directions.pools.iter().find(|pool| pool.id == *id);
-                Ok(pool.map(|pool| pool.peers().map(ToString::to_string).collect()).unwrap_or_default())
+                let peers = pool.map(|pool| pool.peers().map(ToString::to_string).collect()).unwrap_or_default();
+                (id.resource(), peers)
             }
             Target::Addresses { protocol: Protocol::Headwater, addresses } => {
-                Ok(addresses.iter().map(ToString::to_string).collect())
+                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                (addresses.join(" "), addresses)
             }
-            Target::Addresses { protocol: Protocol::Rtmp, .. } => Err(UpstreamError::Foreign),
-            Target::Refuse => Err(UpstreamError::NoRoute),
-        }
+            Target::Addresses { protocol: Protocol::Rtmp, .. } => return Err(UpstreamError::Foreign),
+            Target::Refuse => return Err(UpstreamError::NoRoute),
+        };
+        let heard = self.heard.entry(key).or_default().clone();
+        Ok(Search { heard, addresses, at: 0, tried: Vec::new() })
     }
 }
 
 /// Addresses to be asked in turn, and what became of those that were.
 struct Search {
+    heard: Heard,
     addresses: Vec<String>,
     at: usize,
     tried: Vec<String>,
 }
 
 impl Search {
-    fn new(addresses: Vec<String>) -> Self {
-        Self { addresses, at: 0, tried: Vec::new() }
-    }
-
     fn next(&mut self) -> Option<String> {
         let next = self.addresses.get(self.at).cloned();
         self.at += 1;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     retry::Retry,
-    upstream::{Upstream, UpstreamError},
+    upstream::{Heard, Upstream, UpstreamError},
 };
 
 /// How often each side says that it is there (REPLICATION P2).
@@ -107,8 +107,8 @@ impl Push {
         }
         let hello = PushHello { first_number: self.outbox.first(), ..self.hello.clone() };
         let first = hello.first_number;
-        let (outbox, upstream) = (self.outbox.clone(), self.upstream.clone());
-        let up = move || outgoing(outbox.clone(), first, upstream.clone());
+        let outbox = self.outbox.clone();
+        let up = move |heard| outgoing(outbox.clone(), first, heard);
         let mut call = match self.upstream.push(hello, up).await {
             Ok(call) => call,
             Err(UpstreamError::Refused(error)) => return Over::Refused(error),
@@ -120,7 +120,7 @@ impl Push {
         tracing::debug!(stream = %self.hello.stream, origin = call.address, first, "push.asked");
         loop {
             match timeout(SILENCE, call.next()).await {
-                Ok(Some(Ok(down))) => self.handle(down),
+                Ok(Some(Ok(down))) => self.handle(&call.heard, down),
                 Ok(Some(Err(RelayError::Transport(why)))) => return Over::Broken(why),
                 Ok(Some(Err(error @ RelayError::NotActive { .. }))) => return Over::Broken(error.to_string()),
                 Ok(Some(Err(error))) => return Over::Refused(error),
@@ -131,19 +131,19 @@ impl Push {
         }
     }
 
-    fn handle(&mut self, down: PushDown) {
+    fn handle(&mut self, heard: &Heard, down: PushDown) {
         match down {
             PushDown::Opened { epoch, next_number } => {
-                self.upstream.note_epoch(epoch);
+                heard.note(epoch);
                 self.outbox.ack_below(next_number);
                 self.answer(Ok(()));
             }
             PushDown::Ack { through, epoch } => {
-                self.upstream.note_epoch(epoch);
+                heard.note(epoch);
                 self.outbox.ack_below(through + 1);
             }
             PushDown::Beat { epoch } => {
-                self.upstream.note_epoch(epoch);
+                heard.note(epoch);
             }
         }
     }
@@ -165,14 +165,14 @@ fn refusal(error: &RelayError) -> Refusal {
 }
 
 /// What one call sends: everything from `first` on, and beats in between.
-fn outgoing(outbox: Arc<Outbox>, first: u64, upstream: Upstream) -> BoxStream<'static, PushUp> {
+fn outgoing(outbox: Arc<Outbox>, first: u64, heard: Heard) -> BoxStream<'static, PushUp> {
     struct State {
         outbox: Arc<Outbox>,
-        upstream: Upstream,
+        heard: Heard,
         number: u64,
         beat: Interval,
     }
-    let state = State { outbox, upstream, number: first, beat: interval(BEAT) };
+    let state = State { outbox, heard, number: first, beat: interval(BEAT) };
     let batches = stream::unfold(Some(state), |state| async {
         let mut state = state?;
         tokio::select! {
@@ -186,7 +186,7 @@ fn outgoing(outbox: Arc<Outbox>, first: u64, upstream: Upstream) -> BoxStream<'s
                 Next::End(_, End::Lost) => None,
             },
             _ = state.beat.tick() => {
-                let beat = PushUp::Beat { epoch: state.upstream.epoch() };
+                let beat = PushUp::Beat { epoch: state.heard.epoch() };
                 Some((vec![beat], Some(state)))
             }
         }

@@ -11,7 +11,10 @@ use rpc::relay::{self, PullDown, PullFrom, RelayError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Pull, Pulls, State};
-use crate::{retry::Retry, upstream::UpstreamError};
+use crate::{
+    retry::Retry,
+    upstream::{Heard, UpstreamError},
+};
 
 /// An origin that has said nothing for so long is asked anew; it beats once a second.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -68,7 +71,7 @@ impl Feed<'_> {
         tracing::debug!(stream = %self.pull.name, origin = call.address, ?from, "pull.asked");
         loop {
             match timeout(SILENCE, call.next()).await {
-                Ok(Some(Ok(down))) => self.handle(down)?,
+                Ok(Some(Ok(down))) => self.handle(&call.heard, down)?,
                 Ok(Some(Err(error))) => return Err(ended(error).into()),
                 Ok(None) => return Ok(()),
                 Err(_) => return Err(Broken::Silent),
@@ -76,17 +79,17 @@ impl Feed<'_> {
         }
     }
 
-    fn handle(&mut self, down: PullDown) -> Result<(), Broken> {
+    fn handle(&mut self, heard: &Heard, down: PullDown) -> Result<(), Broken> {
         match down {
             PullDown::Opened { epoch, head, rejoined } => {
-                self.admit(epoch)?;
+                admit(heard, epoch)?;
                 self.failing_since = None;
                 tracing::debug!(stream = %self.pull.name, %epoch, head, rejoined, "pull.opened");
                 self.open();
             }
             PullDown::Items(items) => self.append(items),
             PullDown::Heartbeat { epoch, .. } => {
-                self.admit(epoch)?;
+                admit(heard, epoch)?;
                 // No stream there yet, or it is there and has nothing to say.
                 if self.failing_since.is_some() || !self.is_open() {
                     self.note_absent();
@@ -94,10 +97,6 @@ impl Feed<'_> {
             }
         }
         Ok(())
-    }
-
-    fn admit(&self, epoch: Epoch) -> Result<(), Broken> {
-        if self.pulls.upstream.note_epoch(epoch) { Ok(()) } else { Err(Broken::Deposed) }
     }
 
     /// The stream is there: viewers may join it.
@@ -203,6 +202,10 @@ impl Feed<'_> {
         let info = writer.as_ref()?.stream().info();
         (info.items_total > 0).then(|| info.next_seq - 1)
     }
+}
+
+fn admit(heard: &Heard, epoch: Epoch) -> Result<(), Broken> {
+    if heard.note(epoch) { Ok(()) } else { Err(Broken::Deposed) }
 }
 
 fn ended(error: RelayError) -> UpstreamError {
