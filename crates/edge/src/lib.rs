@@ -14,6 +14,7 @@ pub mod http;
 pub mod ingest;
 mod metrics;
 mod node;
+mod patience;
 pub mod pulls;
 mod retry;
 mod service;

@@ -13,8 +13,9 @@ use rpc::{
     auth::Token,
     relay::{PullDown, PullFrom, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream},
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 
+use crate::patience::within;
 use channels::{Channels, Lease};
 pub(crate) use heard::Heard;
 
@@ -186,8 +187,8 @@ impl Search {
 }
 
 async fn admitted<T>(asked: impl Future<Output = Result<T, RelayError>> + Send) -> Result<T, RelayError> {
-    let late = |_| RelayError::Transport(format!("no answer in {} ms", ADMISSION_TIMEOUT.as_millis()));
-    timeout(ADMISSION_TIMEOUT, asked).await.map_err(late).flatten()
+    let late = || Err(RelayError::Transport(format!("no answer in {} ms", ADMISSION_TIMEOUT.as_millis())));
+    within(ADMISSION_TIMEOUT, asked).await.unwrap_or_else(late)
 }
 
 /// Why no origin serves.

@@ -9,7 +9,7 @@ use futures_util::{
 use rpc::relay::{BATCH_BYTES, PublishRefusal, PushDown, PushHello, PushUp, RelayError};
 use tokio::{
     sync::oneshot,
-    time::{Instant, Interval, interval, sleep, timeout},
+    time::{Instant, Interval, interval, sleep},
 };
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     outbox::{End, Entry, Next, Outbox},
 };
 use crate::{
+    patience::within,
     retry::Retry,
     upstream::{Heard, Upstream, UpstreamError},
 };
@@ -119,14 +120,14 @@ impl Push {
         };
         tracing::debug!(stream = %self.hello.stream, origin = call.address, first, "push.asked");
         loop {
-            match timeout(SILENCE, call.next()).await {
-                Ok(Some(Ok(down))) => self.handle(&call.heard, down),
-                Ok(Some(Err(RelayError::Transport(why)))) => return Over::Broken(why),
-                Ok(Some(Err(error @ RelayError::NotActive { .. }))) => return Over::Broken(error.to_string()),
-                Ok(Some(Err(error))) => return Over::Refused(error),
-                Ok(None) if self.outbox.has_ended() => return Over::Done,
-                Ok(None) => return Over::Broken("the origin ended the call".to_owned()),
-                Err(_) => return Over::Broken("the origin is silent".to_owned()),
+            match within(SILENCE, call.next()).await {
+                Some(Some(Ok(down))) => self.handle(&call.heard, down),
+                Some(Some(Err(RelayError::Transport(why)))) => return Over::Broken(why),
+                Some(Some(Err(error @ RelayError::NotActive { .. }))) => return Over::Broken(error.to_string()),
+                Some(Some(Err(error))) => return Over::Refused(error),
+                Some(None) if self.outbox.has_ended() => return Over::Done,
+                Some(None) => return Over::Broken("the origin ended the call".to_owned()),
+                None => return Over::Broken("the origin is silent".to_owned()),
             }
         }
     }

@@ -8,10 +8,11 @@ use std::{
 use cluster::Epoch;
 use hub::{Body, Event};
 use rpc::relay::{self, PullDown, PullFrom, RelayError};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{Pull, Pulls, State};
 use crate::{
+    patience::within,
     retry::Retry,
     upstream::{Heard, UpstreamError},
 };
@@ -70,11 +71,11 @@ impl Feed<'_> {
         }
         tracing::debug!(stream = %self.pull.name, origin = call.address, ?from, "pull.asked");
         loop {
-            match timeout(SILENCE, call.next()).await {
-                Ok(Some(Ok(down))) => self.handle(&call.heard, down)?,
-                Ok(Some(Err(error))) => return Err(ended(error).into()),
-                Ok(None) => return Ok(()),
-                Err(_) => return Err(Broken::Silent),
+            match within(SILENCE, call.next()).await {
+                Some(Some(Ok(down))) => self.handle(&call.heard, down)?,
+                Some(Some(Err(error))) => return Err(ended(error).into()),
+                Some(None) => return Ok(()),
+                None => return Err(Broken::Silent),
             }
         }
     }
