@@ -5,8 +5,8 @@ SHELL := bash
 CARGO ?= cargo
 # One build for every test: programs and test binaries with the same features, so that each crate is compiled once.
 BUILD = $(CARGO) build --locked --workspace --bins --tests
-# The end-to-end tests start clusters of five processes: two at once are plenty.
-E2E_THREADS ?= 2
+# The end-to-end tests start clusters of five processes, which mostly wait: a few at once are plenty.
+E2E_THREADS ?= 3
 FUZZ_SECONDS ?= 60
 
 .PHONY: help run test check e2e drill bench fuzz tools build

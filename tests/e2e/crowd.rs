@@ -21,7 +21,7 @@ const FRAMES: usize = 30;
 async fn a_thousand_viewers_join_at_once_on_one_pull_and_start_at_a_keyframe() {
     let viewers = drill(1000, 3000);
     raise_open_files();
-    let cluster = Cluster::start();
+    let cluster = Cluster::start_alone();
     let feed = Feed::start(&cluster.rtmp("edge-1", "live/crowd")).await;
     let pulls_before = pulls_opened(&cluster);
     let url = cluster.rtmp("edge-2", "live/crowd");

@@ -4,6 +4,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -32,12 +33,34 @@ pub struct Cluster {
     dev: Process,
     info: Value,
     dir: Option<TempDir>,
+    /// Given back last, when everything has ended.
+    _turn: Turn,
 }
+
+/// Whether other tests of this process may run clusters meanwhile.
+#[expect(dead_code, reason = "held, not read")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+static TURNS: RwLock<()> = RwLock::new(());
 
 impl Cluster {
     /// Starts one on free ports and waits until it says `ready`.
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_in(Turn::Shared(TURNS.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// The same while no other test has a cluster: for one that needs the machine's whole power.
+    #[track_caller]
+    pub fn start_alone() -> Self {
+        Self::start_in(Turn::Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    #[track_caller]
+    fn start_in(turn: Turn) -> Self {
         let dir = tempfile::Builder::new().prefix("headwater-e2e-").tempdir().expect("a temporary directory");
         let mut command = program("headwater");
         command.args(["dev", "--ports", "free", "--dir", arg(&dir.path().join("cluster"))]);
@@ -49,7 +72,7 @@ impl Cluster {
         let text =
             std::fs::read_to_string(dir.path().join("cluster/cluster.json")).expect("a ready cluster has cluster.json");
         let info = serde_json::from_str(&text).expect("cluster.json is JSON");
-        Self { dev, info, dir: Some(dir) }
+        Self { dev, info, dir: Some(dir), _turn: turn }
     }
 
     /// `headwater dev` itself.
