@@ -19,7 +19,7 @@ use prometheus_client::{
 };
 
 pub use family::{CounterFamily, GaugeFamily, HistogramFamily};
-pub use scrape::Samples;
+pub use scrape::{Distribution, Samples};
 
 /// What every metric's name begins with.
 const PREFIX: &str = "headwater";

@@ -21,10 +21,30 @@ struct Group {
     series: Vec<(Vec<(String, String)>, Sample)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Sample {
     Count(u64),
     Level(f64),
+    Classes(Distribution),
+}
+
+/// How often something took which value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distribution {
+    /// The inclusive upper bound of each class, ascending, and how many fell in it.
+    pub classes: Vec<(f64, u64)>,
+    /// How many were above the last bound.
+    pub above: u64,
+    /// All values together.
+    pub sum: f64,
+}
+
+impl Distribution {
+    fn encode(mut self, series: &mut MetricEncoder<'_>) -> fmt::Result {
+        self.classes.push((f64::INFINITY, self.above));
+        let count = self.classes.iter().map(|(_, count)| count).sum();
+        series.encode_histogram::<NoLabelSet>(self.sum, count, &self.classes, None)
+    }
 }
 
 impl Samples {
@@ -36,6 +56,11 @@ impl Samples {
     /// A value that rises and falls.
     pub fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
         self.add(name, help, labels, Sample::Level(value));
+    }
+
+    /// A distribution: upper bounds of classes, how many fell in each (one more class holds the rest), and their sum.
+    pub fn histogram(&mut self, name: &str, help: &str, labels: &[(&str, &str)], distribution: Distribution) {
+        self.add(name, help, labels, Sample::Classes(distribution));
     }
 
     fn add(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: Sample) {
@@ -57,6 +82,7 @@ impl Sample {
         match self {
             Self::Count(total) => series.encode_counter::<NoLabelSet, _, u64>(&total, None),
             Self::Level(value) => series.encode_gauge(&value),
+            Self::Classes(distribution) => distribution.encode(series),
         }
     }
 }
@@ -77,9 +103,10 @@ impl Collector for Callback {
         let mut samples = Samples::default();
         (self.0)(&mut samples);
         for group in samples.groups {
-            let kind = match group.series[0].1 {
+            let kind = match &group.series[0].1 {
                 Sample::Count(_) => MetricType::Counter,
                 Sample::Level(_) => MetricType::Gauge,
+                Sample::Classes(_) => MetricType::Histogram,
             };
             let mut metric = encoder.encode_descriptor(&group.name, &group.help, None, kind)?;
             for (labels, sample) in group.series {
@@ -101,7 +128,7 @@ impl fmt::Debug for Callback {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Registry;
+    use super::{super::Registry, *};
 
     #[test]
     fn collected_samples_are_read_at_each_scrape() {
@@ -116,5 +143,23 @@ mod tests {
         assert!(page.contains("headwater_media_messages_total{dir=\"out\"} 9"), "{page}");
         assert!(page.contains("headwater_streams 2"), "{page}");
         assert_eq!(page.matches("# TYPE headwater_media_messages counter").count(), 1, "{page}");
+    }
+
+    #[test]
+    fn a_distribution_is_shown_in_growing_classes() {
+        let registry = Registry::new();
+        registry.collect(|samples| {
+            let distribution = Distribution { classes: vec![(0.1, 3), (1.0, 1)], above: 2, sum: 9.5 };
+            samples.histogram("handshake_seconds", "Handshakes.", &[], distribution);
+        });
+        let page = registry.render();
+        for line in [
+            "headwater_handshake_seconds_bucket{le=\"0.1\"} 3",
+            "headwater_handshake_seconds_bucket{le=\"1.0\"} 4",
+            "headwater_handshake_seconds_bucket{le=\"+Inf\"} 6",
+            "headwater_handshake_seconds_sum 9.5",
+        ] {
+            assert!(page.contains(line), "{line} is missing: {page}");
+        }
     }
 }
