@@ -41,18 +41,20 @@ impl Hub {
 
     /// Opens a stream that nobody feeds, with positions above all that were ever given here.
     pub fn open(&self, name: &StreamName) -> Result<Writer, AlreadyOpen> {
-        self.open_at(name, self.shared.floor.load(Ordering::Relaxed))
+        self.open_at(name, |floor| floor)
     }
 
     /// Opens a stream whose items come with positions that somebody else gave.
     pub fn mirror(&self, name: &StreamName) -> Result<Writer, AlreadyOpen> {
-        self.open_at(name, 0)
+        self.open_at(name, |_| 0)
     }
 
-    fn open_at(&self, name: &StreamName, first_seq: u64) -> Result<Writer, AlreadyOpen> {
+    fn open_at(&self, name: &StreamName, first_seq: impl Fn(u64) -> u64) -> Result<Writer, AlreadyOpen> {
         match self.shared.streams.entry(name.clone()) {
             Entry::Occupied(_) => Err(AlreadyOpen),
             Entry::Vacant(slot) => {
+                // Read under the entry's lock: whoever held the name before has raised the floor by then.
+                let first_seq = first_seq(self.shared.floor.load(Ordering::Relaxed));
                 let stream = Arc::new(Stream::new(name.clone(), self.shared.limits, first_seq));
                 slot.insert(stream.clone());
                 Ok(Writer::new(stream.clone(), Registration { hub: self.clone(), stream }))

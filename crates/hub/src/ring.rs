@@ -19,8 +19,8 @@ pub(crate) struct Ring {
     setup: Arc<Setup>,
     next_seq: u64,
     video_frames: usize,
-    /// Video was announced, and no keyframe has come yet.
-    key_expected: bool,
+    /// Video was announced at this time of the media, and no keyframe has come yet.
+    key_expected: Option<u64>,
     /// The lowest video track with a keyframe so far: readers start at its keyframes.
     lead_track: u8,
     last_dts: Option<u64>,
@@ -55,6 +55,8 @@ pub(crate) struct StartPoint {
 
 /// A jump of the encoder's clock must not age the whole ring at once.
 const JUMP_MS_MAX: u64 = 1_000;
+/// Video that was announced and has not come for so long keeps nobody waiting: an encoder's camera may be off.
+const KEY_WAIT_MS_MAX: u64 = 10_000;
 
 impl Ring {
     /// An empty ring whose first item will stand at `first_seq`.
@@ -66,7 +68,7 @@ impl Ring {
             setup: Arc::default(),
             next_seq: first_seq,
             video_frames: 0,
-            key_expected: false,
+            key_expected: None,
             lead_track: u8::MAX,
             last_dts: None,
             totals: Totals::default(),
@@ -83,7 +85,7 @@ impl Ring {
         match &body {
             Body::Frame(frame) => self.note_frame(seq, frame),
             Body::Event(Event::Open { .. }) => {
-                self.key_expected = false;
+                self.key_expected = None;
                 self.lead_track = u8::MAX;
             }
             Body::Event(_) | Body::Setup(_) => {}
@@ -103,7 +105,9 @@ impl Ring {
                 setup = next;
             }
         }
-        self.key_expected |= setup.has_video();
+        // Whoever made this set-up has chosen the start: no keyframe need come first.
+        self.key_expected = None;
+        self.lead_track = u8::MAX;
         self.setup = Arc::new(setup);
     }
 
@@ -118,13 +122,15 @@ impl Ring {
         if frame.medium != Medium::Video {
             return;
         }
-        self.key_expected |= frame.kind == Kind::Config;
+        if frame.kind == Kind::Config {
+            self.key_expected.get_or_insert(self.totals.media_ms);
+        }
         if coded {
             self.video_frames += 1;
         }
         if frame.kind == Kind::Key && frame.track <= self.lead_track {
             self.lead_track = frame.track;
-            self.key_expected = false;
+            self.key_expected = None;
             self.starts.push_back(StartPoint { seq, dts: frame.dts, setup: self.setup.clone() });
         }
     }
@@ -191,12 +197,14 @@ impl Ring {
     /// The first place at or after `seq` where a reader may start.
     pub(crate) fn start_from(&self, seq: u64) -> Option<StartPoint> {
         let at = self.starts.partition_point(|start| start.seq < seq);
-        self.starts.get(at).cloned().or_else(|| self.audio_start())
+        let start = self.starts.get(at).cloned().or_else(|| self.audio_start());
+        start.filter(|start| start.seq >= seq)
     }
 
     /// Without video there is no GOP: decoding can start at any frame, so a reader starts at the newest.
     fn audio_start(&self) -> Option<StartPoint> {
-        if self.video_frames > 0 || self.key_expected {
+        let key_may_come = self.key_expected.is_some_and(|since| self.totals.media_ms - since < KEY_WAIT_MS_MAX);
+        if self.video_frames > 0 || key_may_come {
             return None;
         }
         let newest = self.items.back()?;

@@ -52,11 +52,6 @@ impl Setup {
         Some(next)
     }
 
-    /// Whether some track of this stream is video.
-    pub(crate) fn has_video(&self) -> bool {
-        self.configs.iter().any(|(slot, _)| slot.medium == media::Medium::Video)
-    }
-
     /// Metadata first, then each track's set-up, stamped with the time of the first frame that follows.
     pub(crate) fn frames_at(&self, dts: u64) -> impl Iterator<Item = Frame> + '_ {
         let configs = self.configs.iter().map(|(_, frame)| frame);

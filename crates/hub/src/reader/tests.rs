@@ -130,6 +130,28 @@ fn nobody_starts_before_the_first_keyframe_of_announced_video() {
 }
 
 #[test]
+fn announced_video_that_never_comes_does_not_silence_the_stream() {
+    let (_hub, mut writer) = open(RingLimits::default());
+    writer.append(config());
+    let mut reader = writer.stream().subscribe(Start::Live);
+    for n in 0..450 {
+        writer.append(audio(n * 23));
+    }
+    let (found, items) = read(&mut reader);
+    assert_eq!((found, items.last()), (Read::Items, Some(&(452, false))));
+}
+
+#[test]
+fn whoever_waits_for_the_next_frame_does_not_get_the_last_one_again() {
+    let (_hub, mut writer) = open(RingLimits::default());
+    writer.append(audio(0));
+    let mut reader = writer.stream().subscribe(Start::NextKeyframe);
+    assert_eq!(read(&mut reader), (Read::Empty, vec![]));
+    writer.append(audio(23));
+    assert_eq!(read(&mut reader), (Read::Items, vec![(3, false)]));
+}
+
+#[test]
 fn the_next_encoder_brings_its_own_set_up() {
     let (_hub, mut writer) = open(RingLimits::default());
     writer.append(config());
