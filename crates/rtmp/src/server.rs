@@ -31,7 +31,8 @@ use crate::{
 /// One client's connection, from its first byte to its last.
 ///
 /// The order of calls: [`Session::handle_bytes`] with what came, then [`Session::poll_event`] until it says `None`,
-/// then [`Session::poll_output`] until it says `None`, then wait until [`Session::poll_timeout`] or the next bytes.
+/// then [`Session::poll_output`] until it says `None`, and if there was output, events again once it is on its way.
+/// Then wait until [`Session::poll_timeout`] or the next bytes.
 /// Requests among the events are accepted or refused, now or later; until then the session holds back what depends
 /// on them, and [`Session::wants_input`] says when to stop reading. [`Event::Closed`] is the last event; what
 /// [`Session::poll_output`] still has then is worth sending.
@@ -108,8 +109,17 @@ impl Session {
         }
     }
 
-    /// The next thing that happened. `None`: more bytes, a decision or time is needed.
+    /// The next thing that happened. `None`: more bytes, a decision or time is needed, or output is to be taken first.
     pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.next_event();
+        if event.is_none() && self.events.capacity() > 0 {
+            // A viewer's last event is its play, most of the time.
+            self.events = VecDeque::new();
+        }
+        event
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -133,9 +143,10 @@ impl Session {
         self.wire.poll_output()
     }
 
-    /// Whether bytes may be handed in. Otherwise enough of them wait for a decision: leave them in the socket.
+    /// Whether bytes may be handed in. Otherwise enough of them wait, for a decision or for output to be taken: leave
+    /// them in the socket.
     pub fn wants_input(&self) -> bool {
-        self.held.is_none() || self.wire.unread() < self.config.limits.pre_auth_bytes_max
+        self.wire.unread() < self.config.limits.pre_auth_bytes_max
     }
 
     /// Whether the handshake is behind it.

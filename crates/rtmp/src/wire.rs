@@ -18,6 +18,10 @@ pub(crate) struct Wire {
     handshake: Option<Box<Handshake>>,
     reader: chunk::Reader,
     writer: chunk::Writer,
+    /// Whether the peer's publish or play was accepted.
+    authorised: bool,
+    /// A message that was whole as it came, before what lies in `input`.
+    early: Option<Result<Message, chunk::Error>>,
     /// What came after the handshake and is not read yet.
     input: BytesMut,
     out: VecDeque<Bytes>,
@@ -45,6 +49,8 @@ pub(crate) enum Input {
 const WINDOW: u32 = 2_500_000;
 /// A peer that names a smaller window than this gets acknowledgements as if it had named this.
 const WINDOW_MIN: u32 = 4096;
+/// Messages are not read while so many parts wait to be sent; an answer is two of them, or a few.
+const OUT_PARTS_MAX: usize = 512;
 /// An empty input buffer larger than this is given back.
 const INPUT_BYTES_KEPT: usize = 1024;
 
@@ -65,6 +71,8 @@ impl Wire {
             handshake: Some(Box::new(handshake)),
             reader,
             writer: chunk::Writer::new(),
+            authorised: false,
+            early: None,
             input: BytesMut::new(),
             out: VecDeque::new(),
             started_at: now,
@@ -90,14 +98,22 @@ impl Wire {
             bytes = rest;
             self.handshake = None;
         }
+        // What an encoder sends is one message, or part of one, most of the time: it need not lie in `input` first.
+        // Before a request is accepted nothing may be read that waits for the decision: the room for it is not known.
+        if self.authorised && self.early.is_none() && self.input.is_empty() {
+            self.early = self.reader.poll_message(&mut bytes).transpose();
+        }
         self.input.extend_from_slice(bytes);
         self.acknowledge();
         Ok(())
     }
 
-    /// The next message that is not answered here.
+    /// The next message that is not answered here. `None`, too, while so much waits to be sent that it is to be taken
+    /// first: a peer that asks without listening gets no more answers than that.
     pub(crate) fn poll_input(&mut self) -> Result<Option<Input>, WireError> {
-        while let Some(message) = self.poll_message()? {
+        while self.out.len() < OUT_PARTS_MAX
+            && let Some(message) = self.poll_message()?
+        {
             match Control::parse(&message)? {
                 None => return Ok(Some(Input::Message(message))),
                 Some(Control::User(UserEvent::PingRequest(time))) => {
@@ -115,6 +131,9 @@ impl Wire {
     }
 
     fn poll_message(&mut self) -> Result<Option<Message>, WireError> {
+        if let Some(early) = self.early.take() {
+            return Ok(Some(early?));
+        }
         let mut rest = &self.input[..];
         let message = self.reader.poll_message(&mut rest)?;
         let taken = self.input.len() - rest.len();
@@ -146,7 +165,12 @@ impl Wire {
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<Bytes> {
-        self.out.pop_front()
+        let bytes = self.out.pop_front();
+        if self.out.is_empty() && self.out.capacity() > 0 {
+            // Most connections have nothing more to say for minutes.
+            self.out = VecDeque::new();
+        }
+        bytes
     }
 
     pub(crate) fn set_chunk_size(&mut self, size: u32) {
@@ -177,7 +201,13 @@ impl Wire {
 
     /// The peer has shown what it wants, and may: its messages may be as long as their types allow.
     pub(crate) fn set_authorised(&mut self) {
+        self.authorised = true;
         self.reader.lift_pre_auth();
+    }
+
+    /// Nothing was taken from the peer until now, and that was not its choice.
+    pub(crate) fn excuse_silence(&mut self, now: Instant) {
+        self.heard_at = now;
     }
 
     /// Bytes that came and are not read yet.

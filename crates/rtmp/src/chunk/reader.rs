@@ -16,7 +16,7 @@ use crate::{
 /// Applies Set Chunk Size and Abort itself and does not return them.
 #[derive(Debug)]
 pub struct Reader {
-    limits: Limits,
+    bounds: Bounds,
     /// Bytes that messages under way may hold together.
     room: usize,
     chunk_size: usize,
@@ -30,11 +30,37 @@ pub struct Reader {
     received: u64,
 }
 
+/// What of the limits concerns chunks: every connection has a reader, and few of them read much.
+#[derive(Debug)]
+struct Bounds {
+    /// The longest message of each type; the first stands for all types that have no place here.
+    message_bytes: [u32; type_id::AGGREGATE as usize + 1],
+    partial_bytes: usize,
+    streams: usize,
+    chunk_size_min: u32,
+}
+
+impl Bounds {
+    fn new(limits: &Limits) -> Self {
+        let message_bytes = |type_id: usize| limits.message_bytes_max(type_id as u8).min(u32::MAX as usize) as u32;
+        Self {
+            message_bytes: std::array::from_fn(message_bytes),
+            partial_bytes: limits.partial_bytes_max,
+            streams: limits.chunk_streams_max,
+            chunk_size_min: limits.chunk_size_min.max(1),
+        }
+    }
+
+    fn message_bytes(&self, type_id: u8) -> usize {
+        *self.message_bytes.get(usize::from(type_id)).unwrap_or(&self.message_bytes[0]) as usize
+    }
+}
+
 impl Reader {
     /// A reader with all the room the limits give.
     pub fn new(limits: &Limits) -> Self {
         Self {
-            limits: limits.clone(),
+            bounds: Bounds::new(limits),
             room: limits.partial_bytes_max,
             chunk_size: DEFAULT_CHUNK_SIZE as usize,
             streams: Vec::new(),
@@ -54,7 +80,7 @@ impl Reader {
 
     /// The peer's publish or play was accepted: from now on the reader has all the room the limits give.
     pub fn lift_pre_auth(&mut self) {
-        self.room = self.limits.partial_bytes_max;
+        self.room = self.bounds.partial_bytes;
     }
 
     /// Reads up to the end of the next message and leaves in `input` what follows it.
@@ -111,7 +137,7 @@ impl Reader {
         let stream = &mut self.streams[at];
         stream.on_header(&header)?;
         let (type_id, length) = (stream.type_id, stream.length);
-        let max = self.limits.message_bytes_max(type_id).min(self.room);
+        let max = self.bounds.message_bytes(type_id).min(self.room);
         if length > max {
             return Err(Error::MessageTooLong { type_id, length, max });
         }
@@ -119,11 +145,14 @@ impl Reader {
     }
 
     fn add_stream(&mut self, header: &Header) -> Result<usize, Error> {
-        let max = self.limits.chunk_streams_max;
+        let max = self.bounds.streams;
         if self.streams.len() >= max {
             return Err(Error::TooManyChunkStreams { max });
         }
-        self.streams.push(ChunkStream::new(header)?);
+        let stream = ChunkStream::new(header)?;
+        // Most peers use two or three.
+        self.streams.reserve_exact(1);
+        self.streams.push(stream);
         Ok(self.streams.len() - 1)
     }
 
@@ -185,7 +214,7 @@ impl Reader {
     }
 
     fn set_chunk_size(&mut self, size: u32) -> Result<(), Error> {
-        let min = self.limits.chunk_size_min.max(1);
+        let min = self.bounds.chunk_size_min;
         if !(min..=0x7FFF_FFFF).contains(&size) {
             return Err(Error::ChunkSize { size, min });
         }

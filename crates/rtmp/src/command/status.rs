@@ -100,7 +100,6 @@ pub mod code {
     pub const SEEK_NOTIFY: &str = "NetStream.Seek.Notify";
     pub const PAUSED: &str = "NetStream.Pause.Notify";
     pub const UNPAUSED: &str = "NetStream.Unpause.Notify";
-    pub const DATA_START: &str = "NetStream.Data.Start";
 }
 
 #[cfg(test)]

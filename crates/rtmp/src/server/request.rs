@@ -160,15 +160,9 @@ impl PlayRequest {
             session.send_status(self.msid, &Status::ok(code::PLAY_RESET, "Playing and resetting."));
         }
         session.send_status(self.msid, &Status::ok(code::PLAY_START, "The stream is played."));
-        let data_start = Value::object([("code", code::DATA_START.into())]);
-        for values in [
-            vec!["|RtmpSampleAccess".into(), Value::Bool(true), Value::Bool(true)],
-            vec!["onStatus".into(), data_start],
-        ] {
-            let payload = amf0::encode_all(&values);
-            let message = Message { type_id: type_id::DATA_AMF0, timestamp: 0, msid: self.msid, payload };
-            session.wire.send(&message);
-        }
+        // No NetStream.Data.Start: no player waits for that data message, and ffmpeg takes it for a stream of its own.
+        let payload = amf0::encode_all(&["|RtmpSampleAccess".into(), Value::Bool(true), Value::Bool(true)]);
+        session.wire.send(&Message { type_id: type_id::DATA_AMF0, timestamp: 0, msid: self.msid, payload });
         Ok(())
     }
 

@@ -52,6 +52,8 @@ impl Streams {
             return None;
         }
         self.last_msid += 1;
+        // Most clients need one.
+        self.open.reserve_exact(1);
         self.open.push(MessageStream { msid: self.last_msid, used: Use::Idle });
         Some(self.last_msid)
     }

@@ -31,6 +31,12 @@ impl Session {
         }
     }
 
+    /// Nothing was read from the client until now because its owner was busy: that is no silence of the client's.
+    pub fn excuse_silence(&mut self, now: Instant) {
+        self.now = now;
+        self.wire.excuse_silence(now);
+    }
+
     /// All that stand now, and what each one's passing means.
     fn deadlines(&self) -> impl Iterator<Item = (Instant, fn() -> Closed)> + '_ {
         type Why = fn() -> Closed;

@@ -93,6 +93,28 @@ fn windows_of_nothing_do_not_make_us_talk_without_end() {
 }
 
 #[test]
+fn whoever_asks_without_listening_gets_few_answers_at_a_time() {
+    let mut peer = Peer::connected();
+    peer.take_heard();
+    let ping = peer.chunks(&Control::User(UserEvent::PingRequest(7)).to_message());
+    peer.session.handle_bytes(&ping.repeat(20_000), peer.now);
+    assert!(peer.session.poll_event().is_none());
+    assert!(!peer.session.wants_input());
+    let mut answers = 0;
+    loop {
+        peer.events();
+        let heard = peer.take_heard().len();
+        assert!(heard <= 512, "{heard} answers at once");
+        if heard == 0 {
+            break;
+        }
+        answers += heard;
+    }
+    assert_eq!(answers, 20_000);
+    assert!(peer.session.wants_input());
+}
+
+#[test]
 fn a_conversation_is_the_same_byte_by_byte() {
     let mut whole = Peer::greeted(Config::default());
     let command = |msid, name: &str, object, arguments| {

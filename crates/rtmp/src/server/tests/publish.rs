@@ -114,8 +114,8 @@ fn media_waits_for_the_decision_and_is_bounded() {
         assert!(sent < 400, "nothing stops a client that does not wait");
     }
     request.accept(&mut peer.session, peer.now).unwrap();
-    assert!(peer.session.poll_event().is_some() && peer.session.wants_input());
-    assert_eq!(media(peer.events()).len(), sent - 1);
+    assert_eq!(media(peer.events()).len(), sent);
+    assert!(peer.session.wants_input());
 }
 
 #[test]
@@ -179,4 +179,37 @@ fn amf3_commands_are_as_good_as_amf0_ones() {
     peer.send(&message(type_id::COMMAND_AMF3, 0, create.into()));
     peer.send(&message(type_id::COMMAND_AMF3, 1, publish.into()));
     assert!(matches!(&peer.events()[..], [Event::Publish(request)] if request.name == "foo"));
+}
+
+#[test]
+fn what_an_encoder_sends_is_read_where_it_lies() {
+    let mut peer = Peer::publishing();
+    let chunks = peer.chunks(&message(type_id::VIDEO, 1, vec![0x27; 100_000].into()));
+    for part in chunks.chunks(40_000) {
+        peer.session.handle_bytes(part, peer.now);
+        assert_eq!(peer.session.wire.unread(), 0);
+    }
+    let [Event::Media { message: first, .. }] = &peer.events()[..] else { panic!("not one message") };
+    assert_eq!(first.payload.len(), 100_000);
+
+    let both = [b"one", b"two"].map(|body| peer.chunks(&message(type_id::AUDIO, 1, Bytes::from_static(body))));
+    peer.session.handle_bytes(&both.concat(), peer.now);
+    peer.send(&message(type_id::AUDIO, 1, Bytes::from_static(b"three")));
+    let bodies: Vec<_> = media(peer.events()).into_iter().map(|(_, message)| message.payload).collect();
+    assert_eq!(bodies, [&b"one"[..], b"two", b"three"]);
+}
+
+#[test]
+fn a_long_message_may_begin_before_the_decision() {
+    let mut peer = Peer::with_streams(1);
+    peer.notice(1, "publish", ["foo".into()]);
+    let Some(Event::Publish(request)) = peer.session.poll_event() else { panic!("no publish") };
+    peer.send(&message(type_id::AUDIO, 1, Bytes::from_static(b"first")));
+    assert!(peer.session.poll_event().is_none());
+    let long = peer.chunks(&message(type_id::VIDEO, 1, vec![0x17; 300_000].into()));
+    peer.session.handle_bytes(&long[..100_000], peer.now);
+    assert!(peer.session.poll_event().is_none());
+    request.accept(&mut peer.session, peer.now).unwrap();
+    peer.session.handle_bytes(&long[100_000..], peer.now);
+    assert!(matches!(&peer.events()[..], [Event::Media { .. }, Event::Media { .. }]));
 }
