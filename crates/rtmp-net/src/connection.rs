@@ -77,7 +77,14 @@ impl<S: Service, T: Transport> Connection<S, T> {
     }
 
     /// Serves the client until one side has had enough.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// An `async fn` would hold the connection twice, as its argument and as its variable.
+    #[expect(clippy::manual_async_fn)]
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move { self.serve().await }
+    }
+
+    async fn serve(&mut self) {
         let ended = match self.drive().await {
             Ok(never) => match never {},
             Err(ended) => ended,
@@ -85,18 +92,22 @@ impl<S: Service, T: Transport> Connection<S, T> {
         self.shared.stats.count_ended(&ended);
         add(&self.shared.stats.stray_media, self.wire.session.stats().stray_media);
         let session = self.interrupts.entry.id();
-        tracing::debug!(%session, peer = %self.peer, reason = ended.reason(), error = %ended, "connection ended");
+        tracing::debug!(%session, peer = %self.peer, reason = ended.reason(), error = %ended, "connection.ended");
         self.finish(&ended).await;
     }
 
     async fn drive(&mut self) -> Result<std::convert::Infallible, Ended> {
         let interrupts = self.interrupts.clone();
         let mut interrupted = pin!(interrupts.wait());
-        let mut timer = pin!(sleep_until(self.started_at));
+        let mut timer = pin!(sleep_until(self.deadline()));
         loop {
             self.handle_events().await?;
             self.fill()?;
-            timer.as_mut().reset(self.deadline());
+            // Most deadlines only ever move on: a timer that fires too soon for one costs less than to move it each time.
+            let deadline = self.deadline();
+            if deadline < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
             // In this order, so that no flood of bytes hides an end or a deadline.
             let woke = tokio::select! {
                 biased;
@@ -208,6 +219,7 @@ impl Interrupts {
     /// Safe to drop at any await.
     async fn wait(&self) -> Ended {
         tokio::select! {
+            biased;
             () = self.signals.reset.cancelled() => Ended::Reset,
             () = self.signals.end.cancelled() => Ended::Drained,
             reason = self.entry.kicked() => Ended::Kicked(reason),

@@ -117,7 +117,7 @@ impl<S: Service> Connections<S> {
                 Ok(transport) => Connection::new(shared, transport, peer, signals, pass).run().await,
                 Err(error) => {
                     let ended = crate::ended::Ended::Tls(error);
-                    tracing::debug!(%peer, error = %ended, "connection ended");
+                    tracing::debug!(%peer, reason = ended.reason(), error = %ended, "connection.ended");
                     shared.stats.count_ended(&ended);
                 }
             }

@@ -38,7 +38,7 @@ pub(crate) const USUAL_MSID: u32 = 1;
 /// Slices handed to the kernel at once.
 const SLICES_MAX: usize = 128;
 /// An empty queue with room for more parts than this is given back.
-const PARTS_KEPT: usize = 16;
+const PARTS_KEPT: usize = 8;
 
 impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {

@@ -64,7 +64,7 @@ impl<S: Service> Server<S> {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Most likely out of file descriptors: it passes, but not by trying at once.
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept");
+                    tracing::warn!(%error, "rtmp.accept_failed");
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = stop.cancelled() => return,
@@ -78,14 +78,14 @@ impl<S: Service> Server<S> {
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
         // Frames go out when they are due, not when there is more.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+            tracing::debug!(%peer, %error, "rtmp.nodelay_failed");
         }
         let served = match &self.tls {
             None => self.connections.serve(stream, peer),
             Some(tls) => self.connections.serve_later(tls.accept(stream), peer),
         };
         if let Err(error) = served {
-            tracing::debug!(%peer, %error, "client turned away");
+            tracing::debug!(%peer, %error, "connection.turned_away");
         }
     }
 }

@@ -81,6 +81,7 @@ fn split_query(text: &str) -> (&str, &str) {
 fn host_of(url: &str) -> &str {
     let Some((_, rest)) = url.split_once("://") else { return "" };
     let authority = rest.split('/').next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_user, host)| host);
     match authority.strip_prefix('[') {
         Some(address) => address.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
@@ -126,6 +127,7 @@ mod tests {
         let vhost_of = |tc_url, name| target("live", tc_url).stream(name).unwrap().0.vhost().to_owned();
         assert_eq!(vhost_of("rtmp://127.0.0.1/live", "foo"), "_default");
         assert_eq!(vhost_of("rtmp://v.example:1935/live", "foo"), "v.example");
+        assert_eq!(vhost_of("rtmp://user:secret@v.example/live", "foo"), "v.example");
         assert_eq!(vhost_of("rtmp://h/live", "foo?vhost=w.example"), "w.example");
         assert_eq!(vhost_of("no url at all", "foo"), "_default");
         assert_eq!(vhost_of("rtmp://[::1]:1935/live", "foo"), "_default");

@@ -106,6 +106,9 @@ impl Ingest for FakeIngest {
         if message.payload.ends_with(b"taken over") {
             return Err(IngestEnded::TakenOver);
         }
+        if message.payload.ends_with(b"wait") {
+            tokio::time::sleep(Duration::from_secs(90)).await;
+        }
         let MediaMessage { medium, timestamp, payload } = message;
         let frame = Frame::classify(medium, timestamp.into(), payload);
         self.writer.as_mut().expect("it is not closed").append(Body::Frame(frame));

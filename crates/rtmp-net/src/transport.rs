@@ -23,7 +23,7 @@ impl Transport for TcpStream {
 
     fn reset_on_drop(&self) {
         if let Err(error) = self.set_zero_linger() {
-            tracing::debug!(%error, "cannot ask for a reset");
+            tracing::debug!(%error, "connection.reset_failed");
         }
     }
 }

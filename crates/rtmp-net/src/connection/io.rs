@@ -3,14 +3,15 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
+    io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use rtmp::server::Session;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadBuf},
+    io::{AsyncWriteExt, ReadBuf},
     time::Instant,
 };
 
@@ -41,6 +42,20 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 thread_local! {
     /// Bytes on their way from a socket into a session: only within one poll, so that idle connections hold none.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// Reads what there is, shows it, and says how much it was; 0 is the end.
+fn poll_scratch<T: Transport>(
+    transport: &mut T,
+    cx: &mut Context<'_>,
+    show: impl FnOnce(&[u8]),
+) -> Poll<io::Result<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(Pin::new(transport).poll_read(cx, &mut buffer))?;
+        show(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
 }
 
 impl<T: Transport> Wire<T> {
@@ -77,6 +92,12 @@ impl<T: Transport> Wire<T> {
         (!self.outbox.is_empty()).then(|| self.progress_at + patience)
     }
 
+    /// Nothing was read or written until now, by our own choice: no deadline of the client's ran meanwhile.
+    pub(super) fn excuse(&mut self) {
+        self.progress_at = Instant::now();
+        self.session.excuse_silence(self.progress_at.into_std());
+    }
+
     /// Waits until bytes moved. Safe to drop at any await.
     pub(super) async fn moved(&mut self) -> Result<Moved, Ended> {
         poll_fn(|cx| self.poll_moved(cx)).await
@@ -101,18 +122,9 @@ impl<T: Transport> Wire<T> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            match Pin::new(&mut self.transport).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) => {
-                    let bytes = buffer.filled();
-                    self.session.handle_bytes(bytes, Instant::now().into_std());
-                    Poll::Ready(Ok(bytes.len()))
-                }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-                Poll::Pending => Poll::Pending,
-            }
-        })
+        let Self { transport, session, .. } = self;
+        let read = poll_scratch(transport, cx, |bytes| session.handle_bytes(bytes, Instant::now().into_std()));
+        read.map_err(Ended::from)
     }
 
     /// Sends what is left to say, then waits for the client to close.
@@ -126,9 +138,12 @@ impl<T: Transport> Wire<T> {
         if self.transport.shutdown().await.is_err() {
             return;
         }
-        let mut left = (&mut self.transport).take(LINGER_BYTES_MAX as u64);
+        let mut left = LINGER_BYTES_MAX;
         // However that ends, there is nothing more to do.
-        let _ended = tokio::io::copy(&mut left, &mut tokio::io::sink()).await;
+        while let Ok(1..) =
+            poll_fn(|cx| poll_scratch(&mut self.transport, cx, |bytes| left -= bytes.len().min(left))).await
+            && left > 0
+        {}
     }
 
     /// Lets the client see a reset.

@@ -1,5 +1,7 @@
 //! What an encoder sends, handed on.
 
+use std::time::Duration;
+
 use media::{MediaMessage, StreamName};
 use tokio::time::Instant;
 
@@ -17,6 +19,9 @@ pub(super) struct Publishing<I> {
     ingest: I,
 }
 
+/// Whoever takes a message may keep the encoder waiting. When it was so long, the encoder's own deadlines start over.
+const WAIT_NOTICED: Duration = Duration::from_secs(1);
+
 impl<I: Ingest> Publishing<I> {
     pub(super) fn new(msid: u32, stream: StreamName, ingest: I) -> Self {
         Self { msid, stream, ingest }
@@ -24,13 +29,13 @@ impl<I: Ingest> Publishing<I> {
 
     /// The encoder, or an operator, ended it.
     pub(super) async fn close(self, interrupts: &Interrupts) {
-        tracing::info!(stream = %self.stream, session = %interrupts.entry.id(), "publish ended");
+        tracing::info!(stream = %self.stream, session = %interrupts.entry.id(), "publish.ended");
         self.ingest.close().await;
     }
 
     /// The encoder is gone, perhaps to come back.
     pub(super) fn lose(self, reason: &str) {
-        tracing::info!(stream = %self.stream, reason, "publish lost");
+        tracing::info!(stream = %self.stream, reason, "publish.lost");
     }
 }
 
@@ -39,7 +44,9 @@ impl<S: Service, T: Transport> Connection<S, T> {
         let Some(publishing) = self.publishing.iter_mut().find(|publishing| publishing.msid == msid) else {
             return Ok(());
         };
+        let asked_at = Instant::now();
         let handed_on = self.interrupts.unless_ended(publishing.ingest.message(message)).await?;
+        self.excuse_since(asked_at);
         self.check(msid, handed_on)
     }
 
@@ -47,8 +54,17 @@ impl<S: Service, T: Transport> Connection<S, T> {
         let Some(publishing) = self.publishing.iter_mut().find(|publishing| publishing.msid == msid) else {
             return Ok(());
         };
+        let asked_at = Instant::now();
         let handed_on = self.interrupts.unless_ended(publishing.ingest.metadata_cleared()).await?;
+        self.excuse_since(asked_at);
         self.check(msid, handed_on)
+    }
+
+    /// Nothing else was done for the connection meanwhile.
+    fn excuse_since(&mut self, asked_at: Instant) {
+        if asked_at.elapsed() >= WAIT_NOTICED {
+            self.wire.excuse();
+        }
     }
 
     pub(super) async fn on_unpublished(&mut self, msid: u32) -> Result<(), Ended> {

@@ -102,15 +102,18 @@ impl<S: Service, T: Transport> Connection<S, T> {
 
     pub(super) fn on_decision(&mut self, at: usize, decision: Decision<S::Ingest>) {
         self.pending.swap_remove(at);
+        if self.pending.is_empty() {
+            self.pending = Vec::new();
+        }
         match decision {
             Decision::Publish { request, asked, outcome: Ok(ingest) } => self.begin_publish(request, asked, ingest),
             Decision::Publish { request, asked, outcome: Err(refusal) } => {
-                tracing::info!(stream = %asked.stream, peer = %self.peer, reason = %refusal, "publish refused");
+                tracing::info!(stream = %asked.stream, peer = %self.peer, reason = %refusal, "publish.refused");
                 self.refuse_publish(request, &refusal.status());
             }
             Decision::Play { request, asked, outcome: Ok(reader) } => self.begin_play(request, asked, reader),
             Decision::Play { request, asked, outcome: Err(refusal) } => {
-                tracing::debug!(stream = %asked.stream, peer = %self.peer, reason = %refusal, "play refused");
+                tracing::debug!(stream = %asked.stream, peer = %self.peer, reason = %refusal, "play.refused");
                 self.refuse_play(request, &refusal.status());
             }
         }
@@ -123,7 +126,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         }
         add(&self.shared.stats.publishes, 1);
         self.interrupts.entry.set(Kind::Publish, asked.stream.clone());
-        tracing::info!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "publish began");
+        tracing::info!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "publish.began");
         self.publishing.push(Publishing::new(msid, asked.stream, ingest));
     }
 
@@ -134,8 +137,10 @@ impl<S: Service, T: Transport> Connection<S, T> {
         }
         add(&self.shared.stats.plays, 1);
         self.interrupts.entry.set(Kind::Play, asked.stream.clone());
-        tracing::debug!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "play began");
+        tracing::debug!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "play.began");
         let soft = self.shared.session_config.limits.send_queue_soft_bytes as u64;
+        // Nearly all play one stream.
+        self.viewing.reserve_exact(1);
         self.viewing.push(Viewing::new(msid, reader.with_lag_bytes_max(soft)));
     }
 

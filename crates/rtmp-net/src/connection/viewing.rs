@@ -59,9 +59,6 @@ impl Viewing {
     }
 
     async fn ready(&mut self) {
-        if self.paused {
-            std::future::pending::<()>().await;
-        }
         pin!(self.reader.ready()).await;
     }
 
@@ -85,9 +82,11 @@ impl Viewing {
         }
     }
 
-    /// Whether the viewer is to get this frame. Decoder set-up always: without it nothing later makes sense.
+    /// Whether the viewer is to get this frame. Decoder set-up always: without it nothing later makes sense. During a
+    /// pause the stream is read on and left out, so that its end is noticed and nothing of it is kept alive.
     fn wants(&mut self, frame: &Frame) -> bool {
         match (frame.medium, frame.kind) {
+            _ if self.paused => false,
             (_, Kind::Config) | (Medium::Data, _) => true,
             (Medium::Audio, _) => self.audio_wanted,
             (Medium::Video, _) if !self.video_wanted => false,
@@ -100,9 +99,6 @@ impl Viewing {
 
     /// Puts the next batch into the outbox. The answer is whether the stream has ended.
     fn fill<T: Transport>(&mut self, wire: &mut Wire<T>, stats: &Stats, config: &Config) -> Result<bool, Ended> {
-        if self.paused {
-            return Ok(false);
-        }
         ITEMS.with_borrow_mut(|items| {
             let ended = match self.reader.read(BATCH, items) {
                 Read::Ended => true,

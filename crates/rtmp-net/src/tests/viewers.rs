@@ -98,6 +98,21 @@ async fn a_pause_leaves_out_what_came_and_goes_on_at_a_keyframe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_viewer_that_pauses_is_told_of_the_streams_end() {
+    let house = House::new();
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut viewer = Raw::playing(&house, "live/foo").await;
+    viewer.notice(1, "pause", vec![true.into(), 0.0.into()]).await;
+    viewer.status("NetStream.Pause.Notify").await;
+    let ended = house.fake.hub.get(&stream("live/foo")).unwrap();
+    send_all(&mut publisher, &[delta(40, 9)]).await;
+    publisher.close().await.unwrap();
+    viewer.status("NetStream.Play.UnpublishNotify").await;
+    assert_eq!(ended.info().readers, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_viewer_may_do_without_audio_or_video() {
     let house = House::new();
     let mut publisher = house.publish("live/foo").await.unwrap();
