@@ -1,10 +1,10 @@
 //! An encoder that is killed and started again: viewers stay, and time goes on.
 
-use std::{collections::HashMap, ops::Range, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use tests::{
-    Cluster,
+    Cluster, drill,
     encoder::Encoder,
     flv::Tag,
     player::Player,
@@ -38,24 +38,28 @@ async fn viewers_stay(second_edge: &str) {
     let source = sources::h264_aac(60);
     let cluster = Cluster::start();
     let dir = cluster.scratch();
-    let mut first = Encoder::once(&source, &cluster.rtmp("edge-1", "live/show"), dir, "first");
-    let viewers =
-        [Recorder::start(&cluster.rtmp("edge-1", "live/show")), Recorder::start(&cluster.rtmp("edge-2", "live/show"))];
+    let mut encoder = Encoder::once(&source, &cluster.rtmp("edge-1", "live/show"), dir, "encoder");
+    let viewers = ["edge-1", "edge-2"].map(|edge| Recorder::start(&cluster.rtmp(edge, "live/show")));
     let mut ffmpeg = Player::packets(Ffmpeg, &cluster.http_flv("edge-2", "live/show"), dir, "ffmpeg");
     let mut rtmpdump = Player::rtmpdump(&cluster.rtmp("edge-1", "live/show"), dir, "rtmpdump");
     viewers.iter().for_each(|viewer| viewer.wait_frames(150, SOON));
     tests::until("the players to play", SOON, || (ffmpeg.saved() > 0 && rtmpdump.saved() > 0).then_some(()));
 
-    first.kill();
-    let mut second = publish_again(&source, &cluster, second_edge);
-    viewers.iter().for_each(|viewer| viewer.wait_frames(200, SOON));
-    second.process.assert_running();
+    let restarts = drill(1, 12);
+    for restart in 0..restarts {
+        encoder.kill();
+        // To and fro: every other restart is on the edge where the first encoder was.
+        let edge = if restart % 2 == 0 { second_edge } else { "edge-1" };
+        encoder = publish_again(&source, &cluster, edge);
+        viewers.iter().for_each(|viewer| viewer.wait_frames(200, SOON));
+        encoder.process.assert_running();
+    }
     for player in [&mut ffmpeg, &mut rtmpdump] {
         player.process.assert_running();
     }
     for viewer in &viewers {
         assert_eq!(viewer.ended(), None, "a viewer was told {:?}", viewer.codes());
-        check_timeline(&source.tags(), &viewer.seen());
+        check_timeline(&source.tags(), &viewer.seen(), restarts + 1);
     }
     let before = rtmpdump.saved();
     tests::until("rtmpdump to play on", SOON, || (rtmpdump.saved() > before).then_some(()));
@@ -75,31 +79,30 @@ fn publish_again(source: &Source, cluster: &Cluster, edge: &str) -> Encoder {
     panic!("the encoder was not let in again");
 }
 
-/// Two runs through the source, one for each encoder: no frame missing within a run, all of a run moved by the same time,
-/// audio and video alike, and the second not before the first.
-fn check_timeline(sent: &[Tag], seen: &[Seen]) {
+/// A run through the source for each encoder: no frame missing within a run, all of a run moved by the same time, audio and video
+/// alike, and none before the one before it.
+fn check_timeline(sent: &[Tag], seen: &[Seen], encoders: usize) {
     let frames: Vec<&Seen> = seen.iter().filter(|seen| seen.tag.is_coded()).collect();
     let place: HashMap<(u8, &Bytes), usize> =
         (0..).zip(sent).map(|(at, tag)| ((tag.type_id, &tag.payload), at)).collect();
     let placed =
         |seen: &Seen| *place.get(&(seen.tag.type_id, &seen.tag.payload)).expect("every frame is one of the source");
-    let boundary = frames
-        .windows(2)
-        .position(|pair| placed(pair[1]) + 20 < placed(pair[0]))
-        .expect("the second encoder began anew")
-        + 1;
-    let runs = [0..boundary, boundary..frames.len()];
-    for (number, run) in runs.iter().cloned().enumerate() {
-        check_run(sent, &frames[run], &placed, number);
+    // Only a new encoder goes back; by more than audio and video may be apart.
+    let begins_anew = |at: &usize| placed(frames[*at]) + 20 < placed(frames[at - 1]);
+    let starts: Vec<usize> = std::iter::once(0).chain((1..frames.len()).filter(begins_anew)).collect();
+    assert_eq!(starts.len(), encoders, "runs through the source");
+    let ends = starts[1..].iter().copied().chain([frames.len()]);
+    let runs: Vec<&[&Seen]> = starts.iter().zip(ends).map(|(start, end)| &frames[*start..end]).collect();
+    runs.iter().enumerate().for_each(|(number, run)| check_run(sent, run, &placed, number));
+    for pair in runs.windows(2) {
+        let last = pair[0].iter().map(|seen| seen.tag.timestamp).max().expect("frames");
+        let first = pair[1].iter().map(|seen| seen.tag.timestamp).min().expect("frames");
+        let jump = i64::from(first) - i64::from(last);
+        let paused = (pair[1][0].at - pair[0][pair[0].len() - 1].at).as_millis() as i64;
+        println!("time went on by {jump} ms over a pause of {paused} ms");
+        assert!(jump >= 0, "time fell by {} ms", -jump);
+        assert!(jump <= paused + JUMP_MAX_MS, "time jumped by {jump} ms while {paused} ms passed");
     }
-    let last =
-        |range: &Range<usize>| frames[range.clone()].iter().map(|seen| seen.tag.timestamp).max().expect("frames");
-    let first = frames[boundary..].iter().map(|seen| seen.tag.timestamp).min().expect("frames");
-    let jump = i64::from(first) - i64::from(last(&runs[0]));
-    let paused = (frames[boundary].at - frames[boundary - 1].at).as_millis() as i64;
-    println!("time went on by {jump} ms over a pause of {paused} ms");
-    assert!(jump >= 0, "time fell by {} ms", -jump);
-    assert!(jump <= paused + JUMP_MAX_MS, "time jumped by {jump} ms while {paused} ms passed");
 }
 
 fn check_run(sent: &[Tag], run: &[&Seen], placed: &dyn Fn(&Seen) -> usize, number: usize) {
