@@ -2,6 +2,7 @@
 
 mod outbox;
 mod push;
+mod setup;
 
 use std::{sync::Arc, time::Duration};
 

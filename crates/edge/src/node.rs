@@ -130,7 +130,7 @@ impl Local for EdgeNode {
                 head_timestamp_ms: info.last_dts.unwrap_or(0),
                 epoch,
                 viewers: info.readers as u32,
-                bits_per_second: 0,
+                bits_per_second: (self.pulls.bytes_per_second(&stream) * 8.0) as u64,
                 codecs: Vec::new(),
                 since: self.pulls.since(stream.name()).unwrap_or(SystemTime::UNIX_EPOCH),
             });

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The clock by which we notice that we are late ourselves.
-const TICK: Duration = Duration::from_millis(50);
+/// So many ticks in each wait tell us whether we are late ourselves.
+const TICKS: u32 = 10;
 /// A tick that comes later than this tells of a busy machine, not of a silent peer.
 const LATE: Duration = Duration::from_millis(20);
 /// However late we are, nobody waits longer than so many times what was asked for.
@@ -25,7 +25,7 @@ async fn on_time(wait: Duration) {
     let latest = Instant::now() + wait * STRETCH_MAX;
     let mut left = wait;
     while !left.is_zero() && Instant::now() < latest {
-        let step = left.min(TICK);
+        let step = left.min(wait / TICKS);
         let due = Instant::now() + step;
         sleep_until(due).await;
         if due.elapsed() < LATE {

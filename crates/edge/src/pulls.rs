@@ -7,12 +7,13 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use dashmap::{DashMap, mapref::entry::Entry};
 use hub::{Hub, Reader, Start, Stream, Writer};
 use media::StreamName;
+use telemetry::Rate;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -51,6 +52,9 @@ impl Default for Config {
     }
 }
 
+/// How long a name without a stream is remembered after the last who asked for it.
+const ABSENT_LINGER: Duration = Duration::from_secs(1);
+
 /// All pulls of an edge.
 #[derive(Debug)]
 pub struct Pulls {
@@ -81,6 +85,7 @@ pub struct Stats {
 struct Pull {
     name: StreamName,
     since: SystemTime,
+    rate: Rate,
     state: watch::Sender<State>,
     /// Viewers who wait for the stream to be there.
     waiting: watch::Sender<usize>,
@@ -166,6 +171,12 @@ impl Pulls {
         self.pulls.get(name).map(|pull| pull.since)
     }
 
+    /// Payload of a stream fetched each second, in bytes.
+    pub fn bytes_per_second(&self, stream: &Stream) -> f64 {
+        let pull = self.pulls.get(stream.name());
+        pull.map_or(0.0, |pull| pull.rate.sample(stream.info().bytes_total, Instant::now()))
+    }
+
     /// What was counted.
     pub fn stats(&self) -> &Stats {
         &self.stats
@@ -207,7 +218,7 @@ impl Pulls {
             tokio::select! {
                 () = &mut feed => unreachable!("a feed goes on until it is dropped"),
                 () = self.stop.cancelled() => break,
-                () = pull.unwanted_for(self.config.linger) => {
+                () = pull.unwanted_for(self.config.linger.min(ABSENT_LINGER), self.config.linger) => {
                     if self.forget_if_idle(&pull) {
                         tracing::debug!(stream = %pull.name, "pull.ended");
                         return;
@@ -235,7 +246,14 @@ impl Pulls {
 impl Pull {
     fn new(name: StreamName) -> Self {
         let state = watch::Sender::new(State::Unanswered);
-        Self { name, since: SystemTime::now(), state, waiting: watch::Sender::new(0), writer: Mutex::default() }
+        Self {
+            name,
+            since: SystemTime::now(),
+            rate: Rate::default(),
+            state,
+            waiting: watch::Sender::new(0),
+            writer: Mutex::default(),
+        }
     }
 
     fn is_wanted(&self) -> bool {
@@ -249,14 +267,15 @@ impl Pull {
         }
     }
 
-    /// Completes once nobody has wanted the stream for so long.
-    async fn unwanted_for(&self, linger: Duration) {
+    /// Completes once nobody has wanted the stream for `live` if it is there, otherwise for `absent`.
+    async fn unwanted_for(&self, absent: Duration, live: Duration) {
         let mut waiting = self.waiting.subscribe();
         let mut state = self.state.subscribe();
         loop {
             // Subscribed before anything is looked at, so that no change is missed.
             state.mark_unchanged();
             let mut readers = self.readers();
+            let linger = if readers.is_some() { live } else { absent };
             let waiting_now = *waiting.borrow_and_update() > 0;
             let wanted = waiting_now || readers.as_mut().is_some_and(|readers| *readers.borrow_and_update() > 0);
             let changed = async {

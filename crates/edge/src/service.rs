@@ -93,7 +93,9 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         let stop = stop.clone();
         async move { peer_server.serve(ports.peer, stop.cancelled()).await }
     });
-    let reload = Reload { policy, auth, directions, snapshot, in_force, dev: process.dev };
+    let mut reload = Reload { policy, auth, directions, snapshot, in_force, dev: process.dev };
+    // Before anybody is let in: an edge that restarts goes by what its disk remembers.
+    reload.direct();
     tasks.spawn(reload.run(process.reloads.clone(), stop.clone()));
     let mut fronts = JoinSet::new();
     for server in ports.rtmp {
@@ -198,12 +200,12 @@ struct Reload {
 impl Reload {
     async fn run(mut self, mut reloads: daemon::Reloads<Config>, stop: CancellationToken) {
         loop {
-            self.direct();
             tokio::select! {
                 () = stop.cancelled() => return,
                 new = reloads.next() => self.take(&new),
                 () = changed(&mut self.snapshot) => {}
             }
+            self.direct();
         }
     }
 

@@ -83,11 +83,12 @@ impl Upstream {
     pub(crate) async fn pull(&self, name: &StreamName, from: PullFrom) -> Result<Call<PullDown>, UpstreamError> {
         let mut search = self.search(name)?;
         let heard = search.heard.clone();
-        let request = PullRequest { stream: name.clone(), from, epoch: heard.epoch(), path: vec![self.node.clone()] };
         while let Some(address) = search.next() {
+            let path = vec![self.node.clone()];
+            let request = PullRequest { stream: name.clone(), from, epoch: heard.epoch(), path };
             let asked = async {
                 let lease = self.channels.lease(&address).await?;
-                let down = lease.pull(request.clone()).await?;
+                let down = lease.pull(request).await?;
                 Ok(Call { address: address.clone(), heard: heard.clone(), down, _lease: lease })
             };
             match admitted(asked).await {
@@ -106,11 +107,11 @@ impl Upstream {
     ) -> Result<Call<PushDown>, UpstreamError> {
         let mut search = self.search(&hello.stream)?;
         let heard = search.heard.clone();
-        let hello = PushHello { epoch: heard.epoch(), edge: self.node.clone(), ..hello };
         while let Some(address) = search.next() {
+            let hello = PushHello { epoch: heard.epoch(), edge: self.node.clone(), ..hello.clone() };
             let asked = async {
                 let lease = self.channels.lease(&address).await?;
-                let down = lease.push(hello.clone(), up(heard.clone())).await?;
+                let down = lease.push(hello, up(heard.clone())).await?;
                 Ok(Call { address: address.clone(), heard: heard.clone(), down, _lease: lease })
             };
             match admitted(asked).await {
@@ -134,6 +135,11 @@ impl Upstream {
                 self.channels.forget(&address);
                 search.tried.push(format!("{address}: {why}"));
             }
+            // Nothing that this origin alone has decided: its tokens or its place in the path may be wrong.
+            error @ (RelayError::NotAdmitted(_) | RelayError::Loop | RelayError::Invalid(_)) => {
+                tracing::error!(%address, %error, "origin.refuses_us");
+                search.tried.push(format!("{address}: {error}"));
+            }
             final_word => return Err(UpstreamError::Refused(final_word)),
         }
         Ok(())
@@ -146,8 +152,8 @@ impl Upstream {
         let (key, addresses) = match &route.entry.target {
             Target::Pool(id) => {
                 let pool = directions.pools.iter().find(|pool| pool.id == *id);
-                let peers = pool.map(|pool| pool.peers().map(ToString::to_string).collect()).unwrap_or_default();
-                (id.resource(), peers)
+                let unknown = || UpstreamError::Unreachable(format!("the control plane has named no pool {id} yet"));
+                (id.resource(), pool.ok_or_else(unknown)?.peers().map(ToString::to_string).collect())
             }
             Target::Addresses { protocol: Protocol::Headwater, addresses } => {
                 let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();

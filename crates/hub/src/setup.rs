@@ -52,9 +52,10 @@ impl Setup {
         Some(next)
     }
 
-    /// Metadata first, then each track's set-up, stamped with the time of the first frame that follows.
+    /// Metadata first, then each track's set-up, stamped with the time of the first frame that follows. Metadata has the
+    /// time 0: ffmpeg makes a subtitle stream of metadata that has another.
     pub(crate) fn frames_at(&self, dts: u64) -> impl Iterator<Item = Frame> + '_ {
-        let configs = self.configs.iter().map(|(_, frame)| frame);
-        self.metadata.iter().chain(configs).map(move |frame| Frame { dts, ..frame.clone() })
+        let metadata = self.metadata.iter().map(|frame| Frame { dts: 0, ..frame.clone() });
+        metadata.chain(self.configs.iter().map(move |(_, frame)| Frame { dts, ..frame.clone() }))
     }
 }

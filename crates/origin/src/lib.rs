@@ -7,6 +7,7 @@
 //! ```
 
 mod config;
+mod gone;
 mod live;
 mod metrics;
 mod node;
@@ -18,9 +19,9 @@ mod service;
 mod stats;
 
 pub use config::Config;
-pub use live::{Feed, Listed, Source, Streams};
+pub use live::{Feed, Listed, NotTaken, Source, Streams};
 pub use public::Public;
 pub use relay::Relay;
-pub use role::{EpochFileError, GrantError, Role, Roles};
+pub use role::{EpochFileError, GrantError, Role, Roles, Term};
 pub use service::serve;
 pub use stats::Stats;

@@ -9,12 +9,15 @@ use cluster::NodeId;
 use dashmap::{DashMap, mapref::entry::Entry};
 use hub::{Body, Event, Hub, Writer};
 use media::{MediaMessage, PublicationId, StreamName};
-use splice::{Accepted, Gone, Opened, Splice, Taken};
+use splice::{Accepted, Opened, Splice, Taken};
+use telemetry::Rate;
 use tokio::{
     sync::watch,
     time::{Instant as TokioInstant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::gone::Gone;
 
 /// All live streams of this origin. Publications come in through [`Streams::publish`]; edges read the [`Hub`].
 #[derive(Debug)]
@@ -22,6 +25,7 @@ pub struct Streams {
     hub: Hub,
     config: splice::Config,
     live: DashMap<StreamName, Arc<Mutex<Live>>>,
+    gone: Gone,
     /// Grows whenever a stream opens, ends, or changes when its grace is over.
     changes: watch::Sender<u64>,
 }
@@ -36,6 +40,7 @@ struct Live {
     /// Which connection feeds it: a publication may come back on a new one before the old one is known to be gone.
     connection: u64,
     since: SystemTime,
+    rate: Rate,
 }
 
 /// Where a publication comes from.
@@ -62,6 +67,8 @@ pub struct Listed {
     pub since: SystemTime,
     /// Jumps of its encoders' clocks that were smoothed out.
     pub jumps: u64,
+    /// Payload taken in each second, in bytes.
+    pub bytes_per_second: f64,
     /// How its log stands.
     pub info: hub::StreamInfo,
 }
@@ -69,7 +76,7 @@ pub struct Listed {
 impl Streams {
     /// No streams yet.
     pub fn new(hub: Hub, config: splice::Config) -> Self {
-        Self { hub, config, live: DashMap::new(), changes: watch::Sender::new(0) }
+        Self { hub, config, live: DashMap::new(), gone: Gone::default(), changes: watch::Sender::new(0) }
     }
 
     /// The logs of the streams.
@@ -90,31 +97,70 @@ impl Streams {
         source: Source,
         now: Instant,
     ) -> Result<Feed, Taken> {
-        let live = match self.live.entry(name.clone()) {
-            Entry::Vacant(slot) => slot.insert(self.open(name, publication, source, now)).clone(),
+        let (live, hold) = match self.live.entry(name.clone()) {
+            Entry::Vacant(slot) => {
+                let (live, hold) = self.open(name, publication, source, now)?;
+                (slot.insert(live).clone(), hold)
+            }
             Entry::Occupied(mut slot) if lock(slot.get()).writer.is_none() => {
-                slot.insert(self.open(name, publication, source, now));
-                slot.get().clone()
+                let (live, hold) = self.open(name, publication, source, now)?;
+                slot.insert(live.clone());
+                (live, hold)
             }
             Entry::Occupied(slot) => {
-                lock(slot.get()).publish(name, publication, source, now)?;
-                slot.get().clone()
+                let hold = self.join(name, slot.get(), publication, source, now)?;
+                (slot.get().clone(), hold)
             }
         };
         self.note_change();
-        let (connection, next_number) = {
-            let live = lock(&live);
-            (live.connection, live.splice.next_number())
-        };
+        let Hold { connection, next_number } = hold;
         Ok(Feed { streams: self.clone(), name: name.clone(), live, publication, connection, next_number })
     }
 
-    fn open(&self, name: &StreamName, publication: PublicationId, source: Source, now: Instant) -> Arc<Mutex<Live>> {
+    fn open(
+        &self,
+        name: &StreamName,
+        publication: PublicationId,
+        source: Source,
+        now: Instant,
+    ) -> Result<(Arc<Mutex<Live>>, Hold), Taken> {
+        if self.gone.has(publication) {
+            return Err(Taken::Gone);
+        }
         let mut writer = self.hub.open(name).expect("the entry's lock is held and no live stream holds the writer");
         writer.append(Body::Event(Event::Open { publication }));
-        tracing::info!(stream = %name, %publication, peer = source.peer, edge = source.edge.as_ref().map(|edge| edge.as_str()), "stream.opened");
+        let edge = source.edge.as_ref().map(NodeId::as_str);
+        tracing::info!(stream = %name, %publication, peer = source.peer, edge, "stream.opened");
         let splice = Splice::open(self.config, publication, now);
-        Arc::new(Mutex::new(Live { splice, writer: Some(writer), source, connection: 0, since: SystemTime::now() }))
+        let live = Live {
+            splice,
+            writer: Some(writer),
+            source,
+            connection: 0,
+            since: SystemTime::now(),
+            rate: Rate::default(),
+        };
+        let hold = live.hold();
+        Ok((Arc::new(Mutex::new(live)), hold))
+    }
+
+    /// Lets a publication take up, or take over, a stream that is open.
+    fn join(
+        &self,
+        name: &StreamName,
+        live: &Mutex<Live>,
+        publication: PublicationId,
+        source: Source,
+        now: Instant,
+    ) -> Result<Hold, Taken> {
+        let mut live = lock(live);
+        if live.splice.publication() != publication && self.gone.has(publication) {
+            return Err(Taken::Gone);
+        }
+        if let Some(replaced) = live.publish(name, publication, source, now)? {
+            self.gone.add(replaced);
+        }
+        Ok(live.hold())
     }
 
     /// Ends a stream whatever its encoder does. False: there is none.
@@ -128,11 +174,15 @@ impl Streams {
         self.all().into_iter().filter_map(|(name, live)| lock(&live).listed(name)).collect()
     }
 
-    /// Ends all streams: the origin stops being active.
-    pub fn end_all(&self, reason: &'static str) {
+    /// Lets go of all streams: this origin is no longer active. They have not ended, so no close is written: edges keep
+    /// their viewers and encoders, and look for the next active one.
+    pub fn withdraw_all(&self) {
         for (name, live) in self.all() {
-            self.end_if(&name, &live, reason, |_| true);
+            lock(&live).writer = None;
+            self.live.remove_if(&name, |_, held| Arc::ptr_eq(held, &live));
+            tracing::info!(stream = %name, "stream.withdrawn");
         }
+        self.note_change();
     }
 
     /// Ends streams whose grace is over, until told to stop.
@@ -173,12 +223,13 @@ impl Streams {
     ) -> bool {
         // The map is not locked while the stream is: `publish` takes them in the other order.
         let ended = lock(live).end_if(condition);
-        if ended {
+        if let Some(publication) = ended {
+            self.gone.add(publication);
             self.live.remove_if(name, |_, held| Arc::ptr_eq(held, live));
             tracing::info!(stream = %name, reason, "stream.ended");
             self.note_change();
         }
-        ended
+        ended.is_some()
     }
 
     fn all(&self) -> Vec<(StreamName, Arc<Mutex<Live>>)> {
@@ -190,26 +241,40 @@ impl Streams {
     }
 }
 
+/// What a connection has of a stream, as it was when it was let in.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    connection: u64,
+    next_number: u64,
+}
+
 impl Live {
+    fn hold(&self) -> Hold {
+        Hold { connection: self.connection, next_number: self.splice.next_number() }
+    }
+
+    /// Returns the publication that was replaced, if one was.
     fn publish(
         &mut self,
         name: &StreamName,
         publication: PublicationId,
         source: Source,
         now: Instant,
-    ) -> Result<(), Taken> {
-        match self.splice.publish(publication, now)? {
+    ) -> Result<Option<PublicationId>, Taken> {
+        let replaced = match self.splice.publish(publication, now)? {
             Opened::TookOver(old) => {
                 tracing::info!(stream = %name, %publication, %old, peer = source.peer, "stream.taken_over");
                 self.append(Body::Event(Event::Open { publication }));
+                Some(old)
             }
             Opened::Resumed { next_number } => {
                 tracing::info!(stream = %name, %publication, next_number, "stream.resumed");
+                None
             }
-        }
+        };
         self.source = source;
         self.connection += 1;
-        Ok(())
+        Ok(replaced)
     }
 
     fn append(&mut self, body: Body) {
@@ -218,18 +283,20 @@ impl Live {
         }
     }
 
-    fn end_if(&mut self, condition: impl FnOnce(&mut Splice) -> bool) -> bool {
+    /// The publication that fed it, if this ended it.
+    fn end_if(&mut self, condition: impl FnOnce(&mut Splice) -> bool) -> Option<PublicationId> {
         if self.writer.is_none() || !condition(&mut self.splice) {
-            return false;
+            return None;
         }
         let publication = self.splice.publication();
         self.splice.handle_close(publication);
         self.append(Body::Event(Event::Close { publication }));
         self.writer = None;
-        true
+        Some(publication)
     }
 
     fn listed(&self, name: StreamName) -> Option<Listed> {
+        let info = self.writer.as_ref()?.stream().info();
         Some(Listed {
             name,
             publication: self.splice.publication(),
@@ -237,7 +304,8 @@ impl Live {
             connected: self.splice.is_connected(),
             since: self.since,
             jumps: self.splice.jumps(),
-            info: self.writer.as_ref()?.stream().info(),
+            bytes_per_second: self.rate.sample(info.bytes_total, Instant::now()),
+            info,
         })
     }
 }
@@ -260,8 +328,8 @@ impl Feed {
     }
 
     /// Takes a message; one that was heard before is left out. When this returns, the message is committed.
-    pub fn handle_message(&self, number: u64, message: MediaMessage, now: Instant) -> Result<(), Gone> {
-        let mut live = lock(&self.live);
+    pub fn handle_message(&self, number: u64, message: MediaMessage, now: Instant) -> Result<(), NotTaken> {
+        let mut live = self.current()?;
         match live.splice.handle_message(self.publication, number, message, now)? {
             Accepted::Frame(frame) => live.append(Body::Frame(frame)),
             Accepted::Repeated => {}
@@ -270,12 +338,19 @@ impl Feed {
     }
 
     /// The encoder withdrew its metadata.
-    pub fn handle_metadata_cleared(&self, number: u64, now: Instant) -> Result<(), Gone> {
-        let mut live = lock(&self.live);
+    pub fn handle_metadata_cleared(&self, number: u64, now: Instant) -> Result<(), NotTaken> {
+        let mut live = self.current()?;
         if live.splice.handle_event(self.publication, number, now)? {
             live.append(Body::Event(Event::MetadataCleared));
         }
         Ok(())
+    }
+
+    /// The stream, if this connection is the one that feeds it.
+    fn current(&self) -> Result<MutexGuard<'_, Live>, NotTaken> {
+        let live = lock(&self.live);
+        let superseded = live.connection != self.connection && live.splice.publication() == self.publication;
+        if superseded { Err(NotTaken::Superseded) } else { Ok(live) }
     }
 
     /// The encoder ended its stream: the stream ends with it, unless another has taken over.
@@ -283,6 +358,18 @@ impl Feed {
         let publication = self.publication;
         self.streams.end_if(&self.name, &self.live, "encoder closed it", |splice| splice.handle_close(publication));
     }
+}
+
+/// Why a message is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// The publication does not feed the stream any more.
+    #[error(transparent)]
+    Gone(#[from] splice::Gone),
+    /// The publication came in on another connection since. Which of the two its sender still holds, only that knows:
+    /// it may connect again.
+    #[error("the publication came in on another connection")]
+    Superseded,
 }
 
 impl Drop for Feed {
@@ -303,93 +390,4 @@ fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use bytes::Bytes;
-    use hub::{Budget, Read, RingLimits, Start};
-    use media::{DEFAULT_VHOST, Medium};
-
-    use super::*;
-
-    const A: PublicationId = PublicationId::from_bits(0xa);
-    const B: PublicationId = PublicationId::from_bits(0xb);
-
-    fn streams() -> Arc<Streams> {
-        Arc::new(Streams::new(Hub::new(RingLimits::default()), splice::Config::default()))
-    }
-
-    fn name() -> StreamName {
-        StreamName::from_app(DEFAULT_VHOST, "live", "a").unwrap()
-    }
-
-    fn now() -> Instant {
-        TokioInstant::now().into_std()
-    }
-
-    fn publish(streams: &Arc<Streams>, publication: PublicationId) -> Result<Feed, Taken> {
-        streams.publish(&name(), publication, Source { edge: None, peer: "test".into() }, now())
-    }
-
-    fn key(timestamp: u32) -> MediaMessage {
-        let payload = Bytes::from_static(&[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]);
-        MediaMessage { medium: Medium::Video, timestamp, payload }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn viewers_stay_through_the_grace_and_are_told_when_it_is_over() {
-        let streams = streams();
-        let stop = CancellationToken::new();
-        let task = tokio::spawn({
-            let (streams, stop) = (streams.clone(), stop.clone());
-            async move { streams.run(stop).await }
-        });
-        let feed = publish(&streams, A).unwrap();
-        feed.handle_message(0, key(0), now()).unwrap();
-        let mut reader = streams.hub().get(&name()).unwrap().subscribe(Start::Live);
-        let mut items = Vec::new();
-        let all = Budget { items: 100, bytes: 1 << 20 };
-        assert_eq!(reader.read(all, &mut items), Read::Items);
-        let begin = TokioInstant::now();
-        drop(feed);
-        assert_eq!(reader.read(all, &mut items), Read::Empty);
-        reader.ready().await;
-        assert!(begin.elapsed() >= Duration::from_secs(15) && begin.elapsed() < Duration::from_secs(16));
-        items.clear();
-        assert_eq!(reader.read(all, &mut items), Read::Items);
-        assert_eq!(items[0].body, Body::Event(Event::Close { publication: A }));
-        assert!(streams.list().is_empty() && streams.hub().get(&name()).is_none());
-        stop.cancel();
-        task.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_resumed_publication_does_not_suffer_from_its_old_connection() {
-        let streams = streams();
-        let old = publish(&streams, A).unwrap();
-        old.handle_message(0, key(0), now()).unwrap();
-        let new = publish(&streams, A).unwrap();
-        assert_eq!(new.next_number(), 1);
-        drop(old);
-        assert!(streams.list()[0].connected);
-        new.handle_message(0, key(0), now()).unwrap();
-        new.handle_message(1, key(40), now()).unwrap();
-        assert_eq!(streams.list()[0].info.items_total, 3, "open and two frames");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_closed_stream_can_be_published_again_at_higher_positions() {
-        let streams = streams();
-        let feed = publish(&streams, A).unwrap();
-        feed.handle_message(0, key(0), now()).unwrap();
-        let next = streams.list()[0].info.next_seq;
-        assert!(matches!(publish(&streams, B), Err(Taken::Busy)));
-        feed.close();
-        assert!(streams.list().is_empty());
-        let again = publish(&streams, B).unwrap();
-        assert_eq!(streams.list()[0].info.first_seq, next + 1, "after the close event");
-        assert!(streams.kick(&name()));
-        assert_eq!(again.handle_message(0, key(0), now()), Err(Gone));
-        assert!(!streams.kick(&name()));
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use crate::node::OriginNode;
 pub(crate) fn register(registry: &Registry, node: Arc<OriginNode>) {
     registry.collect(move |samples| {
         let pool: &[(&str, &str)] = &[("pool", node.pool.as_str())];
-        let serving = node.serving.borrow().is_some();
+        let serving = node.serving().is_some();
         samples.gauge("role", "1 while this origin serves as the active one.", pool, f64::from(u8::from(serving)));
         samples.gauge("epoch", "The highest epoch heard of.", pool, node.roles.highest_epoch().0 as f64);
         let streams = node.streams.list();

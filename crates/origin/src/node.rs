@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use crate::{
     config::Config,
     live::Streams,
-    role::{Role, Roles},
+    role::{Role, Roles, Term},
     stats::Stats,
 };
 
@@ -40,8 +40,7 @@ pub struct OriginNode {
     pub(crate) stats: Arc<Stats>,
     pub(crate) rtmp_stats: Arc<rtmp_net::Stats>,
     pub(crate) admission: Arc<Admission>,
-    /// The epoch in which the public port is open.
-    pub(crate) serving: watch::Receiver<Option<Epoch>>,
+    pub(crate) term: watch::Receiver<Term>,
     /// None without a control plane.
     pub(crate) standing: watch::Receiver<Option<Standing>>,
     pub(crate) listeners: BTreeMap<String, String>,
@@ -62,6 +61,12 @@ pub(crate) struct Rates {
 impl OriginNode {
     fn role(&self) -> Role {
         self.roles.watch().borrow().clone()
+    }
+
+    /// The epoch in which the public port is open.
+    pub(crate) fn serving(&self) -> Option<Epoch> {
+        let term = self.term.borrow();
+        term.serving.then_some(term.epoch)
     }
 
     fn standing(&self) -> Option<Standing> {
@@ -89,7 +94,6 @@ impl Local for OriginNode {
         let (ingress, egress) = self.traffic();
         let sessions = self.sessions.list();
         let viewers = sessions.iter().filter(|session| session.kind == Kind::Play).count();
-        let serving = *self.serving.borrow();
         Beat {
             load: Load {
                 sessions: sessions.len() as u32,
@@ -100,7 +104,7 @@ impl Local for OriginNode {
                 task_lag: Duration::ZERO,
             },
             role: Some(if self.role().active { cluster::Role::Active } else { cluster::Role::Standby }),
-            serving,
+            serving: self.serving(),
             highest_epoch: self.roles.highest_epoch(),
             hears: Vec::new(),
         }
@@ -119,7 +123,7 @@ impl Local for OriginNode {
             head_timestamp_ms: stream.info.last_dts.unwrap_or(0),
             epoch,
             viewers: stream.info.readers as u32,
-            bits_per_second: 0,
+            bits_per_second: (stream.bytes_per_second * 8.0) as u64,
             codecs: Vec::new(),
             since: stream.since,
         };
@@ -232,7 +236,7 @@ impl node::Node for OriginNode {
 impl Inspect for OriginNode {
     fn missing(&self) -> Vec<String> {
         let role = self.role();
-        match *self.serving.borrow() {
+        match self.serving() {
             None if role.active => vec!["the public port is not open yet".to_owned()],
             None if role.epoch == Epoch(0) => vec!["no role yet: the control plane has not been heard".to_owned()],
             _ => Vec::new(),
@@ -240,7 +244,7 @@ impl Inspect for OriginNode {
     }
 
     fn active_epoch(&self) -> Option<u64> {
-        self.serving.borrow().map(|epoch| epoch.0)
+        self.serving().map(|epoch| epoch.0)
     }
 
     fn status(&self) -> Page {

@@ -3,14 +3,20 @@
 mod pull;
 mod push;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use cluster::{Epoch, NodeId};
 use daemon::Admission;
 use rpc::relay::{PublishRefusal, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Interval, MissedTickBehavior, interval},
+};
 
-use crate::{live::Streams, role::Role, stats::Stats};
+use crate::{live::Streams, role::Term, stats::Stats};
 
 /// The origin as edges see it.
 #[derive(Debug, Clone)]
@@ -19,8 +25,8 @@ pub struct Relay {
     pub node: NodeId,
     /// The streams.
     pub streams: Arc<Streams>,
-    /// Whether this origin may serve.
-    pub role: watch::Receiver<Role>,
+    /// Whether this origin serves.
+    pub term: watch::Receiver<Term>,
     /// Who may publish.
     pub admission: Arc<Admission>,
     /// What is counted.
@@ -29,44 +35,57 @@ pub struct Relay {
 
 impl rpc::relay::Relay for Relay {
     async fn push(&self, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
-        let role = self.serving(hello.epoch)?;
+        self.check_serving(hello.epoch)?;
         let key = hello.key.as_ref().map(|key| key.0.as_str());
         if !self.admission.admits(&hello.stream, key, &hello.peer) {
             return Err(RelayError::Refused(PublishRefusal::Denied));
         }
-        push::serve(self, hello, up, role)
+        push::serve(self, hello, up)
     }
 
     async fn pull(&self, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
-        let role = self.serving(request.epoch)?;
+        self.check_serving(request.epoch)?;
         if request.path.contains(&self.node) {
             return Err(RelayError::Loop);
         }
-        Ok(pull::serve(self, request, role))
+        Ok(pull::serve(self, request))
     }
 }
 
 impl Relay {
-    /// Our role, if we serve and the asker has not heard of a later epoch than ours.
-    fn serving(&self, epoch: Epoch) -> Result<Role, RelayError> {
-        let role = self.role.borrow().clone();
-        if epoch > role.epoch {
+    /// Refuses, unless we serve and the asker has not heard of a later epoch than ours.
+    fn check_serving(&self, epoch: Epoch) -> Result<(), RelayError> {
+        let term = self.term.borrow();
+        if epoch > term.epoch {
             self.stats.stale_epoch_rejected.fetch_add(1, Ordering::Relaxed);
         }
-        if !role.active || epoch > role.epoch {
-            return Err(not_active(&role));
+        if !term.serving || epoch > term.epoch {
+            return Err(not_active(&term));
         }
-        Ok(role)
+        Ok(())
     }
 }
 
-fn not_active(role: &Role) -> RelayError {
-    RelayError::NotActive { active: role.active_at.clone(), epoch: role.epoch }
+fn not_active(term: &Term) -> RelayError {
+    RelayError::NotActive { active: term.active_at.clone(), epoch: term.epoch }
 }
 
-/// Waits until the role is no longer the one that a call was admitted in, and says what the caller is to be told.
-async fn deposed(role: &mut watch::Receiver<Role>, held: &Role) -> RelayError {
-    match role.wait_for(|now| now != held).await {
+/// A beat that does not make up for the time in which the process was away.
+fn beats(period: Duration) -> Interval {
+    let mut beats = interval(period);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats
+}
+
+/// The epoch in which we serve, or what the caller is to be told when we do no longer.
+fn epoch(term: &watch::Receiver<Term>) -> Result<Epoch, RelayError> {
+    let term = term.borrow();
+    if term.serving { Ok(term.epoch) } else { Err(not_active(&term)) }
+}
+
+/// Waits until we do not serve any more, and says what the caller is to be told.
+async fn deposed(term: &mut watch::Receiver<Term>) -> RelayError {
+    match term.wait_for(|now| !now.serving).await {
         Ok(now) => not_active(&now),
         Err(_) => RelayError::Transport("the origin is shutting down".into()),
     }

@@ -19,6 +19,20 @@ pub struct Role {
     pub active_at: Option<String>,
 }
 
+/// Whether this origin serves at this moment: the role as it has been carried out.
+///
+/// Follows the role: serving begins once the public port is open and positions are above those of earlier epochs, and
+/// ends before anything is closed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Term {
+    /// The epoch in which it serves, or the newest one it knows.
+    pub epoch: Epoch,
+    /// True while it serves.
+    pub serving: bool,
+    /// Where the active origin's peer port is, if this one does not serve and knows.
+    pub active_at: Option<String>,
+}
+
 /// Holds the role and the highest epoch ever heard, which outlives the process.
 #[derive(Debug)]
 pub struct Roles {

@@ -7,10 +7,10 @@ use hub::{Reader, Start};
 use media::{MediaMessage, PublicationId};
 use rand::Rng;
 use rtmp_net::{IngestEnded, Play, PlayRefusal, Publish, PublishRefusal};
-use splice::{Gone, Taken};
+use splice::Taken;
 use tokio::time::{Instant, timeout};
 
-use crate::live::{Feed, Source, Streams};
+use crate::live::{Feed, NotTaken, Source, Streams};
 
 /// How long a player waits for a stream that is not there yet.
 const PLAY_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -89,6 +89,6 @@ impl rtmp_net::Ingest for Ingest {
     }
 }
 
-fn ended(Gone: Gone) -> IngestEnded {
+fn ended(_why: NotTaken) -> IngestEnded {
     IngestEnded::TakenOver
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use cluster::{Address, Epoch, Incarnation, Member, NodeAddresses, NodeKind, PublishPolicy, Registration};
+use cluster::{Address, Incarnation, Member, NodeAddresses, NodeKind, PublishPolicy, Registration};
 use daemon::{Admission, Process, publish_policy};
 use hub::Hub;
 use rpc::{
@@ -33,7 +33,7 @@ use crate::{
     node::OriginNode,
     public::Public,
     relay::Relay,
-    role::{Role, Roles},
+    role::{Role, Roles, Term},
     rtmp,
     stats::Stats,
 };
@@ -64,7 +64,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
 
     let in_force = watch::Sender::new(Arc::new(config.clone()));
     let incarnation = Incarnation::from_bits(rand::random());
-    let serving = watch::Sender::new(None);
+    let term = watch::Sender::new(Term::default());
     let standing = watch::Sender::new(None);
     let node = Arc::new(OriginNode {
         id: config.node.clone(),
@@ -76,7 +76,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         stats: stats.clone(),
         rtmp_stats: connections.stats().clone(),
         admission: admission.clone(),
-        serving: serving.subscribe(),
+        term: term.subscribe(),
         standing: standing.subscribe(),
         listeners: listeners(&config, peer_address, process.admin.address()),
         config: in_force.subscribe(),
@@ -88,8 +88,13 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     metrics::register(&process.metrics, node.clone());
     rtmp_net::metrics::register(&process.metrics, sessions, connections.stats().clone());
 
-    let relay =
-        Arc::new(Relay { node: config.node.clone(), streams: streams.clone(), role: roles.watch(), admission, stats });
+    let relay = Arc::new(Relay {
+        node: config.node.clone(),
+        streams: streams.clone(),
+        term: term.subscribe(),
+        admission,
+        stats,
+    });
     let health = Health::new().await;
     let peer_server = Server::builder(auth.clone(), &health).node(node.clone()).relay(relay.clone()).build().await;
     let public_server = Server::builder(auth.clone(), &health).drain(DEPOSED_DRAIN).relay(relay).build().await;
@@ -108,7 +113,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         let stop = stop.clone();
         async move { peer_server.serve(peer_listener, stop.cancelled()).await }
     });
-    let front = Front { config: config.clone(), roles: roles.clone(), streams, public, health, serving };
+    let front = Front { config: config.clone(), roles: roles.clone(), streams, public, health, term };
     let front_stop = CancellationToken::new();
     let fronting = tokio::spawn(front.run(front_stop.clone()));
     let reload = Reload { policy, auth, in_force, dev: process.dev };
@@ -127,12 +132,12 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     standing.send_replace(agent.as_ref().map(Agent::standing));
 
     process.shutdown.begun().await;
-    // Encoders and viewers first, while everything behind them still works.
-    let drain = process.shutdown.deadline().map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
-    connections.drain(drain / 2).await;
+    // First the role, so that edges look elsewhere and keep their viewers and encoders; then the public port, its
+    // listener before its connections.
+    let left = process.shutdown.deadline().map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
     front_stop.cancel();
-    if timeout(drain, fronting).await.is_err() {
-        tracing::warn!("the public port did not close in time");
+    if timeout(left, fronting).await.is_err() {
+        tracing::warn!("public.not_closed_in_time");
     }
     if let Some(agent) = agent {
         agent.leave().await;
@@ -149,57 +154,62 @@ struct Front {
     streams: Arc<Streams>,
     public: Arc<Public<rtmp::Service>>,
     health: Health,
-    /// The epoch in which the port is open.
-    serving: watch::Sender<Option<Epoch>>,
+    term: watch::Sender<Term>,
 }
 
 impl Front {
     async fn run(self, stop: CancellationToken) {
         let mut roles = self.roles.watch();
-        loop {
+        self.health.set_ready(true).await;
+        while !stop.is_cancelled() {
             let role = roles.borrow_and_update().clone();
-            self.health.set_ready(true).await;
-            let term = stop.child_token();
-            let serving = async {
-                if role.active {
-                    self.serve_as_active(&role, term.clone()).await;
-                } else {
-                    std::future::pending::<()>().await;
-                }
-            };
-            tokio::pin!(serving);
+            if role.active {
+                self.serve_as_active(&mut roles, &stop).await;
+                continue;
+            }
+            self.term.send_replace(Term { epoch: role.epoch, serving: false, active_at: role.active_at });
             tokio::select! {
-                () = &mut serving => return,
-                () = stop.cancelled(), if !role.active => return,
-                changed = roles.changed() => {
-                    term.cancel();
-                    if role.active {
-                        serving.await;
-                    }
-                    if changed.is_err() {
-                        return;
-                    }
-                }
+                () = stop.cancelled() => {}
+                changed = roles.changed() => changed.expect("the roles live as long as we do"),
             }
         }
+        self.health.set_ready(false).await;
     }
 
-    /// Keeps the port open until told to stop; then nothing public is left.
-    async fn serve_as_active(&self, role: &Role, stop: CancellationToken) {
-        // Positions of a later epoch are above those of any earlier one.
-        self.streams.hub().raise_floor(role.epoch.0 << EPOCH_SHIFT);
-        let Some(listener) = self.bind(&stop).await else { return };
-        self.serving.send_replace(Some(role.epoch));
-        self.health.set_active(true).await;
-        tracing::info!(epoch = role.epoch.0, "public.opened");
-        self.public.clone().serve(listener, stop).await;
-        self.serving.send_replace(None);
+    /// Keeps the port open until told to stop or another is active; then nothing public is left. A later grant to this
+    /// same origin changes the epoch and nothing else.
+    async fn serve_as_active(&self, roles: &mut watch::Receiver<Role>, stop: &CancellationToken) {
+        let Some(listener) = self.bind(roles, stop).await else { return };
+        let close = CancellationToken::new();
+        let serving = self.public.clone().serve(listener, close.clone());
+        tokio::pin!(serving);
+        loop {
+            let role = roles.borrow_and_update().clone();
+            if !role.active || stop.is_cancelled() {
+                break;
+            }
+            // Positions of a later epoch are above those of any earlier one, and nobody is served before they are.
+            self.streams.hub().raise_floor(role.epoch.0 << EPOCH_SHIFT);
+            self.term.send_replace(Term { epoch: role.epoch, serving: true, active_at: None });
+            self.health.set_active(true).await;
+            tracing::info!(epoch = role.epoch.0, "public.opened");
+            tokio::select! {
+                () = &mut serving => unreachable!("it serves until it is told to close"),
+                () = stop.cancelled() => {}
+                changed = roles.changed() => changed.expect("the roles live as long as we do"),
+            }
+        }
+        // Told before anything ends, so that whoever is cut off knows that the streams have not ended.
+        let role = roles.borrow().clone();
+        self.term.send_replace(Term { epoch: role.epoch, serving: false, active_at: role.active_at });
         self.health.set_active(false).await;
-        self.streams.end_all("no longer active");
+        close.cancel();
+        serving.await;
+        self.streams.withdraw_all();
         tracing::info!(epoch = role.epoch.0, "public.closed");
     }
 
-    async fn bind(&self, stop: &CancellationToken) -> Option<TcpListener> {
+    async fn bind(&self, roles: &mut watch::Receiver<Role>, stop: &CancellationToken) -> Option<TcpListener> {
         let mut told = false;
         loop {
             match daemon::bind("RTMP and relay gRPC", "public.listen", self.config.public.listen) {
@@ -213,6 +223,7 @@ impl Front {
             tokio::select! {
                 () = sleep(BIND_RETRY) => {}
                 () = stop.cancelled() => return None,
+                _ = roles.changed() => return None,
             }
         }
     }

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use telemetry::metrics::Distribution;
+
 /// How often something took how long.
 #[derive(Debug, Default)]
 pub struct Durations {
@@ -26,6 +28,17 @@ impl Durations {
     /// How many fell in each class.
     pub fn counts(&self) -> [u64; Self::BOUNDS_MS.len() + 1] {
         std::array::from_fn(|class| self.counts[class].load(Ordering::Relaxed))
+    }
+
+    /// As a metrics page shows them, in seconds.
+    pub(crate) fn distribution(&self) -> Distribution {
+        let counts = self.counts();
+        let seconds = Self::BOUNDS_MS.iter().map(|ms| *ms as f64 / 1000.0);
+        Distribution {
+            classes: seconds.zip(counts).collect(),
+            above: counts[Self::BOUNDS_MS.len()],
+            sum: self.total().as_secs_f64(),
+        }
     }
 
     /// All of them together.

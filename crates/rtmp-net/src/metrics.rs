@@ -24,6 +24,10 @@ pub fn register(registry: &Registry, sessions: Sessions, stats: Arc<Stats>) {
         for (reason, count) in stats.ended() {
             samples.counter("sessions_closed_total", "RTMP connections that ended.", &[("reason", reason)], count);
         }
+        let help = "From the first byte to the end of the handshake.";
+        samples.histogram("handshake_seconds", help, &[], stats.handshake.distribution());
+        let help = "From a connection to its first message of media.";
+        samples.histogram("connect_to_first_frame_seconds", help, &[], stats.first_frame.distribution());
         for (name, help, count) in counts(&stats) {
             samples.counter(name, help, &[], count);
         }

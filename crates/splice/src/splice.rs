@@ -140,6 +140,7 @@ impl Splice {
             return Err(Gone);
         }
         self.feed.heard_at = now;
+        self.feed.state = State::Connected;
         if number < self.feed.next_number {
             return Ok(false);
         }
@@ -291,6 +292,15 @@ mod tests {
         splice.handle_lost(A, t + seconds(20));
         assert!(splice.handle_timeout(t + seconds(35)));
         assert_eq!(splice.publish(A, t + seconds(35)), Err(Taken::Gone));
+    }
+
+    #[test]
+    fn whoever_is_heard_is_not_lost() {
+        let t = Instant::now();
+        let mut splice = Splice::open(Config::default(), A, t);
+        splice.handle_lost(A, t);
+        dts(splice.handle_message(A, 0, video(0), t + seconds(1)));
+        assert!(splice.is_connected() && !splice.handle_timeout(t + seconds(60)));
     }
 
     #[test]

@@ -186,7 +186,7 @@ async fn a_viewer_gets_metadata_setup_and_the_gop_and_the_body_ends_with_the_str
     assert_eq!(
         seen(&tags(&body)),
         [
-            (Medium::Data, 1000, METADATA),
+            (Medium::Data, 0, METADATA),
             (Medium::Video, 1000, AVC_CONFIG),
             (Medium::Video, 1000, KEY),
             (Medium::Video, 1040, DELTA),

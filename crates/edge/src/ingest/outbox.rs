@@ -8,6 +8,8 @@ use std::{
 use media::MediaMessage;
 use tokio::sync::Notify;
 
+use super::setup::Setup;
+
 /// The numbered messages of one publication between its encoder and the active origin.
 ///
 /// They stay until they are acked, so that they can be sent again to whoever is active next. When it is full, the
@@ -47,6 +49,10 @@ struct Queue {
     entries: VecDeque<Entry>,
     /// The number of the first entry.
     first: u64,
+    /// All below this number is acked; above the last entry's once the end is.
+    acked_below: u64,
+    /// What a decoder must have, of what is acked and gone.
+    setup: Setup,
     bytes: usize,
     end: Option<End>,
     given_up: bool,
@@ -130,10 +136,12 @@ impl Outbox {
     /// Lets go of all entries below `number`: the origin has them.
     pub(crate) fn ack_below(&self, number: u64) {
         let mut queue = self.lock();
+        queue.acked_below = queue.acked_below.max(number);
         while queue.first < number {
             let Some(entry) = queue.entries.pop_front() else { break };
             queue.first += 1;
             queue.bytes -= entry.bytes();
+            queue.setup.keep(entry);
         }
         drop(queue);
         self.drained.notify_waiters();
@@ -149,10 +157,20 @@ impl Outbox {
         self.lock().end.is_some()
     }
 
-    /// True once the publication has ended and all of it is acked.
+    /// True once the publication has ended and all of it is acked, a clean end included.
     pub(crate) fn is_done(&self) -> bool {
         let queue = self.lock();
-        queue.end.is_some() && queue.entries.is_empty()
+        let after_last = queue.first + queue.entries.len() as u64;
+        match queue.end {
+            Some(End::Closed) => queue.acked_below > after_last,
+            Some(End::Lost) => queue.entries.is_empty(),
+            None => false,
+        }
+    }
+
+    /// Metadata and decoder set-up that an origin without memory of this publication needs before what is unacked.
+    pub(crate) fn setup(&self) -> Vec<MediaMessage> {
+        self.lock().setup.messages()
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -205,8 +223,9 @@ mod tests {
         assert_eq!(outbox.next(0, 1 << 20).await, Next::Entries(2, vec![message(10)]), "again, from the first unacked");
         outbox.end(End::Closed);
         assert_eq!(outbox.next(3, 1 << 20).await, Next::End(3, End::Closed));
-        assert!(!outbox.is_done());
         outbox.ack_below(3);
+        assert!(!outbox.is_done(), "the origin has all messages and does not know yet that they were the last");
+        outbox.ack_below(4);
         assert!(outbox.is_done());
     }
 

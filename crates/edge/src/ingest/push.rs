@@ -8,8 +8,8 @@ use futures_util::{
 };
 use rpc::relay::{BATCH_BYTES, PublishRefusal, PushDown, PushHello, PushUp, RelayError};
 use tokio::{
-    sync::oneshot,
-    time::{Instant, Interval, interval, sleep},
+    sync::{oneshot, watch},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep},
 };
 
 use super::{
@@ -109,7 +109,9 @@ impl Push {
         let hello = PushHello { first_number: self.outbox.first(), ..self.hello.clone() };
         let first = hello.first_number;
         let outbox = self.outbox.clone();
-        let up = move |heard| outgoing(outbox.clone(), first, heard);
+        let opened = watch::Sender::new(None);
+        let taken = opened.subscribe();
+        let up = move |heard| outgoing(outbox.clone(), first, heard, taken.clone());
         let mut call = match self.upstream.push(hello, up).await {
             Ok(call) => call,
             Err(UpstreamError::Refused(error)) => return Over::Refused(error),
@@ -121,7 +123,11 @@ impl Push {
         tracing::debug!(stream = %self.hello.stream, origin = call.address, first, "push.asked");
         loop {
             match within(SILENCE, call.next()).await {
-                Some(Some(Ok(down))) => self.handle(&call.heard, down),
+                Some(Some(Ok(down))) => {
+                    if !self.handle(&call.heard, &opened, down) {
+                        return Over::Broken("another origin has become active".to_owned());
+                    }
+                }
                 Some(Some(Err(RelayError::Transport(why)))) => return Over::Broken(why),
                 Some(Some(Err(error @ RelayError::NotActive { .. }))) => return Over::Broken(error.to_string()),
                 Some(Some(Err(error))) => return Over::Refused(error),
@@ -132,21 +138,22 @@ impl Push {
         }
     }
 
-    fn handle(&mut self, heard: &Heard, down: PushDown) {
+    /// False: the origin speaks in an epoch that another one has ended. Its acks count for nothing.
+    fn handle(&mut self, heard: &Heard, opened: &watch::Sender<Option<u64>>, down: PushDown) -> bool {
+        let (PushDown::Opened { epoch, .. } | PushDown::Ack { epoch, .. } | PushDown::Beat { epoch }) = down;
+        if !heard.note(epoch) {
+            return false;
+        }
         match down {
-            PushDown::Opened { epoch, next_number } => {
-                heard.note(epoch);
+            PushDown::Opened { next_number, .. } => {
+                opened.send_replace(Some(next_number));
                 self.outbox.ack_below(next_number);
                 self.answer(Ok(()));
             }
-            PushDown::Ack { through, epoch } => {
-                heard.note(epoch);
-                self.outbox.ack_below(through + 1);
-            }
-            PushDown::Beat { epoch } => {
-                heard.note(epoch);
-            }
+            PushDown::Ack { through, .. } => self.outbox.ack_below(through.saturating_add(1)),
+            PushDown::Beat { .. } => {}
         }
+        true
     }
 
     /// Tells the encoder, once.
@@ -165,34 +172,71 @@ fn refusal(error: &RelayError) -> Refusal {
     }
 }
 
-/// What one call sends: everything from `first` on, and beats in between.
-fn outgoing(outbox: Arc<Outbox>, first: u64, heard: Heard) -> BoxStream<'static, PushUp> {
-    struct State {
-        outbox: Arc<Outbox>,
-        heard: Heard,
-        number: u64,
-        beat: Interval,
-    }
-    let state = State { outbox, heard, number: first, beat: interval(BEAT) };
-    let batches = stream::unfold(Some(state), |state| async {
-        let mut state = state?;
+/// What one call sends: nothing but beats until the origin has taken the publication, then everything from `first` on.
+fn outgoing(
+    outbox: Arc<Outbox>,
+    first: u64,
+    heard: Heard,
+    taken: watch::Receiver<Option<u64>>,
+) -> BoxStream<'static, PushUp> {
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let sender = Sender { outbox, heard, taken, started: false, number: first, beat };
+    stream::unfold(Some(sender), Sender::next).flat_map(stream::iter).boxed()
+}
+
+/// The sending side of one call.
+struct Sender {
+    outbox: Arc<Outbox>,
+    heard: Heard,
+    /// The first number that the origin does not have, once it has said so.
+    taken: watch::Receiver<Option<u64>>,
+    started: bool,
+    number: u64,
+    beat: Interval,
+}
+
+impl Sender {
+    async fn next(sender: Option<Self>) -> Option<(Vec<PushUp>, Option<Self>)> {
+        let mut sender = sender?;
+        if !sender.started {
+            return Some((sender.start().await, Some(sender)));
+        }
         tokio::select! {
             biased;
-            next = state.outbox.next(state.number, BATCH_BYTES) => match next {
+            next = sender.outbox.next(sender.number, BATCH_BYTES) => match next {
                 Next::Entries(number, entries) => {
-                    state.number = number + entries.len() as u64;
-                    Some((in_runs(number, entries), Some(state)))
+                    sender.number = number + entries.len() as u64;
+                    Some((in_runs(number, entries), Some(sender)))
                 }
                 Next::End(number, End::Closed) => Some((vec![PushUp::Close(number)], None)),
                 Next::End(_, End::Lost) => None,
             },
-            _ = state.beat.tick() => {
-                let beat = PushUp::Beat { epoch: state.heard.epoch() };
-                Some((vec![beat], Some(state)))
-            }
+            _ = sender.beat.tick() => Some((vec![sender.beat()], Some(sender))),
         }
-    });
-    batches.flat_map(stream::iter).boxed()
+    }
+
+    /// Beats until the origin has spoken; then what it needs to make sense of the rest.
+    async fn start(&mut self) -> Vec<PushUp> {
+        let next_number = tokio::select! {
+            biased;
+            taken = self.taken.wait_for(Option::is_some) => taken.ok().and_then(|taken| *taken),
+            _ = self.beat.tick() => None,
+        };
+        let Some(next_number) = next_number else { return vec![self.beat()] };
+        self.started = true;
+        let setup = self.outbox.setup();
+        let from = self.number.saturating_sub(setup.len() as u64);
+        // An origin that lacks what we no longer have gets the set-up again, under numbers that it has not seen.
+        if next_number >= self.number || from < next_number || setup.is_empty() {
+            return Vec::new();
+        }
+        vec![PushUp::Messages((from..).zip(setup).collect())]
+    }
+
+    fn beat(&self) -> PushUp {
+        PushUp::Beat { epoch: self.heard.epoch() }
+    }
 }
 
 /// Messages that follow one another travel together.

@@ -52,6 +52,8 @@ enum Broken {
     Silent,
     /// Another origin has since become active.
     Deposed,
+    /// The origin's positions end below ours.
+    Ahead,
 }
 
 impl From<UpstreamError> for Broken {
@@ -74,7 +76,11 @@ impl Feed<'_> {
             match within(SILENCE, call.next()).await {
                 Some(Some(Ok(down))) => self.handle(&call.heard, down)?,
                 Some(Some(Err(error))) => return Err(ended(error).into()),
-                Some(None) => return Ok(()),
+                Some(None) => {
+                    // The stream has ended, also for one that waited for a keyframe and so never saw its close.
+                    self.pull.end_stream();
+                    return Ok(());
+                }
                 None => return Err(Broken::Silent),
             }
         }
@@ -84,6 +90,12 @@ impl Feed<'_> {
         match down {
             PullDown::Opened { epoch, head, rejoined } => {
                 admit(heard, epoch)?;
+                if self.position().is_some_and(|position| position > head) {
+                    // It cannot go on from where we are: what it has is another life of the stream.
+                    tracing::warn!(stream = %self.pull.name, %epoch, head, "pull.ahead_of_origin");
+                    self.pull.end_stream();
+                    return Err(Broken::Ahead);
+                }
                 self.failing_since = None;
                 tracing::debug!(stream = %self.pull.name, %epoch, head, rejoined, "pull.opened");
                 self.open();
@@ -120,7 +132,7 @@ impl Feed<'_> {
                 relay::Body::Setup(frame) => setup.push(frame),
                 relay::Body::Frame(frame) => due.push((item.seq, Body::Frame(frame))),
                 relay::Body::Event(event) => {
-                    closed = matches!(event, relay::Event::Close { .. });
+                    closed |= matches!(event, relay::Event::Close { .. });
                     due.push((item.seq, Body::Event(incoming(event))));
                 }
             }
@@ -157,7 +169,10 @@ impl Feed<'_> {
         match broken {
             None => {}
             Some(Broken::Upstream(UpstreamError::Refused(RelayError::NoStream))) => self.note_absent(),
-            Some(Broken::Upstream(UpstreamError::NoRoute)) => self.pull.end_stream(),
+            Some(Broken::Upstream(UpstreamError::NoRoute)) => {
+                self.pull.end_stream();
+                self.pull.state.send_replace(State::Refused);
+            }
             Some(Broken::Upstream(error @ (UpstreamError::Foreign | UpstreamError::Refused(_)))) => {
                 tracing::warn!(stream = %name, %error, "pull.refused");
                 self.pull.end_stream();
@@ -181,6 +196,7 @@ impl Feed<'_> {
                 self.hold();
             }
             Some(Broken::Deposed) => self.hold(),
+            Some(Broken::Ahead) => {}
         }
     }
 

@@ -24,6 +24,8 @@ struct Fake {
     /// None: there is no stream yet.
     down: watch::Sender<bool>,
     items: broadcast::Sender<PullDown>,
+    /// The position that it says it has reached.
+    head: AtomicU64,
 }
 
 impl relay::Relay for Fake {
@@ -36,9 +38,10 @@ impl relay::Relay for Fake {
         self.asked.send_replace(Some(request.from));
         let mut open = self.down.subscribe();
         let items = self.items.subscribe();
+        let head = self.head.load(Ordering::Relaxed);
         let opened = async move {
             open.wait_for(|open| *open).await.expect("the fake outlives its pulls");
-            Ok(PullDown::Opened { epoch: Epoch(1), head: 0, rejoined: false })
+            Ok(PullDown::Opened { epoch: Epoch(1), head, rejoined: false })
         };
         let waiting = stream::iter([Ok(PullDown::Heartbeat { epoch: Epoch(1), head: 0 })]);
         let rest = stream::unfold(items, |mut items| async { Some((Ok(items.recv().await.ok()?), items)) });
@@ -61,6 +64,7 @@ impl Bench {
             asked: watch::Sender::new(None),
             down: watch::Sender::new(false),
             items: broadcast::channel(64).0,
+            head: AtomicU64::new(1000),
         });
         let token = Token::generate();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -193,6 +197,18 @@ async fn a_viewer_goes_on_where_it_was_when_the_origin_comes_back() {
         items = next(&mut reader) => assert_eq!(items, [9]),
         () = resumed => {}
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_begins_anew_below_where_viewers_are_ends_for_them() {
+    let mut bench = Bench::start(Config::default()).await;
+    bench.fake.down.send_replace(true);
+    let mut reader = bench.play().await.unwrap();
+    bench.send(vec![key(7), key(8)]);
+    next(&mut reader).await;
+    bench.fake.head.store(3, Ordering::Relaxed);
+    bench.restart().await;
+    assert_eq!(next(&mut reader).await, [0_u64; 0], "it ends rather than stand still");
 }
 
 #[tokio::test]

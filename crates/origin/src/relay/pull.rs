@@ -5,17 +5,18 @@ use std::{
     time::Duration,
 };
 
+use cluster::Epoch;
 use futures_util::{StreamExt, stream};
 use hub::{Budget, Read, Reader, Start};
 use media::StreamName;
 use rpc::relay::{self, BATCH_BYTES, PullDown, PullFrom, PullRequest, RelayError, Stream};
 use tokio::{
     sync::watch,
-    time::{Instant, Interval, interval},
+    time::{Instant, Interval},
 };
 
 use super::{Relay, deposed};
-use crate::{live::Streams, role::Role, stats::Stats};
+use crate::{live::Streams, role::Term, stats::Stats};
 
 /// How often an edge hears from us while there is nothing to send.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -25,19 +26,18 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const BATCH_ITEMS: usize = 256;
 
 /// The answer to a pull: heartbeats until the stream is there, then its items.
-pub(super) fn serve(relay: &Relay, request: PullRequest, held: Role) -> Stream<PullDown> {
+pub(super) fn serve(relay: &Relay, request: PullRequest) -> Stream<PullDown> {
     relay.stats.pulls_served.fetch_add(1, Ordering::Relaxed);
     relay.stats.pulls_open.fetch_add(1, Ordering::Relaxed);
     let outlet = Outlet {
         stats: relay.stats.clone(),
         streams: relay.streams.clone(),
         changes: relay.streams.changes(),
-        role: relay.role.clone(),
-        held,
+        term: relay.term.clone(),
         name: request.stream,
         from: request.from,
         reader: None,
-        heartbeat: interval(HEARTBEAT),
+        heartbeat: super::beats(HEARTBEAT),
         give_up_at: Instant::now() + WAIT_MAX,
     };
     stream::unfold(Some(outlet), |outlet| async {
@@ -55,8 +55,7 @@ struct Outlet {
     stats: Arc<Stats>,
     streams: Arc<Streams>,
     changes: watch::Receiver<u64>,
-    role: watch::Receiver<Role>,
-    held: Role,
+    term: watch::Receiver<Term>,
     name: StreamName,
     from: PullFrom,
     /// None until the stream is there.
@@ -69,12 +68,13 @@ impl Outlet {
     /// The next thing to tell the edge; None when the stream has ended.
     async fn next(&mut self) -> Result<Option<PullDown>, RelayError> {
         loop {
-            let epoch = self.held.epoch;
+            // Asked each time: a deposed origin sends nothing more, not even the end of its streams.
+            let epoch = super::epoch(&self.term)?;
             let Some(reader) = &mut self.reader else {
-                match self.open() {
+                match self.open(epoch) {
                     Some(opened) => return Ok(Some(opened)),
                     None => {
-                        if let Some(down) = self.wait().await? {
+                        if let Some(down) = self.wait(epoch).await? {
                             return Ok(Some(down));
                         }
                         continue;
@@ -88,12 +88,13 @@ impl Outlet {
                     self.stats.pulled_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
                     return Ok(Some(PullDown::Items(items.iter().map(|item| outgoing(item)).collect())));
                 }
-                Read::Ended => return Ok(None),
+                // Withdrawn streams end too, but have not come to their end.
+                Read::Ended => return super::epoch(&self.term).map(|_| None),
                 Read::Empty => {}
             }
             tokio::select! {
                 biased;
-                error = deposed(&mut self.role, &self.held) => return Err(error),
+                error = deposed(&mut self.term) => return Err(error),
                 () = reader.ready() => {}
                 _ = self.heartbeat.tick() => {
                     let head = reader.stream().info().next_seq.saturating_sub(1);
@@ -104,7 +105,7 @@ impl Outlet {
     }
 
     /// Joins the stream, if it is there.
-    fn open(&mut self) -> Option<PullDown> {
+    fn open(&mut self, epoch: Epoch) -> Option<PullDown> {
         let stream = self.streams.hub().get(&self.name)?;
         let info = stream.info();
         let (start, rejoined) = match self.from {
@@ -112,20 +113,20 @@ impl Outlet {
             PullFrom::After(seq) => (Start::After(seq), seq.saturating_add(1) < info.first_seq),
         };
         self.reader = Some(stream.subscribe(start));
-        Some(PullDown::Opened { epoch: self.held.epoch, head: info.next_seq.saturating_sub(1), rejoined })
+        Some(PullDown::Opened { epoch, head: info.next_seq.saturating_sub(1), rejoined })
     }
 
     /// Waits for a stream to open, this one or another.
-    async fn wait(&mut self) -> Result<Option<PullDown>, RelayError> {
+    async fn wait(&mut self, epoch: Epoch) -> Result<Option<PullDown>, RelayError> {
         tokio::select! {
             biased;
-            error = deposed(&mut self.role, &self.held) => Err(error),
+            error = deposed(&mut self.term) => Err(error),
             changed = self.changes.changed() => match changed {
                 Ok(()) => Ok(None),
                 Err(_) => Err(RelayError::NoStream),
             },
             () = tokio::time::sleep_until(self.give_up_at) => Err(RelayError::NoStream),
-            _ = self.heartbeat.tick() => Ok(Some(PullDown::Heartbeat { epoch: self.held.epoch, head: 0 })),
+            _ = self.heartbeat.tick() => Ok(Some(PullDown::Heartbeat { epoch, head: 0 })),
         }
     }
 }

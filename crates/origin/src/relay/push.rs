@@ -5,42 +5,31 @@ use std::{sync::atomic::Ordering, time::Duration};
 use futures_util::{StreamExt, stream};
 use media::PublicationId;
 use rpc::relay::{PublishRefusal, PushDown, PushHello, PushUp, RelayError, Stream};
-use splice::{Gone, Taken};
+use splice::Taken;
 use tokio::{
     sync::watch,
-    time::{Instant, Interval, interval},
+    time::{Instant, Interval},
 };
 
-use super::{Relay, deposed};
+use super::{Relay, beats, deposed, epoch};
 use crate::{
-    live::{Feed, Source},
-    role::Role,
+    live::{Feed, NotTaken, Source},
+    role::Term,
 };
 
 /// How often the edge is told that we are there (REPLICATION P2).
 const BEAT: Duration = Duration::from_millis(100);
 
 /// Opens the publication; the answer takes its messages in as it is read.
-pub(super) fn serve(
-    relay: &Relay,
-    hello: PushHello,
-    up: Stream<PushUp>,
-    held: Role,
-) -> Result<Stream<PushDown>, RelayError> {
+pub(super) fn serve(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
     let source = Source { edge: Some(hello.edge), peer: hello.peer };
     let now = Instant::now().into_std();
     let feed = relay.streams.publish(&hello.stream, hello.publication, source, now).map_err(refusal)?;
     relay.stats.pushes_served.fetch_add(1, Ordering::Relaxed);
     let next_number = feed.next_number();
-    let opened = PushDown::Opened { epoch: held.epoch, next_number };
-    let intake = Intake {
-        up,
-        role: relay.role.clone(),
-        held,
-        publication: hello.publication,
-        feed: Some(feed),
-        beat: interval(BEAT),
-    };
+    let opened = PushDown::Opened { epoch: epoch(&relay.term)?, next_number };
+    let intake =
+        Intake { up, term: relay.term.clone(), publication: hello.publication, feed: Some(feed), beat: beats(BEAT) };
     let answers = stream::unfold(Some(intake), |intake| async {
         let mut intake = intake?;
         match intake.next().await {
@@ -55,8 +44,7 @@ pub(super) fn serve(
 
 struct Intake {
     up: Stream<PushUp>,
-    role: watch::Receiver<Role>,
-    held: Role,
+    term: watch::Receiver<Term>,
     publication: PublicationId,
     /// None once the encoder has closed the publication.
     feed: Option<Feed>,
@@ -69,14 +57,14 @@ impl Intake {
         loop {
             tokio::select! {
                 biased;
-                error = deposed(&mut self.role, &self.held) => return Err(error),
+                error = deposed(&mut self.term) => return Err(error),
                 up = self.up.next() => {
                     let Some(up) = up else { return Ok(None) };
                     if let Some(down) = self.handle(up?)? {
                         return Ok(Some(down));
                     }
                 }
-                _ = self.beat.tick() => return Ok(Some(PushDown::Beat { epoch: self.held.epoch })),
+                _ = self.beat.tick() => return Ok(Some(PushDown::Beat { epoch: epoch(&self.term)? })),
             }
         }
     }
@@ -87,9 +75,12 @@ impl Intake {
         }
         let Some(feed) = &self.feed else { return Err(RelayError::Gone) };
         let now = Instant::now().into_std();
-        let gone = |Gone| {
-            tracing::info!(publication = %self.publication, "push.gone");
-            RelayError::Gone
+        let gone = |why: NotTaken| {
+            tracing::info!(publication = %self.publication, %why, "push.not_taken");
+            match why {
+                NotTaken::Gone(_) => RelayError::Gone,
+                NotTaken::Superseded => RelayError::Transport(why.to_string()),
+            }
         };
         let through = match up {
             PushUp::Beat { .. } => return Ok(None),
@@ -112,7 +103,8 @@ impl Intake {
                 Some(number)
             }
         };
-        Ok(through.map(|through| PushDown::Ack { through, epoch: self.held.epoch }))
+        let epoch = epoch(&self.term)?;
+        Ok(through.map(|through| PushDown::Ack { through, epoch }))
     }
 }
 

@@ -10,25 +10,22 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
-use crate::role::Roles;
 
 const A: PublicationId = PublicationId::from_bits(0xa);
 const B: PublicationId = PublicationId::from_bits(0xb);
 
-/// An active origin in epoch 5.
-fn origin(policy: PublishPolicy) -> (Relay, Roles, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let roles = Roles::standby(dir.path()).unwrap();
-    roles.grant(Epoch(5)).unwrap();
+/// An origin that serves in epoch 5, and what it serves by.
+fn origin(policy: PublishPolicy) -> (Relay, watch::Sender<Term>) {
+    let term = watch::Sender::new(Term { epoch: Epoch(5), serving: true, active_at: None });
     let streams = Arc::new(Streams::new(Hub::new(RingLimits::default()), splice::Config::default()));
     let relay = Relay {
         node: node("origin-1"),
         streams,
-        role: roles.watch(),
+        term: term.subscribe(),
         admission: Arc::new(Admission::new(watch::channel(policy).1)),
         stats: Arc::default(),
     };
-    (relay, roles, dir)
+    (relay, term)
 }
 
 fn node(id: &str) -> NodeId {
@@ -97,7 +94,7 @@ fn positions(down: Option<Result<PullDown, RelayError>>) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn a_pushed_message_is_acked_and_pulled() {
-    let (relay, _roles, _dir) = origin(PublishPolicy::Open);
+    let (relay, _term) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Opened { epoch: Epoch(5), next_number: 0 })));
     up.send(PushUp::Messages(vec![key(0), key(1)])).await.unwrap();
@@ -112,7 +109,7 @@ async fn a_pushed_message_is_acked_and_pulled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pull_may_wait_for_its_stream_and_ends_with_it() {
-    let (relay, _roles, _dir) = origin(PublishPolicy::Open);
+    let (relay, _term) = origin(PublishPolicy::Open);
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     let wait = tokio::spawn(async move {
         let opened = next_pull(&mut items).await;
@@ -134,14 +131,14 @@ async fn a_pull_may_wait_for_its_stream_and_ends_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_ever() {
-    let (relay, _roles, _dir) = origin(PublishPolicy::Open);
+    let (relay, _term) = origin(PublishPolicy::Open);
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     assert_eq!(next_pull(&mut items).await, Some(Err(RelayError::NoStream)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_edge_leaves_the_stream_in_its_grace_and_resumes() {
-    let (relay, _roles, _dir) = origin(PublishPolicy::Open);
+    let (relay, _term) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     next_push(&mut answers).await;
     up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
@@ -154,7 +151,7 @@ async fn a_lost_edge_leaves_the_stream_in_its_grace_and_resumes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_encoder_is_refused_and_one_that_was_replaced_is_told() {
-    let (relay, _roles, _dir) = origin(PublishPolicy::Open);
+    let (relay, _term) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     next_push(&mut answers).await;
     let refused = relay.push(hello(B), stream::empty().boxed()).await.err();
@@ -167,7 +164,7 @@ async fn a_second_encoder_is_refused_and_one_that_was_replaced_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn only_the_active_origin_serves_and_a_deposed_one_says_so() {
-    let (relay, roles, _dir) = origin(PublishPolicy::Open);
+    let (relay, term) = origin(PublishPolicy::Open);
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     let newer = relay.pull(PullRequest { epoch: Epoch(6), ..pull(PullFrom::Live) }).await.err();
     assert_eq!(
@@ -176,7 +173,7 @@ async fn only_the_active_origin_serves_and_a_deposed_one_says_so() {
         "the asker has heard of a later epoch"
     );
     assert_eq!(relay.stats.stale_epoch_rejected.load(Ordering::Relaxed), 1);
-    roles.stand_by(Epoch(6), Some("o2:9000".into())).unwrap();
+    term.send_replace(Term { epoch: Epoch(6), serving: false, active_at: Some("o2:9000".into()) });
     let not_active = RelayError::NotActive { active: Some("o2:9000".into()), epoch: Epoch(6) };
     assert_eq!(next_pull(&mut items).await, Some(Err(not_active.clone())));
     assert_eq!(relay.push(hello(A), stream::empty().boxed()).await.err(), Some(not_active));
@@ -185,11 +182,36 @@ async fn only_the_active_origin_serves_and_a_deposed_one_says_so() {
 #[tokio::test(start_paused = true)]
 async fn keys_and_circles_are_checked_before_anything_else() {
     let keys = format!("live/a {}", cluster::hashed_publish_key("secret"));
-    let (relay, _roles, _dir) = origin(PublishPolicy::from_keys(&keys).unwrap());
+    let (relay, _term) = origin(PublishPolicy::from_keys(&keys).unwrap());
     let refused = relay.push(hello(A), stream::empty().boxed()).await.err();
     assert_eq!(refused, Some(RelayError::Refused(PublishRefusal::Denied)));
     let with_key = PushHello { key: Some(PublishKey("secret".into())), ..hello(A) };
     assert!(relay.push(with_key, stream::empty().boxed()).await.is_ok());
     let circle = PullRequest { path: vec![node("origin-1")], ..pull(PullFrom::Live) };
     assert_eq!(relay.pull(circle).await.err(), Some(RelayError::Loop));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_grant_to_the_same_origin_ends_nothing() {
+    let (relay, term) = origin(PublishPolicy::Open);
+    let (up, mut answers) = push(&relay, hello(A)).await;
+    next_push(&mut answers).await;
+    term.send_replace(Term { epoch: Epoch(6), serving: true, active_at: None });
+    up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
+    assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Ack { through: 0, epoch: Epoch(6) })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deposed_origin_does_not_tell_edges_that_its_streams_ended() {
+    let (relay, term) = origin(PublishPolicy::Open);
+    let (up, mut answers) = push(&relay, hello(A)).await;
+    next_push(&mut answers).await;
+    up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
+    next_push(&mut answers).await;
+    let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
+    assert!(matches!(next_pull(&mut items).await, Some(Ok(PullDown::Opened { .. }))));
+    term.send_replace(Term { epoch: Epoch(6), serving: false, active_at: None });
+    relay.streams.withdraw_all();
+    let told = Some(Err(RelayError::NotActive { active: None, epoch: Epoch(6) }));
+    assert_eq!(next_pull(&mut items).await, told);
 }

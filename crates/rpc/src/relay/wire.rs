@@ -193,6 +193,9 @@ fn item_in(item: pb::Item) -> Result<Item, RelayError> {
         pb::item::Body::Setup(frame) => Body::Setup(frame_in(frame)?),
         pb::item::Body::Event(event) => Body::Event(event_in(event)?),
     };
+    if item.seq == u64::MAX {
+        return Err(invalid("an item at a position after which there is none"));
+    }
     Ok(Item { seq: item.seq, body })
 }
 

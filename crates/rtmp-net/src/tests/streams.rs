@@ -24,8 +24,8 @@ async fn late_viewers_start_at_a_keyframe_with_what_it_needs() {
     send_all(&mut publisher, &[metadata(), config(), key(1000), delta(1040, 9), key(2000), delta(2040, 9)]).await;
     publisher.send(&audio(2041)).await.unwrap();
     let mut early = house.play("live/foo").await.unwrap();
-    let stamped = |message: MediaMessage| MediaMessage { timestamp: 2000, ..message };
-    let expected = [stamped(metadata()), stamped(config()), key(2000), delta(2040, 9), audio(2041)];
+    let stamped = |timestamp, message: MediaMessage| MediaMessage { timestamp, ..message };
+    let expected = [stamped(0, metadata()), stamped(2000, config()), key(2000), delta(2040, 9), audio(2041)];
     assert_eq!(take(&mut early, 5).await, expected);
 }
 
