@@ -218,7 +218,7 @@ impl Talk {
 
     fn close(self) {
         let Self { control, member, session, .. } = self;
-        if control.inner.ending.is_cancelled() {
+        if control.inner.leaving.is_cancelled() {
             // It is we who go.
             return;
         }

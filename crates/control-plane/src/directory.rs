@@ -1,6 +1,6 @@
 //! Streams and sessions, as the nodes report them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 use cluster::{Epoch, NodeId};
 use media::StreamName;
@@ -20,6 +20,34 @@ pub(crate) struct Directory {
 struct Held {
     streams: HashMap<StreamName, StreamReport>,
     sessions: BTreeMap<String, LocalSession>,
+    /// How many of them play each stream.
+    players: HashMap<StreamName, u32>,
+}
+
+impl Held {
+    fn put_session(&mut self, session: LocalSession) {
+        self.remove_session(&session.id);
+        if session.kind == SessionKind::Play {
+            *self.players.entry(session.stream.clone()).or_default() += 1;
+        }
+        self.sessions.insert(session.id.clone(), session);
+    }
+
+    fn remove_session(&mut self, id: &str) {
+        let Some(session) = self.sessions.remove(id) else { return };
+        if session.kind == SessionKind::Play
+            && let Entry::Occupied(mut players) = self.players.entry(session.stream)
+        {
+            *players.get_mut() -= 1;
+            if *players.get() == 0 {
+                players.remove();
+            }
+        }
+    }
+
+    fn players(&self, stream: &StreamName) -> u32 {
+        self.players.get(stream).copied().unwrap_or_default()
+    }
 }
 
 impl Directory {
@@ -54,16 +82,17 @@ impl Directory {
         let held = self.nodes.entry(node.clone()).or_default();
         if report.replace {
             held.sessions.clear();
+            held.players.clear();
         }
         for id in report.removed {
-            held.sessions.remove(&id);
+            held.remove_session(&id);
         }
         for session in report.put {
             if held.sessions.len() >= SESSIONS_MAX && !held.sessions.contains_key(&session.id) {
                 tracing::warn!(%node, max = SESSIONS_MAX, "directory.too_many_sessions");
                 break;
             }
-            held.sessions.insert(session.id.clone(), session);
+            held.put_session(session);
         }
     }
 
@@ -80,8 +109,11 @@ impl Directory {
     /// One stream, put together from what each holder says of it.
     pub(crate) fn stream(&self, name: &StreamName) -> Option<StreamInfo> {
         let holders = self.holders.get(name)?;
-        let reports: Vec<_> =
-            holders.iter().filter_map(|node| Some((node, self.nodes.get(node)?.streams.get(name)?))).collect();
+        let said = holders.iter().filter_map(|node| {
+            let held = self.nodes.get(node)?;
+            Some(Said { node, report: held.streams.get(name)?, players: held.players(name) })
+        });
+        let reports: Vec<_> = said.collect();
         (!reports.is_empty()).then(|| put_together(name, &reports))
     }
 
@@ -135,27 +167,34 @@ fn index(holders: &mut HashMap<StreamName, BTreeSet<NodeId>>, name: &StreamName,
     }
 }
 
-fn put_together(name: &StreamName, reports: &[(&NodeId, &StreamReport)]) -> StreamInfo {
-    let origins = reports.iter().filter(|(_, report)| report.holding == Holding::Origin);
-    let origin = origins.max_by_key(|(_, report)| (report.live, report.epoch, report.head));
-    let encoder = reports.iter().filter(|(_, report)| report.publisher_session.is_some());
-    let encoder = encoder.max_by_key(|(_, report)| (report.live, report.epoch, report.head));
-    let ingest = encoder.map(|(node, _)| (*node).clone()).or_else(|| origin?.1.ingest_node.clone());
+/// What one node says of a stream.
+struct Said<'a> {
+    node: &'a NodeId,
+    report: &'a StreamReport,
+    /// Sessions on the node that play it.
+    players: u32,
+}
+
+fn put_together(name: &StreamName, reports: &[Said<'_>]) -> StreamInfo {
+    let newest = |said: &&Said<'_>| (said.report.live, said.report.epoch, said.report.head);
+    let origin = reports.iter().filter(|said| said.report.holding == Holding::Origin).max_by_key(newest);
+    let encoder = reports.iter().filter(|said| said.report.publisher_session.is_some()).max_by_key(newest);
+    let ingest = encoder.map(|said| said.node.clone()).or_else(|| origin?.report.ingest_node.clone());
     // Whoever knows most of it: the origin, else an edge that takes it in, else one that pulls it.
-    let best = origin.or(encoder).unwrap_or(&reports[0]).1;
-    let session = |(node, report): &(&NodeId, &StreamReport)| {
+    let best = origin.or(encoder).unwrap_or(&reports[0]).report;
+    let session = |Said { node, report, .. }: &Said<'_>| {
         report.publisher_session.as_ref().map(|id| format!("sessions/{node}.{id}"))
     };
-    let pulling = reports.iter().filter(|(_, report)| report.holding == Holding::Pull).count() as u32;
-    let holder = |(node, report): &(&NodeId, &StreamReport)| {
+    let holder = |Said { node, report, players }: &Said<'_>| {
         let behind = best.head_timestamp_ms.saturating_sub(report.head_timestamp_ms);
-        // To an origin an edge that pulls is a viewer; an edge that takes in knows no positions.
-        let (viewers, lag_ms) = match report.holding {
-            Holding::Origin => (report.viewers.saturating_sub(pulling), 0),
-            Holding::Ingest => (report.viewers, 0),
-            Holding::Pull => (report.viewers, u32::try_from(behind).unwrap_or(u32::MAX)),
+        // Whatever reads a stream at an origin, edges among them, is a viewer to it: here its players count. An edge
+        // that takes a stream in knows no positions.
+        let (viewers, head, lag_ms) = match report.holding {
+            Holding::Origin => (*players, report.head, 0),
+            Holding::Ingest => (report.viewers, 0, 0),
+            Holding::Pull => (report.viewers, report.head, u32::try_from(behind).unwrap_or(u32::MAX)),
         };
-        Holder { node: (*node).clone(), holding: report.holding, viewers, head: report.head, lag_ms }
+        Holder { node: (*node).clone(), holding: report.holding, viewers, head, lag_ms }
     };
     StreamInfo {
         name: name.clone(),
@@ -163,13 +202,13 @@ fn put_together(name: &StreamName, reports: &[(&NodeId, &StreamReport)]) -> Stre
         publication: best.publication,
         publisher_session: encoder.and_then(session),
         ingest_node: ingest,
-        origin: origin.map(|(node, _)| (*node).clone()),
-        epoch: origin.map_or(Epoch(0), |(_, report)| report.epoch),
+        origin: origin.map(|said| said.node.clone()),
+        epoch: origin.map_or(Epoch(0), |said| said.report.epoch),
         head: best.head,
         head_timestamp_ms: best.head_timestamp_ms,
         bits_per_second: best.bits_per_second,
         codecs: best.codecs.clone(),
-        since: reports.iter().map(|(_, report)| report.since).min().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
+        since: reports.iter().map(|said| said.report.since).min().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
         holders: reports.iter().map(holder).collect(),
     }
 }
@@ -234,18 +273,50 @@ mod tests {
         directory.apply_streams(&node(id), StreamsReport { put: vec![put], ..StreamsReport::default() });
     }
 
+    fn play(directory: &mut Directory, id: &str, sessions: &[&str]) {
+        let session = |session: &&str| LocalSession {
+            id: (*session).to_owned(),
+            kind: SessionKind::Play,
+            protocol: "rtmp".into(),
+            stream: name(),
+            peer: "10.0.0.1:5".into(),
+            since: SystemTime::UNIX_EPOCH,
+            bytes_received: 0,
+            bytes_sent: 0,
+        };
+        let put = sessions.iter().map(session).collect();
+        directory.apply_sessions(&node(id), SessionsReport { put, ..SessionsReport::default() });
+    }
+
     #[test]
     fn a_stream_is_put_together_from_its_holders() {
         let mut directory = Directory::default();
-        put(&mut directory, "edge-1", report(Holding::Ingest, 990, 0));
-        put(&mut directory, "origin-1", report(Holding::Origin, 1000, 1));
+        put(&mut directory, "edge-1", report(Holding::Ingest, 0, 2));
+        // It is read by two edges, of which one plays to those near its encoder, and by a player.
+        put(&mut directory, "origin-1", report(Holding::Origin, 1000, 3));
+        play(&mut directory, "origin-1", &["1"]);
         put(&mut directory, "edge-2", report(Holding::Pull, 950, 7));
         let stream = directory.stream(&name()).unwrap();
         assert_eq!((stream.origin.clone(), stream.ingest_node.clone()), (Some(node("origin-1")), Some(node("edge-1"))));
         assert_eq!(stream.publisher_session.as_deref(), Some("sessions/edge-1.5"));
-        assert_eq!((stream.viewers(), stream.head), (7, 1000));
-        let lags: Vec<_> = stream.holders.iter().map(|holder| holder.lag_ms).collect();
-        assert_eq!(lags, [0, 50, 0]);
+        assert_eq!((stream.viewers(), stream.head), (10, 1000));
+        let holders: Vec<_> = stream.holders.iter().map(|held| (held.viewers, held.head, held.lag_ms)).collect();
+        assert_eq!(holders, [(2, 0, 0), (7, 950, 50), (1, 1000, 0)]);
+    }
+
+    #[test]
+    fn the_viewers_at_an_origin_are_its_players_as_they_come_and_go() {
+        let mut directory = Directory::default();
+        put(&mut directory, "origin-1", report(Holding::Origin, 1000, 5));
+        let viewers = |directory: &Directory| directory.stream(&name()).unwrap().viewers();
+        assert_eq!(viewers(&directory), 0, "edges that pull are none");
+        play(&mut directory, "origin-1", &["1", "2", "2"]);
+        assert_eq!(viewers(&directory), 2);
+        let gone = SessionsReport { removed: vec!["1".into(), "1".into()], ..SessionsReport::default() };
+        directory.apply_sessions(&node("origin-1"), gone);
+        assert_eq!(viewers(&directory), 1);
+        directory.apply_sessions(&node("origin-1"), SessionsReport { replace: true, ..SessionsReport::default() });
+        assert_eq!((viewers(&directory), directory.session_counts()), (0, (0, 0)));
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Members for ControlPlane {
     }
 
     fn watch_nodes(&self, from_revision: u64) -> Result<Steps<NodeInfo>, Failure> {
-        self.inner.nodes.watch(from_revision)
+        self.inner.nodes.watch_as_of(from_revision, || self.nodes())
     }
 }
 
@@ -126,11 +126,7 @@ impl ControlPlane {
             | Change::Liveness { member, .. }
             | Change::Updated { member }
             | Change::Left { member }) = &change;
-            let name = member.node.resource();
-            match self.node(&member.node) {
-                Some(info) => self.inner.nodes.put(&name, info),
-                None => self.inner.nodes.delete(&name),
-            }
+            self.show_node(&member.node);
             if let Some(draft) = told(&change) {
                 self.tell(draft.with("incarnation", member.incarnation));
             }
@@ -139,6 +135,16 @@ impl ControlPlane {
             self.count_nodes();
             self.refresh_pools();
             self.inner.pools_changed.notify_one();
+        }
+    }
+
+    /// Shows watchers a node as it is now.
+    fn show_node(&self, id: &NodeId) {
+        // Held throughout, so that the last word is the newest.
+        let members = lock(&self.inner.members);
+        match members.get(id) {
+            Some(node) => self.inner.nodes.put(&id.resource(), info(node)),
+            None => self.inner.nodes.delete(&id.resource()),
         }
     }
 
@@ -159,8 +165,8 @@ impl ControlPlane {
         ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
             let due = ticks.tick().await;
-            // Our own lateness is not the nodes' silence: let their beats be read first.
-            if due.elapsed() < OWN_LATENESS_MAX {
+            // Our own lateness is not the nodes' silence: let their beats be read first. Nor is our own end.
+            if due.elapsed() < OWN_LATENESS_MAX && !self.inner.leaving.is_cancelled() {
                 let changes = lock(&self.inner.members).handle_timeout(Instant::now());
                 self.on_changes(changes);
             }

@@ -68,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) events: Arc<WatchLog<Event>>,
     pub(crate) event_queue: mpsc::Sender<Draft>,
     pub(crate) tasks: TaskTracker,
+    /// Conversations that end from now on end because we go, not because their nodes do.
+    pub(crate) leaving: CancellationToken,
     pub(crate) ending: CancellationToken,
     pub(crate) metrics: Metrics,
 }
@@ -136,6 +138,7 @@ impl ControlPlane {
             events: Arc::new(events),
             event_queue,
             tasks: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             ending: CancellationToken::new(),
             metrics,
             config,
@@ -143,6 +146,11 @@ impl ControlPlane {
         let control = Self { inner: Arc::new(inner) };
         control.refresh_pools();
         Open { control, events: queued }
+    }
+
+    /// To be called before the answers end: nodes that fall silent from now on do so because the control plane goes.
+    pub fn leave(&self) {
+        self.inner.leaving.cancel();
     }
 
     /// Does work that must not be given up half-way: it goes on when the caller is gone.
@@ -178,28 +186,36 @@ impl Open {
         control.tell(Draft::info("control.started", "cluster", "the control plane has started").with("store", store));
         let inner = &control.inner;
         // Should this future be dropped, the tasks end by themselves.
+        let told_all = CancellationToken::new();
+        let last = told_all.clone().drop_guard();
+        let storing = tokio::spawn(control.clone().store_events(events, told_all));
         let ending = inner.ending.clone().drop_guard();
-        inner.tasks.spawn(control.clone().store_events(events));
         inner.tasks.spawn(control.clone().drive_pools());
         tokio::select! {
             () = shutdown => {}
             () = control.clone().watch_silence() => {}
         }
+        control.leave();
         drop(ending);
         inner.tasks.close();
         inner.tasks.wait().await;
+        // Until here something may have been told.
+        drop(last);
+        if let Err(error) = storing.await {
+            tracing::error!(%error, "control.events_not_stored");
+        }
     }
 }
 
 impl ControlPlane {
-    /// Stores what happened, as much as there is at a time, until the end and what came before it.
-    async fn store_events(self, mut queue: mpsc::Receiver<Draft>) {
+    /// Stores what happened, as much as there is at a time, until all has been told and what came before it is stored.
+    async fn store_events(self, mut queue: mpsc::Receiver<Draft>, told_all: CancellationToken) {
         let mut drafts = Vec::new();
         loop {
             tokio::select! {
                 biased;
                 _ = queue.recv_many(&mut drafts, EVENTS_AT_A_TIME) => {}
-                () = self.inner.ending.cancelled() => return,
+                () = told_all.cancelled() => return,
             }
             let drafts = std::mem::take(&mut drafts);
             // Events that cannot be stored are told all the same; the failure of the store has been logged.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use cluster::{
-    Address, Loop, LoopCheck, NodeId, NodeKind, RouteConfig, RouteEntry, RouteId, RouteTable, TableError, Target,
+    Address, Loop, LoopCheck, NodeId, NodeKind, PoolId, ROUTES_MAX, RouteConfig, RouteEntry, RouteId, RouteTable,
+    TableError, Target,
 };
 use media::StreamName;
 use rpc::{
@@ -55,8 +56,26 @@ pub(crate) struct RouteState {
     table: RouteTable,
     /// Which entries of the configuration have been taken over, with a digest of each.
     seeded: BTreeMap<String, String>,
-    /// Entries by the text that their creation was asked with.
-    requests: HashMap<String, (RouteId, Instant)>,
+    /// What was asked for and made, by the text that came with it.
+    requests: HashMap<String, Made>,
+}
+
+/// A creation that may be asked for again.
+struct Made {
+    asked: CreateRoute,
+    id: RouteId,
+    at: Instant,
+}
+
+impl Made {
+    /// Whether the same entry is asked for: why, and whether only to check, makes no other one.
+    fn is_of(&self, request: &CreateRoute) -> bool {
+        let of = |asked: &CreateRoute| {
+            let CreateRoute { id, matches, target, description, .. } = asked.clone();
+            (id, matches, target, description)
+        };
+        of(&self.asked) == of(request)
+    }
 }
 
 impl RouteState {
@@ -70,14 +89,19 @@ impl RouteState {
         Self { table, seeded, requests: HashMap::new() }
     }
 
-    fn made_before(&mut self, request_id: &str) -> Option<RouteId> {
-        self.requests.retain(|_, (_, at)| at.elapsed() < REQUEST_MEMORY);
-        self.requests.get(request_id).map(|(id, _)| id.clone())
+    /// The entry that the same request made before; a text that came with another request is refused.
+    fn made_before(&mut self, request: &CreateRoute) -> Result<Option<RouteId>, Failure> {
+        self.requests.retain(|_, made| made.at.elapsed() < REQUEST_MEMORY);
+        match self.requests.get(&request.request_id) {
+            None => Ok(None),
+            Some(made) if made.is_of(request) => Ok(Some(made.id.clone())),
+            Some(made) => Err(reused(&request.request_id, &made.id)),
+        }
     }
 
-    fn remember(&mut self, request_id: String, id: RouteId) {
-        if !request_id.is_empty() && self.requests.len() < REQUESTS_MAX {
-            self.requests.insert(request_id, (id, Instant::now()));
+    fn remember(&mut self, asked: CreateRoute, id: RouteId) {
+        if !asked.request_id.is_empty() && self.requests.len() < REQUESTS_MAX {
+            self.requests.insert(asked.request_id.clone(), Made { asked, id, at: Instant::now() });
         }
     }
 }
@@ -88,7 +112,7 @@ impl Routes for ControlPlane {
         self.mutate(async move {
             let mut writer = control.writer().await;
             if !request.request_id.is_empty() {
-                let before = lock(&control.inner.route_state).made_before(&request.request_id);
+                let before = lock(&control.inner.route_state).made_before(&request)?;
                 if let Some(route) = before.and_then(|id| control.route(&id)) {
                     return Ok(route);
                 }
@@ -97,7 +121,9 @@ impl Routes for ControlPlane {
                 Some(id) => id,
                 None => control.unused_id(),
             };
+            control.check_pool(&request.target)?;
             let now = time::unix_ms();
+            let asked = request.clone();
             let record = RouteRecord {
                 entry: RouteEntry { id: id.clone(), matches: request.matches, target: request.target },
                 version: 0,
@@ -116,7 +142,7 @@ impl Routes for ControlPlane {
             let event = Draft::info("route.created", id.resource(), told(&record.entry)).by(caller, &request.reason);
             let route = control.put_route(&mut writer, record, event, request.validate_only).await?;
             if !request.validate_only {
-                lock(&control.inner.route_state).remember(request.request_id, id);
+                lock(&control.inner.route_state).remember(asked, id);
             }
             Ok(route)
         })
@@ -130,7 +156,8 @@ impl Routes for ControlPlane {
             let before = control.expect_route(&request.id, &request.etag)?;
             let mut entry = before.entry;
             request.change.matches.apply(&mut entry.matches);
-            if let Some(target) = request.change.target {
+            if let Some(target) = request.change.target.filter(|target| *target != entry.target) {
+                control.check_pool(&target)?;
                 entry.target = target;
             }
             let record = RouteRecord {
@@ -272,6 +299,9 @@ impl ControlPlane {
         let mut entries: Vec<_> = others.filter(|other| other.id != record.entry.id).collect();
         let edges = self.edge_addresses();
         LoopCheck { edges: &edges }.check(&record.entry, &entries).map_err(looping)?;
+        if let Some(other) = entries.iter().find(|other| other.matches == record.entry.matches) {
+            return Err(same_match(other));
+        }
         entries.push(record.entry.clone());
         let table = RouteTable::new(entries, Vec::new()).map_err(|error| conflicting(&error))?;
         if validate_only {
@@ -312,6 +342,29 @@ impl ControlPlane {
         Ok(route)
     }
 
+    /// Refuses an entry that leads to a pool nobody has heard of, most likely a slip of the pen. As long as no origin
+    /// has come at all, any pool may be named: entries may be made before the origins are started.
+    fn check_pool(&self, target: &Target) -> Result<(), Failure> {
+        let Target::Pool(pool) = target else { return Ok(()) };
+        let config = &self.inner.config;
+        let known: Vec<_> = lock(&self.inner.pools).keys().cloned().collect();
+        let configured = config.pools.iter().any(|settings| settings.name == *pool)
+            || self.inner.routes.list().iter().any(|route| route.author == CONFIG && route.entry.target == *target);
+        if known.is_empty() || known.contains(pool) || configured {
+            return Ok(());
+        }
+        let known = known.iter().map(PoolId::resource).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "there is no origin pool {}; there are {known}: start an origin of that pool first, or name it under pools \
+             in the configuration",
+            pool.resource()
+        );
+        Err(Failure::new(Code::FailedPrecondition, "ORIGIN_POOL_NOT_FOUND", message)
+            .with("pool", pool.resource())
+            .with("known", &known)
+            .with_field("route_entry.target.pool", format!("is not known; there are {known}")))
+    }
+
     fn unused_id(&self) -> RouteId {
         loop {
             let id = format!("route-{:08x}", rand::random::<u32>());
@@ -343,17 +396,45 @@ fn warn_of(id: &RouteId, outcome: Result<(), Failure>) {
 
 fn looping(found: Loop) -> Failure {
     let failure = Failure::new(Code::FailedPrecondition, "ROUTE_LOOP", found.to_string());
+    let failure = match found {
+        Loop::ToEdge { entry, address, edge } => {
+            failure.with("entry", entry).with("address", address).with("edge", edge)
+        }
+        Loop::Hosts { hosts } => failure.with("hosts", hosts.join(",")),
+    };
     failure.with_field("route_entry.target", "leads back: name an origin, a VIP of origins, or a pool")
 }
 
 fn conflicting(error: &TableError) -> Failure {
     match error {
-        TableError::TooMany => Failure::new(Code::ResourceExhausted, "TOO_MANY_ROUTE_ENTRIES", error.to_string()),
-        TableError::SameId(_) | TableError::SameMatch(_) => {
-            Failure::new(Code::AlreadyExists, "ROUTE_MATCH_EXISTS", error.to_string())
-                .with_field("route_entry.match", "is that of another entry: it would be chance which decides")
+        TableError::TooMany => {
+            Failure::new(Code::ResourceExhausted, "TOO_MANY_ROUTE_ENTRIES", error.to_string()).with("max", ROUTES_MAX)
+        }
+        TableError::SameId(id) => {
+            Failure::new(Code::AlreadyExists, "ROUTE_ENTRY_EXISTS", error.to_string()).with("entry", id)
+        }
+        TableError::SameMatch(matches) => {
+            Failure::new(Code::AlreadyExists, "ROUTE_MATCH_EXISTS", error.to_string()).with("match", matches)
         }
     }
+}
+
+fn same_match(other: &RouteEntry) -> Failure {
+    let name = other.id.resource();
+    let message = format!("{name} matches {} already: it would be chance which decides", other.matches);
+    Failure::new(Code::AlreadyExists, "ROUTE_MATCH_EXISTS", message)
+        .with("name", &name)
+        .with("match", &other.matches)
+        .with_field("route_entry.match", format!("is that of {name}: change that one, or match something else"))
+}
+
+fn reused(request_id: &str, made: &RouteId) -> Failure {
+    let name = made.resource();
+    let message = format!("the request_id \"{request_id}\" came with another request, which made {name}");
+    Failure::new(Code::AlreadyExists, "REQUEST_ID_REUSED", message)
+        .with("request_id", request_id)
+        .with("name", name)
+        .with_field("request_id", "was given with another entry: choose a new one for each")
 }
 
 fn told(entry: &RouteEntry) -> String {

@@ -37,8 +37,13 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         health.set_ready(false).await;
     };
     // First the answers end, then what is behind them.
+    let left = control.clone();
+    let leaving = async {
+        shutdown.begun().await;
+        left.leave();
+    };
     let serving = async {
-        tokio::join!(server.serve(listener, shutdown.begun()), not_ready);
+        tokio::join!(server.serve(listener, leaving), not_ready);
     };
     tokio::select! {
         () = opened.run(serving) => {}

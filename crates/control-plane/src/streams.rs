@@ -48,7 +48,7 @@ impl Streams for ControlPlane {
     }
 
     fn watch_streams(&self, from_revision: u64) -> Result<Steps<StreamInfo>, Failure> {
-        self.inner.streams.watch(from_revision)
+        self.inner.streams.watch_as_of(from_revision, || self.streams())
     }
 
     async fn kick_stream(&self, caller: Caller, request: KickStream) -> Result<u32, Failure> {

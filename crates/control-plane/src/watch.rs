@@ -177,6 +177,17 @@ impl<T: Clone + Send + Sync + 'static> WatchLog<T> {
         Ok(self.steps(position, ready))
     }
 
+    /// As `watch`, of things that change more often than watchers are told: a snapshot shows them as they are `now`.
+    pub(crate) fn watch_as_of(self: &Arc<Self>, from: u64, now: impl FnOnce() -> Vec<T>) -> Result<Steps<T>, Failure> {
+        if from != 0 {
+            return self.watch(from);
+        }
+        // First the revision, then the things: what changes in between is told again rather than never.
+        let revision = self.revision();
+        let snapshot = |value| Step { revision, event: Watched::Snapshot(value) };
+        Ok(self.steps(revision, now().into_iter().map(snapshot).collect()))
+    }
+
     /// The changes after a revision; from 0 those from now on.
     pub(crate) fn watch_from_now(self: &Arc<Self>, from: u64) -> Result<Steps<T>, Failure> {
         let inner = self.lock();
@@ -296,6 +307,25 @@ mod tests {
         ] {
             assert_eq!(next(&mut steps).await, expected);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_of_what_changes_often_is_of_now_and_loses_no_change_meanwhile() {
+        let log = log();
+        let changing = log.clone();
+        let mut steps = log
+            .watch_as_of(0, || {
+                changing.put("c", 3);
+                vec![7, 8]
+            })
+            .unwrap();
+        for expected in
+            [(10, Watched::Snapshot(7)), (10, Watched::Snapshot(8)), (10, Watched::Bookmark), (11, Watched::Put(3))]
+        {
+            assert_eq!(next(&mut steps).await, expected);
+        }
+        let mut resumed = log.watch_as_of(10, || unreachable!("a resumed watch has no snapshot")).unwrap();
+        assert_eq!(next(&mut resumed).await, (10, Watched::Bookmark));
     }
 
     #[tokio::test(start_paused = true)]

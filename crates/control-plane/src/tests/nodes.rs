@@ -1,6 +1,6 @@
 use std::time::SystemTime;
 
-use cluster::{Epoch, Liveness, NodeKind};
+use cluster::{Epoch, Liveness, Load, NodeKind};
 use media::StreamName;
 use rpc::{
     auth::Caller,
@@ -91,7 +91,7 @@ async fn streams_are_listed_located_watched_and_gone_with_their_last_holder() {
     assert_eq!(stream.publisher_session.as_deref(), Some("sessions/edge-1.5"));
 
     let located = client.locate("live/foo").await.unwrap();
-    assert_eq!((located.stream.viewers(), located.stream.live), (6, true));
+    assert_eq!((located.stream.viewers(), located.stream.live), (3, true));
     let by = |filter: &str| Query { filter: filter.into(), ..Query::default() };
     assert_eq!(client.streams(by("path=live/* AND node=edge-1")).await.unwrap().items.len(), 1);
     assert_eq!(client.streams(by("state=grace")).await.unwrap().items.len(), 0);
@@ -102,6 +102,59 @@ async fn streams_are_listed_located_watched_and_gone_with_their_last_holder() {
     assert_eq!(next(&mut watch).await.event, Watched::Deleted("streams/_default/live/_definst_/foo".into()));
     assert_eq!(client.locate("live/foo").await.unwrap_err().reason, "STREAM_NOT_FOUND");
     edge.die().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_nodes_and_streams_as_they_are_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let mut watch = client.watch_streams(0).await.unwrap();
+    let origin = scene.origin("o1", 1).await;
+    origin.up.send(full(vec![report(Holding::Origin)])).await.unwrap();
+    until(&mut watch, |stream| stream.head == 10).await;
+
+    // Neither a new head nor a new load is told to watchers; a beat after it says that the report was read.
+    let ahead = StreamReport { head: 99, ..report(Holding::Origin) };
+    origin.up.send(full(vec![ahead])).await.unwrap();
+    origin.carries(Load { sessions: 7, ..Load::default() });
+    let listed = soon(async {
+        loop {
+            let node = client.nodes(Query::default()).await.unwrap().items.remove(0);
+            if node.beat.load.sessions == 7 {
+                return node;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let Watched::Snapshot(stream) = next(&mut client.watch_streams(0).await.unwrap()).await.event else { panic!() };
+    assert_eq!(stream.head, 99);
+    let Watched::Snapshot(node) = next(&mut client.watch_nodes(0).await.unwrap()).await.event else { panic!() };
+    assert_eq!(node.beat.load.sessions, 7);
+    assert!(node.heard >= listed.heard, "{:?} is older than {:?}", node.heard, listed.heard);
+    origin.die().await;
+}
+
+#[tokio::test]
+async fn a_control_plane_that_ends_tells_of_no_node_that_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let mut events = client.watch_events(0).await.unwrap();
+    let (origin, edge) = (scene.origin("o1", 1).await, scene.edge("edge-1", 1).await);
+    until(&mut events, |event| event.code == "node.alive" && event.subject == "nodes/edge-1").await;
+    drop((events, client));
+    soon(scene.stop()).await;
+    origin.die().await;
+    edge.die().await;
+
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let told = client.events(Query::default()).await.unwrap().items;
+    let codes: Vec<_> = told.iter().map(|event| event.code.as_str()).collect();
+    assert!(codes.contains(&"node.alive"), "{codes:?}");
+    assert!(!codes.contains(&"node.gone") && !codes.contains(&"node.silent"), "{codes:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
-use cluster::{NodeKind, RouteId, RouteMatch, Target};
+use cluster::{NodeKind, PoolId, RouteId, RouteMatch, Target};
 use rpc::{
-    control::{CreateRoute, DeleteRoute, Query, RouteInfo, Watched},
+    auth::Caller,
+    control::{CreateRoute, DeleteRoute, Query, RouteChange, RouteInfo, Routes, UpdateRoute, Watched},
     status::Code,
 };
 
@@ -108,11 +109,63 @@ async fn entries_that_make_no_sense_beside_the_others_are_refused() {
     assert_eq!((same_id.reason.as_str(), same_id.fields[0].field.as_str()), ("ROUTE_ENTRY_EXISTS", "route_entry_id"));
     let same_match = refused(entry("again", "*:*;10.0.0.7:1935")).await;
     assert_eq!((same_match.code, same_match.reason.as_str()), (Code::AlreadyExists, "ROUTE_MATCH_EXISTS"));
+    assert_eq!((same_match.get("name"), same_match.get("match")), (Some("routeEntries/all"), Some("*:*/*/*")));
     let edge = scene.edge("edge-9", 1).await;
     let address = registration("edge-9", 1, NodeKind::Edge).addresses.public.unwrap();
     let looping = refused(entry("loop", &format!("y:*;{address}"))).await;
     assert_eq!((looping.code, looping.reason.as_str()), (Code::FailedPrecondition, "ROUTE_LOOP"));
+    assert_eq!((looping.get("entry"), looping.get("edge")), (Some("loop"), Some("edge-9")));
+    assert_eq!(looping.get("address"), Some(address.to_string().as_str()));
+    let circle = refused(entry("circle", "a.example:*;a.example:1935")).await;
+    assert_eq!((circle.reason.as_str(), circle.get("hosts")), ("ROUTE_LOOP", Some("a.example,a.example")));
     edge.die().await;
+}
+
+fn to_pool(id: &str, pool: &str) -> CreateRoute {
+    let matches = RouteMatch { app: id.parse().unwrap(), ..RouteMatch::any() };
+    CreateRoute { matches, target: Target::Pool(PoolId::new(pool).unwrap()), ..entry(id, "*:*;null") }
+}
+
+#[tokio::test]
+async fn a_pool_that_nobody_knows_is_refused_once_one_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let pools = vec![crate::config::PoolSettings { name: PoolId::new("named").unwrap(), first_active: None }];
+    let from_config =
+        serde_json::from_str(r#"{"name": "far", "match": {"app": "far"}, "to": {"pool": "far"}}"#).unwrap();
+    let scene = Scene::start(crate::Config { pools, routes: vec![from_config], ..config(dir.path()) }).await;
+    let client = scene.operator().await;
+    client.create_route(to_pool("early", "later")).await.expect("the origins may come afterwards");
+    let origin = scene.origin("o1", 1).await;
+
+    let refused = client.create_route(to_pool("slip", "mian")).await.unwrap_err();
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "ORIGIN_POOL_NOT_FOUND"));
+    assert_eq!(refused.fields[0].field, "route_entry.target.pool");
+    assert_eq!((refused.get("pool"), refused.get("known")), (Some("originPools/mian"), Some("originPools/main")));
+    for pool in ["main", "named", "far"] {
+        client.create_route(to_pool(&format!("to-{pool}"), pool)).await.expect("it is known or configured");
+    }
+    let update = |id: &str, change| UpdateRoute {
+        id: RouteId::new(id).unwrap(),
+        etag: String::new(),
+        change,
+        validate_only: false,
+        reason: String::new(),
+    };
+    let retarget = |pool: &str| RouteChange {
+        target: Some(Target::Pool(PoolId::new(pool).unwrap())),
+        description: Some("new".into()),
+        ..RouteChange::default()
+    };
+    assert_eq!(
+        reason(scene.control.update_route(Caller::Operator, update("to-main", retarget("mian"))).await),
+        "ORIGIN_POOL_NOT_FOUND"
+    );
+    scene
+        .control
+        .update_route(Caller::Operator, update("early", retarget("later")))
+        .await
+        .expect("the target stays as it is");
+    origin.die().await;
 }
 
 #[tokio::test]
@@ -125,8 +178,20 @@ async fn what_is_only_validated_changes_nothing_and_a_repeated_request_is_made_o
     assert!(client.routes(Query::default()).await.unwrap().items.is_empty());
     let asked = CreateRoute { id: None, request_id: "r1".into(), ..entry("a", "*:*;10.0.0.6:1935") };
     let first = client.create_route(asked.clone()).await.unwrap();
-    assert_eq!(client.create_route(asked).await.unwrap(), first);
+    let again = CreateRoute { reason: "once more".into(), ..asked.clone() };
+    assert_eq!(client.create_route(again).await.unwrap(), first);
     assert!(first.entry.id.as_str().starts_with("route-"));
+    for other in [
+        CreateRoute { id: Some(RouteId::new("b").unwrap()), ..asked.clone() },
+        CreateRoute { request_id: "r1".into(), id: None, ..entry("b", "b:*;10.0.0.6:1935") },
+        CreateRoute { description: "another".into(), ..asked },
+    ] {
+        let reused = client.create_route(other).await.unwrap_err();
+        assert_eq!((reused.code, reused.reason.as_str()), (Code::AlreadyExists, "REQUEST_ID_REUSED"));
+        assert_eq!((reused.get("request_id"), reused.get("name")), (Some("r1"), Some(&*first.entry.id.resource())));
+        assert_eq!(reused.fields[0].field, "request_id");
+    }
+    assert_eq!(client.routes(Query::default()).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test]

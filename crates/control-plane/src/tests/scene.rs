@@ -9,7 +9,7 @@ use std::{
 };
 
 use cluster::{
-    Beat, Epoch, Incarnation, Member, NodeAddresses, NodeId, NodeKind, PoolId, Registration, Role, RouteConfig,
+    Beat, Epoch, Incarnation, Load, Member, NodeAddresses, NodeId, NodeKind, PoolId, Registration, Role, RouteConfig,
 };
 use futures_util::StreamExt;
 use rpc::{
@@ -72,7 +72,12 @@ impl Scene {
         let address = listener.local_addr().unwrap().to_string();
         let (stop, told) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
-            let serving = server.serve(listener, async { told.await.unwrap_or_default() });
+            let control = open.control.clone();
+            let leaving = async move {
+                told.await.unwrap_or_default();
+                control.leave();
+            };
+            let serving = server.serve(listener, leaving);
             // As the process does it: first the answers end, then what is behind them.
             open.run(serving).await;
         });
@@ -233,6 +238,10 @@ impl Talking {
     /// Keeps serving whatever it is told.
     pub(super) fn obstinate(&self) {
         lock(&self.state).obstinate = true;
+    }
+
+    pub(super) fn carries(&self, load: Load) {
+        lock(&self.state).beat.load = load;
     }
 
     pub(super) fn hears_epoch(&self, epoch: u64) {

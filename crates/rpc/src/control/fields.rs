@@ -10,6 +10,7 @@ use crate::status::Failure;
 /// A resource name of the collection, or the id alone.
 pub(super) fn node(field: &str, text: &str) -> Result<NodeId, Failure> {
     needed(field, text, "nodes/edge-1")?;
+    of_collection(field, text, NodeId::COLLECTION)?;
     NodeId::from_resource(text).map_err(|why| Failure::invalid_field(field, why.to_string()))
 }
 
@@ -21,12 +22,14 @@ pub(super) fn optional_node(field: &str, text: &str) -> Result<Option<NodeId>, F
 /// A resource name of the collection, or the id alone.
 pub(super) fn pool(field: &str, text: &str) -> Result<PoolId, Failure> {
     needed(field, text, "originPools/main")?;
+    of_collection(field, text, PoolId::COLLECTION)?;
     PoolId::from_resource(text).map_err(|why| Failure::invalid_field(field, why.to_string()))
 }
 
 /// A resource name of the collection, or the id alone.
 pub(super) fn route(field: &str, text: &str) -> Result<RouteId, Failure> {
     needed(field, text, "routeEntries/live-default")?;
+    of_collection(field, text, RouteId::COLLECTION)?;
     RouteId::from_resource(text).map_err(|why| Failure::invalid_field(field, why.to_string()))
 }
 
@@ -187,6 +190,23 @@ fn needed(field: &str, text: &str, example: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses the resource name of something else; an id alone has no slash.
+fn of_collection(field: &str, text: &str, collection: &str) -> Result<(), Failure> {
+    match text.split_once('/') {
+        Some((other, _)) if other != collection => {
+            Err(Failure::invalid_field(field, format!("begins with {collection}/ here, not with {}/", shown(other))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What fits in a message without harm.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).flat_map(char::escape_default).collect()
+}
+
+/// What is shown of a wrong name.
+const SHOWN_CHARS_MAX: usize = 64;
 /// The longest reason of a mutation.
 const REASON_CHARS_MAX: usize = 256;
 /// The longest id of a session: a node's, a dot, and the id there.

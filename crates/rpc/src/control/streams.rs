@@ -132,9 +132,9 @@ pub struct Holder {
     pub node: NodeId,
     /// Why.
     pub holding: Holding,
-    /// Viewers there.
+    /// Viewers there; at an origin its own players, not the edges that pull.
     pub viewers: u32,
-    /// The highest position there.
+    /// The highest position there; 0 at an edge that takes it in.
     pub head: u64,
     /// How far it was behind the origin by the last reports, in milliseconds of the stream's timeline.
     pub lag_ms: u32,

@@ -229,6 +229,27 @@ fn what_the_control_plane_says_arrives_as_it_was_said() {
 }
 
 #[test]
+fn the_name_of_something_else_is_refused_with_what_it_begins_with() {
+    let told = |refused: Failure| (refused.fields[0].field.clone(), refused.message);
+    let (field, message) = told(fields::route("name", "nodes/t1").unwrap_err());
+    assert_eq!(field, "name");
+    assert!(message.contains("begins with routeEntries/"), "{message}");
+    assert!(told(fields::node("name", "sessions/t1").unwrap_err()).1.contains("begins with nodes/"));
+    assert!(told(fields::pool("name", "/t1").unwrap_err()).1.contains("begins with originPools/"));
+    assert_eq!(fields::route("name", "routeEntries/t1").unwrap(), fields::route("name", "t1").unwrap());
+    assert!(told(fields::route("name", "routeEntries/A").unwrap_err()).1.contains("is not an id"));
+}
+
+#[test]
+fn a_stream_is_kicked_by_its_name_or_its_path() {
+    for name in ["live/foo", "_default:live/foo", "streams/_default/live/_definst_/foo"] {
+        let request = pb::KickStreamRequest { name: name.into(), ..Default::default() };
+        assert_eq!(wire::streams::kick_stream(request).unwrap().name, stream(), "{name}");
+    }
+    assert_eq!(wrong_field(wire::streams::kick_stream(Default::default())), "name");
+}
+
+#[test]
 fn a_role_that_is_not_known_here_is_no_leave_to_serve() {
     let grant = pb::RoleGrant {
         pool: "originPools/main".into(),

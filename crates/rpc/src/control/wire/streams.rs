@@ -215,7 +215,7 @@ pub(crate) fn kick_stream(request: pb::KickStreamRequest) -> Result<KickStream, 
         return Err(Failure::invalid_field("ban_for", "is at most 24 hours (\"86400s\")"));
     }
     Ok(KickStream {
-        name: fields::stream("name", &request.name)?,
+        name: fields::stream_or_path("name", &request.name)?,
         ban_for,
         validate_only: request.validate_only,
         reason: fields::reason(request.reason)?,
