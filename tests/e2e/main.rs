@@ -11,6 +11,7 @@ mod forms;
 mod hostile;
 mod laptop;
 mod mistakes;
+mod origin_restart;
 mod players;
 mod reconnect;
 mod refusals;

@@ -6,6 +6,7 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use media::MediaMessage;
 use rpc::relay::{BATCH_BYTES, PublishRefusal, PushDown, PushHello, PushUp, RelayError};
 use tokio::{
     sync::{oneshot, watch},
@@ -106,12 +107,13 @@ impl Push {
         if self.outbox.is_done() {
             return Over::Done;
         }
-        let hello = PushHello { first_number: self.outbox.first(), ..self.hello.clone() };
-        let first = hello.first_number;
+        let (first, setup) = (self.outbox.first(), self.outbox.setup());
+        // The set-up, if it is needed, takes the numbers just below: an origin without memory has not seen them.
+        let hello = PushHello { first_number: first.saturating_sub(setup.len() as u64), ..self.hello.clone() };
         let outbox = self.outbox.clone();
         let opened = watch::Sender::new(None);
         let taken = opened.subscribe();
-        let up = move |heard| outgoing(outbox.clone(), first, heard, taken.clone());
+        let up = move |heard| Sender::stream(outbox.clone(), first, setup.clone(), heard, taken.clone());
         let mut call = match self.upstream.push(hello, up).await {
             Ok(call) => call,
             Err(UpstreamError::Refused(error)) => return Over::Refused(error),
@@ -172,22 +174,11 @@ fn refusal(error: &RelayError) -> Refusal {
     }
 }
 
-/// What one call sends: nothing but beats until the origin has taken the publication, then everything from `first` on.
-fn outgoing(
-    outbox: Arc<Outbox>,
-    first: u64,
-    heard: Heard,
-    taken: watch::Receiver<Option<u64>>,
-) -> BoxStream<'static, PushUp> {
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let sender = Sender { outbox, heard, taken, started: false, number: first, beat };
-    stream::unfold(Some(sender), Sender::next).flat_map(stream::iter).boxed()
-}
-
 /// The sending side of one call.
 struct Sender {
     outbox: Arc<Outbox>,
+    /// What an origin without memory needs before the message `number`.
+    setup: Vec<MediaMessage>,
     heard: Heard,
     /// The first number that the origin does not have, once it has said so.
     taken: watch::Receiver<Option<u64>>,
@@ -197,6 +188,20 @@ struct Sender {
 }
 
 impl Sender {
+    /// Nothing but beats until the origin has taken the publication, then everything from `first` on.
+    fn stream(
+        outbox: Arc<Outbox>,
+        first: u64,
+        setup: Vec<MediaMessage>,
+        heard: Heard,
+        taken: watch::Receiver<Option<u64>>,
+    ) -> BoxStream<'static, PushUp> {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sender = Self { outbox, setup, heard, taken, started: false, number: first, beat };
+        stream::unfold(Some(sender), Self::next).flat_map(stream::iter).boxed()
+    }
+
     async fn next(sender: Option<Self>) -> Option<(Vec<PushUp>, Option<Self>)> {
         let mut sender = sender?;
         if !sender.started {
@@ -225,9 +230,8 @@ impl Sender {
         };
         let Some(next_number) = next_number else { return vec![self.beat()] };
         self.started = true;
-        let setup = self.outbox.setup();
+        let setup = std::mem::take(&mut self.setup);
         let from = self.number.saturating_sub(setup.len() as u64);
-        // An origin that lacks what we no longer have gets the set-up again, under numbers that it has not seen.
         if next_number >= self.number || from < next_number || setup.is_empty() {
             return Vec::new();
         }
