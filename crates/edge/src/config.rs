@@ -33,7 +33,8 @@ section! {
         /// Addresses of the control plane, HOST:PORT, tried in order; an empty list means none, and only `routes` count.
         pub control_plane: Vec<Address> = vec![SocketAddr::from(([127, 0, 0, 1], 9000)).into()],
         /// The directory of bearer tokens, one file for each kind of caller; null: no token is known, so that only
-        /// loopback callers under --dev are admitted. Its files are read again at SIGHUP.
+        /// loopback callers under --dev are admitted. Its files are read again at SIGHUP, but for the one that this node
+        /// presents itself.
         pub tokens: Option<PathBuf> = None,
         /// Where this edge keeps its last word from the control plane, to go on with after a restart.
         pub data_dir: PathBuf = "/var/lib/headwater".into(),

@@ -30,7 +30,8 @@ section! {
         /// from its start, alone.
         pub control_plane: Vec<Address> = Vec::new(),
         /// The directory of bearer tokens, one file for each kind of caller; null: no token is known, so that only
-        /// loopback callers under --dev are admitted. Its files are read again at SIGHUP.
+        /// loopback callers under --dev are admitted. Its files are read again at SIGHUP, but for the one that this node
+        /// presents itself.
         pub tokens: Option<PathBuf> = None,
         /// Where this origin keeps the highest epoch it has heard of, and its last word from the control plane.
         pub data_dir: PathBuf = "/var/lib/headwater".into(),
