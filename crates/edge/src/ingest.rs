@@ -134,10 +134,10 @@ impl Ingests {
         self.tasks.len()
     }
 
-    /// Ends all publications, giving each some time to flush, and waits for their tasks.
-    pub async fn close(&self) {
+    /// Ends all publications, giving each some time to flush but not more than `limit`, and waits for their tasks.
+    pub async fn close(&self, limit: Duration) {
         self.tasks.close();
-        if tokio::time::timeout(self.config.flush_wait, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(self.config.flush_wait.min(limit), self.tasks.wait()).await.is_err() {
             self.stop.cancel();
             self.tasks.wait().await;
         }

@@ -1,11 +1,6 @@
 //! The edge's parts, put together.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use cluster::{
@@ -111,12 +106,13 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
 
     process.shutdown.begun().await;
     health.set_ready(false).await;
-    let left = process.shutdown.deadline().map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+    let deadline = process.shutdown.deadline().unwrap_or_else(Instant::now);
+    let left = || deadline.saturating_duration_since(Instant::now());
     closing.cancel();
-    connections.drain(left / 2).await;
+    connections.drain(left() / 2).await;
     while fronts.join_next().await.is_some() {}
     // What encoders have sent is brought to the origin before the way there is taken down.
-    ingests.close().await;
+    ingests.close(left()).await;
     pulls.close().await;
     if let Some(agent) = agent {
         agent.leave().await;
