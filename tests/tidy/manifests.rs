@@ -34,16 +34,23 @@ const LAYERS: &[&[&str]] = &[
     &["tests"],
     &["headwater", "origin", "edge", "control-plane"],
     &["rtmp-net", "rpc", "telemetry", "daemon", "archive"],
-    &["rtmp", "hub", "splice", "cluster"],
+    &["rtmp", "hub", "splice", "cluster", "replica"],
     &["media", "proto"],
 ];
 const CORE: usize = 3;
 
 /// Arrows within a layer that the table allows.
-const SIDEWAYS: &[(&str, &str)] = &[("daemon", "telemetry"), ("rpc", "telemetry"), ("rtmp-net", "telemetry")];
+const SIDEWAYS: &[(&str, &str)] = &[
+    ("daemon", "telemetry"),
+    ("rpc", "telemetry"),
+    ("rtmp-net", "telemetry"),
+    ("replica", "hub"),
+    ("replica", "splice"),
+    ("replica", "cluster"),
+];
 
 /// Arrows that point down and are forbidden all the same: generated types stop at `rpc`, which knows nothing of rings and RTMP.
-const WALLS: &[(&str, &[&str])] = &[("proto", &["rpc"]), ("hub", &["rtmp-net", "origin", "edge", "archive", "tests"])];
+const WALLS: &[(&str, &[&str])] = &[("proto", &["rpc"]), ("hub", &["replica", "rtmp-net", "origin", "edge", "archive", "tests"])];
 
 /// Outside libraries by prefix, and the only crates that may use them.
 const HOMES: &[(&str, &[&str])] = &[

@@ -10,7 +10,9 @@
 
 mod address;
 mod bans;
+mod grant;
 mod id;
+mod lineage;
 mod membership;
 mod pool;
 mod publish;
@@ -18,7 +20,9 @@ mod route;
 
 pub use address::{Address, AddressError};
 pub use bans::Bans;
+pub use grant::{Grant, SyncChange, SyncRequest};
 pub use id::{Epoch, IdError, Incarnation, Member, NodeId, NodeKind, ParseIncarnationError, PoolId, Role, RouteId};
+pub use lineage::{Lineage, NotALineage};
 pub use membership::{
     Beat, Change, DeregisterError, Liveness, Load, Membership, MembershipLimits, Node, NodeAddresses, RegisterError,
     Registration, SessionError, SessionNumber,

@@ -6,11 +6,13 @@
 pub mod flv;
 mod frame;
 mod name;
+mod provenance;
 mod publication;
 pub mod tag;
 pub mod url;
 
 pub use frame::{Frame, Kind, MediaMessage, Medium};
 pub use name::{DEFAULT_INSTANCE, DEFAULT_VHOST, NameError, StreamName};
+pub use provenance::{Clock, Provenance};
 pub use publication::{ParsePublicationIdError, PublicationId};
 pub use url::{Scheme, StreamUrl, UrlError};

@@ -1,0 +1,120 @@
+//! In which epochs a log was written, and what two logs have in common (REPLICATION C6).
+
+use crate::Epoch;
+
+/// Where in a log each epoch began, and where the log ends.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Lineage {
+    /// The first position of each epoch that wrote, ascending in both.
+    starts: Vec<(Epoch, u64)>,
+    /// One more than the last position.
+    next_seq: u64,
+}
+
+impl Lineage {
+    /// An empty log whose first item will stand at `next_seq` or later.
+    pub fn new(next_seq: u64) -> Self {
+        Self { starts: Vec::new(), next_seq }
+    }
+
+    /// A lineage as another node states it: refused unless epochs and positions ascend and end below `next_seq`.
+    pub fn from_parts(starts: Vec<(Epoch, u64)>, next_seq: u64) -> Result<Self, NotALineage> {
+        let ascends = starts.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+        let ends = starts.last().is_none_or(|(_, first)| *first < next_seq);
+        if ascends && ends { Ok(Self { starts, next_seq }) } else { Err(NotALineage) }
+    }
+
+    /// The first position of each epoch that wrote.
+    pub fn starts(&self) -> &[(Epoch, u64)] {
+        &self.starts
+    }
+
+    /// One more than the last position.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The epoch of the last item; none of an empty log.
+    pub fn last_epoch(&self) -> Option<Epoch> {
+        self.starts.last().map(|(epoch, _)| *epoch)
+    }
+
+    /// An item of this epoch stands at `seq` now.
+    ///
+    /// # Panics
+    /// When epochs or positions fall.
+    pub fn note(&mut self, epoch: Epoch, seq: u64) {
+        assert!(seq >= self.next_seq, "positions never fall: {seq} after {}", self.next_seq);
+        match self.last_epoch() {
+            Some(last) if last == epoch => {}
+            last => {
+                assert!(last < Some(epoch), "epochs never fall: {epoch} after {last:?}");
+                self.starts.push((epoch, seq));
+            }
+        }
+        self.next_seq = seq + 1;
+    }
+
+    /// All from `seq` on is gone.
+    pub fn cut(&mut self, seq: u64) {
+        self.starts.retain(|(_, first)| *first < seq);
+        self.next_seq = self.next_seq.min(seq);
+    }
+
+    /// Where the log `other` parts from this one: below it both hold the same items.
+    pub fn common_end(&self, other: &Self) -> u64 {
+        // Within an epoch there was one writer: of the last epoch that both have, the shorter part is in both.
+        let shared = self.spans().filter_map(|(epoch, first, end)| {
+            let (_, other_first, other_end) = other.spans().find(|(of, ..)| *of == epoch)?;
+            (first == other_first).then(|| end.min(other_end))
+        });
+        shared.last().unwrap_or(0)
+    }
+
+    fn spans(&self) -> impl Iterator<Item = (Epoch, u64, u64)> + '_ {
+        let ends = self.starts.iter().skip(1).map(|(_, first)| *first).chain([self.next_seq]);
+        self.starts.iter().zip(ends).map(|((epoch, first), end)| (*epoch, *first, end))
+    }
+}
+
+/// Epochs or positions do not ascend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("epochs and positions must ascend and end below the log's end")]
+pub struct NotALineage;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lineage(starts: &[(u64, u64)], next_seq: u64) -> Lineage {
+        Lineage::from_parts(starts.iter().map(|(epoch, seq)| (Epoch(*epoch), *seq)).collect(), next_seq).unwrap()
+    }
+
+    #[test]
+    fn logs_part_where_the_last_epoch_that_both_have_ends_in_the_shorter() {
+        let active = lineage(&[(1, 1), (3, 50)], 80);
+        assert_eq!(active.common_end(&lineage(&[(1, 1)], 40)), 40, "it lags");
+        assert_eq!(active.common_end(&lineage(&[(1, 1)], 60)), 50, "its tail of epoch 1 was not promoted");
+        assert_eq!(active.common_end(&lineage(&[(1, 1), (2, 45)], 60)), 45, "its epoch 2 was not promoted");
+        assert_eq!(active.common_end(&lineage(&[(1, 1), (3, 50)], 70)), 70);
+        assert_eq!(active.common_end(&lineage(&[(2, 1)], 70)), 0, "nothing in common");
+        assert_eq!(active.common_end(&Lineage::default()), 0);
+    }
+
+    #[test]
+    fn a_cut_forgets_the_epochs_above_it() {
+        let mut log = lineage(&[(1, 1), (3, 50)], 80);
+        log.cut(50);
+        assert_eq!(log, lineage(&[(1, 1)], 50));
+        log.note(Epoch(4), 50);
+        assert_eq!(log, lineage(&[(1, 1), (4, 50)], 51));
+    }
+
+    #[test]
+    fn what_does_not_ascend_is_refused() {
+        for (starts, next_seq) in [(vec![(2, 1), (1, 5)], 9), (vec![(1, 5), (2, 5)], 9), (vec![(1, 9)], 9)] {
+            let starts = starts.into_iter().map(|(epoch, seq)| (Epoch(epoch), seq)).collect();
+            assert_eq!(Lineage::from_parts(starts, next_seq), Err(NotALineage));
+        }
+    }
+}

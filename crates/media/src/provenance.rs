@@ -1,0 +1,25 @@
+//! Where an item of a stream's log comes from.
+
+use crate::PublicationId;
+
+/// Which message of which publication an item was made of. Enough to go on with the publication, and with its clock,
+/// from any place in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Provenance {
+    /// The encoder's session.
+    pub publication: PublicationId,
+    /// The number of the message in it; the last one that it stands for, if it stands for several. None: the item was
+    /// not made of a message.
+    pub number: Option<u64>,
+    /// How the encoder's clock stood, for a coded frame.
+    pub clock: Option<Clock>,
+}
+
+/// How an encoder's clock is put on the stream's timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Clock {
+    /// The encoder's time in milliseconds, unwrapped.
+    pub source_ms: i64,
+    /// What is added to it, in milliseconds.
+    pub offset_ms: i64,
+}
