@@ -74,7 +74,8 @@ pub enum FollowDown {
         /// Publications that must not come back.
         gone: Vec<PublicationId>,
     },
-    /// Replaces a log, or begins one that the follower does not have, once [`FollowDown::SnapshotEnd`] has come.
+    /// Completes or replaces a log, or begins one that the follower does not have, once [`FollowDown::SnapshotEnd`] has
+    /// come, and not before.
     SnapshotBegin {
         /// The epoch.
         epoch: Epoch,
@@ -97,7 +98,8 @@ pub enum FollowDown {
     Entries {
         /// The epoch.
         epoch: Epoch,
-        /// The order of the last entry; that of the one before when there are none. The follower acks it.
+        /// The order of the last entry; that of the one before when there are none. The follower acks it. Orders of
+        /// entries are consecutive.
         order: u64,
         /// The order up to which all is committed.
         committed: u64,
@@ -113,7 +115,11 @@ pub struct SnapshotHead {
     pub name: StreamName,
     /// Its epochs and its end.
     pub lineage: Lineage,
-    /// Metadata and decoder set-up in force before the first item.
+    /// The follower's log goes on at this position with the items that come; None: they replace it.
+    pub from: Option<u64>,
+    /// All below this position is known to be committed.
+    pub committed_below: u64,
+    /// Metadata and decoder set-up in force before the first item, where the log is replaced.
     pub setup: Vec<Frame>,
     /// Through whom its publication comes.
     pub source: Source,
@@ -135,8 +141,6 @@ pub struct Entry {
     pub name: StreamName,
     /// The item.
     pub item: Arc<Item>,
-    /// The epoch in which it was written: that of the message for all but what a new active's log held before.
-    pub epoch: Epoch,
     /// Through whom its publication comes, where the item opens one.
     pub source: Option<Source>,
 }
