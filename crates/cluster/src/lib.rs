@@ -10,6 +10,7 @@
 
 mod address;
 mod bans;
+mod commit;
 mod grant;
 mod id;
 mod lineage;
@@ -20,6 +21,7 @@ mod route;
 
 pub use address::{Address, AddressError};
 pub use bans::Bans;
+pub use commit::{AckRefused, Alone, CommitRules, Commits, FollowerId, Surroundings, WhenAlone};
 pub use grant::{Grant, SyncChange, SyncRequest};
 pub use id::{Epoch, IdError, Incarnation, Member, NodeId, NodeKind, ParseIncarnationError, PoolId, Role, RouteId};
 pub use lineage::{Lineage, NotALineage};
