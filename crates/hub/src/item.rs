@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use media::{Frame, PublicationId};
+use media::{Frame, Provenance, PublicationId};
 
 /// One entry of a stream's log, shared by all who read it.
 #[derive(Debug)]
@@ -12,13 +12,20 @@ pub struct Item {
     pub seq: u64,
     /// What stands there.
     pub body: Body,
+    /// What it was made of, as far as the log's keeper knows.
+    pub provenance: Option<Provenance>,
     wire: [OnceLock<Bytes>; WireForm::COUNT],
 }
 
 impl Item {
-    /// An item at a position.
+    /// An item at a position, of which it is not known what it was made of.
     pub fn new(seq: u64, body: Body) -> Self {
-        Self { seq, body, wire: Default::default() }
+        Self { seq, body, provenance: None, wire: Default::default() }
+    }
+
+    /// The item with what it was made of.
+    pub fn with_provenance(self, provenance: Option<Provenance>) -> Self {
+        Self { provenance, ..self }
     }
 
     /// The frame that viewers are to get, if this is one.
@@ -33,6 +40,13 @@ impl Item {
     pub fn wire(&self, form: WireForm, make: impl FnOnce(&Frame) -> Bytes) -> Option<&Bytes> {
         let frame = self.frame()?;
         Some(self.wire[form as usize].get_or_init(|| make(frame)))
+    }
+}
+
+impl PartialEq for Item {
+    /// Headers are made of the rest: whether they have been made yet does not count.
+    fn eq(&self, other: &Self) -> bool {
+        self.seq == other.seq && self.body == other.body && self.provenance == other.provenance
     }
 }
 
@@ -62,6 +76,24 @@ pub enum Event {
     },
     /// The encoder withdrew its metadata.
     MetadataCleared,
+    /// The publication's edge could not keep these messages until an origin took them.
+    Skip {
+        /// Which publication.
+        publication: PublicationId,
+        /// The number of the first message that is missing.
+        from: u64,
+        /// The number of the last one.
+        to: u64,
+    },
+    /// Positions that may have been seen, and that this log lacks: an origin without them had to become active.
+    Loss {
+        /// The epoch that begins without them.
+        epoch: u64,
+        /// The first position that is missing.
+        from: u64,
+        /// The last one; not known before the origin that held them is heard of again.
+        to: Option<u64>,
+    },
 }
 
 /// The protocols that put a header before an untouched payload.

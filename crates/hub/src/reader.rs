@@ -1,4 +1,4 @@
-//! A cursor into a stream.
+//! A cursor into the committed part of a stream.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use tokio::sync::watch;
 
 use crate::{
     item::{Body, Item},
-    ring::{Ring, StartPoint},
+    ring::Ring,
     stream::{Head, Stream},
+    tally::StartPoint,
 };
 
 /// Where a reader starts.
@@ -39,7 +40,7 @@ pub enum Read {
     Skipped(u64),
     /// Nothing yet: wait with [`Reader::ready`].
     Empty,
-    /// The stream has ended and all of it was read.
+    /// The stream has ended and all of it that is committed was read.
     Ended,
 }
 
@@ -67,7 +68,7 @@ impl Reader {
     pub(crate) fn new(stream: Arc<Stream>, head: watch::Receiver<Head>, start: Start) -> Self {
         let cursor = match start {
             Start::Live => Cursor::Join,
-            Start::NextKeyframe => Cursor::JoinFrom { seq: head.borrow().next_seq, due: None },
+            Start::NextKeyframe => Cursor::JoinFrom { seq: head.borrow().committed_below, due: None },
             Start::After(seq) => Cursor::Next(seq.saturating_add(1)),
         };
         Self { stream, head, cursor, lag_bytes_max: u64::MAX, more: true }
@@ -95,7 +96,7 @@ impl Reader {
 
     /// Leaves out all up to the next keyframe: for a viewer that asked for a pause, or was fed by other means.
     pub fn rejoin_at_next_keyframe(&mut self) {
-        self.cursor = Cursor::JoinFrom { seq: self.head.borrow().next_seq, due: None };
+        self.cursor = Cursor::JoinFrom { seq: self.head.borrow().committed_below, due: None };
     }
 
     /// Starts anew at the newest keyframe in memory.
@@ -112,7 +113,7 @@ impl Reader {
         }
     }
 
-    /// Puts out what has come since the last call, oldest first, within the budget.
+    /// Puts out what was committed since the last call, oldest first, within the budget.
     pub fn read(&mut self, budget: Budget, out: &mut Vec<Arc<Item>>) -> Read {
         let ended = self.head.borrow_and_update().ended;
         let stream = self.stream.clone();
@@ -137,7 +138,7 @@ impl Reader {
 
     /// Where to go on, and how many positions are missed by that. None: wait for a keyframe.
     fn resume(&mut self, ring: &Ring, seq: u64, out: &mut Vec<Arc<Item>>) -> (Option<u64>, u64) {
-        let first_due = ring.items_from(seq).next().map_or(ring.next_seq(), |item| item.seq);
+        let Some(first_due) = ring.committed_from(seq).next().map(|item| item.seq) else { return (Some(seq), 0) };
         let start = if first_due > seq {
             // The ring, or the source before it, has left out what was due: only a keyframe makes sense of the rest.
             let start = ring.start_from(first_due);
@@ -161,7 +162,7 @@ impl Reader {
         let mut bytes = 0;
         let mut next = from;
         let mut taken = 0;
-        for item in ring.items_from(from).take(budget.items.max(1)) {
+        for item in ring.committed_from(from).take(budget.items.max(1)) {
             // A gap ends the batch: the next read starts over at a keyframe, set-up first.
             if taken > 0 && (item.seq != next || bytes >= budget.bytes) {
                 break;

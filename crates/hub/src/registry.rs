@@ -44,7 +44,7 @@ impl Hub {
         self.open_at(name, |floor| floor)
     }
 
-    /// Opens a stream whose items come with positions that somebody else gave.
+    /// Opens a stream whose items come with positions that somebody else gave: an edge's, or a follower's.
     pub fn mirror(&self, name: &StreamName) -> Result<Writer, AlreadyOpen> {
         self.open_at(name, |_| 0)
     }

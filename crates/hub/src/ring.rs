@@ -5,184 +5,190 @@ use std::{collections::VecDeque, sync::Arc};
 use media::{Frame, Kind, Medium};
 
 use crate::{
-    item::{Body, Event, Item},
+    item::Item,
     limits::RingLimits,
-    setup::Setup,
+    tally::{StartPoint, Tally},
 };
 
-/// The newest items of a stream, and where in them a reader may start.
+/// The newest items of a stream, how far they are committed, and where in them a reader may start.
 #[derive(Debug)]
 pub(crate) struct Ring {
     limits: RingLimits,
+    /// What came before the oldest item.
+    base: Tally,
     items: VecDeque<Entry>,
     starts: VecDeque<StartPoint>,
-    setup: Arc<Setup>,
-    next_seq: u64,
-    video_frames: usize,
-    /// Video was announced at this time of the media, and no keyframe has come yet.
-    key_expected: Option<u64>,
-    /// The lowest video track with a keyframe so far: readers start at its keyframes.
-    lead_track: u8,
-    last_dts: Option<u64>,
-    totals: Totals,
-}
-
-/// Counts since the stream was opened; they only grow.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Totals {
-    pub(crate) items: u64,
-    pub(crate) bytes: u64,
-    /// Milliseconds of media, in which a jump counts as [`JUMP_MS_MAX`] at most.
-    pub(crate) media_ms: u64,
+    /// Readers see what stands below this position.
+    committed_below: u64,
+    /// One more than the newest position that has left the ring; 0 while it holds the whole log.
+    whole_from: u64,
 }
 
 #[derive(Debug)]
 struct Entry {
     item: Arc<Item>,
-    /// Payload bytes appended before it.
-    bytes_before: u64,
-    /// Its own time in milliseconds of media since the stream was opened.
-    media_ms: u64,
+    /// What the log amounts to with this item.
+    after: Tally,
 }
 
-/// A frame at which decoding can start, and what a decoder must have before it.
-#[derive(Debug, Clone)]
-pub(crate) struct StartPoint {
-    pub(crate) seq: u64,
-    pub(crate) dts: u64,
-    pub(crate) setup: Arc<Setup>,
+/// A log as another origin needs it to go on with it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    /// Metadata and decoder set-up in force before the first item.
+    pub setup: Vec<Frame>,
+    /// The items in memory, oldest first.
+    pub items: Vec<Arc<Item>>,
+    /// The position of the next item.
+    pub next_seq: u64,
 }
-
-/// A jump of the encoder's clock must not age the whole ring at once.
-const JUMP_MS_MAX: u64 = 1_000;
-/// Video that was announced and has not come for so long keeps nobody waiting: an encoder's camera may be off.
-const KEY_WAIT_MS_MAX: u64 = 10_000;
 
 impl Ring {
-    /// An empty ring whose first item will stand at `first_seq`.
+    /// An empty ring whose first item will stand at `first_seq` or later.
     pub(crate) fn new(limits: RingLimits, first_seq: u64) -> Self {
         Self {
             limits,
+            base: Tally::empty(first_seq),
             items: VecDeque::new(),
             starts: VecDeque::new(),
-            setup: Arc::default(),
-            next_seq: first_seq,
-            video_frames: 0,
-            key_expected: None,
-            lead_track: u8::MAX,
-            last_dts: None,
-            totals: Totals::default(),
+            committed_below: first_seq,
+            whole_from: 0,
         }
     }
 
-    /// Appends at `seq`, which must not be below [`Ring::next_seq`].
-    pub(crate) fn append(&mut self, seq: u64, body: Body) {
-        assert!(seq >= self.next_seq, "positions never fall: {seq} after {}", self.next_seq);
-        if let Some(setup) = self.setup.after(&body) {
-            self.setup = Arc::new(setup);
+    /// The log that a snapshot tells of, with nothing of it committed, and the number of items that are left out because
+    /// their positions do not ascend.
+    pub(crate) fn restored(limits: RingLimits, snapshot: Snapshot) -> (Self, usize) {
+        let first_seq = snapshot.items.first().map_or(snapshot.next_seq, |item| item.seq);
+        let mut ring = Self { whole_from: first_seq, ..Self::new(limits, first_seq) };
+        ring.base.replace_setup(snapshot.setup);
+        let left_out = ring.extend(snapshot.items);
+        (ring, left_out)
+    }
+
+    /// The log as [`Ring::restored`] takes it.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            setup: self.base.setup.frames().cloned().collect(),
+            items: self.items_from(0).cloned().collect(),
+            next_seq: self.head().next_seq,
         }
-        let bytes_before = self.totals.bytes;
-        match &body {
-            Body::Frame(frame) => self.note_frame(seq, frame),
-            Body::Event(Event::Open { .. }) => {
-                self.key_expected = None;
-                self.lead_track = u8::MAX;
-            }
-            Body::Event(_) | Body::Setup(_) => {}
-        }
-        self.totals.items += 1;
-        self.next_seq = seq + 1;
-        let media_ms = self.totals.media_ms;
-        self.items.push_back(Entry { item: Arc::new(Item::new(seq, body)), bytes_before, media_ms });
+    }
+
+    /// Appends an item, whose position must not be below that of [`Ring::head`].
+    pub(crate) fn append(&mut self, item: Arc<Item>) {
+        let mut tally = self.head().clone();
+        assert!(item.seq >= tally.next_seq, "positions never fall: {} after {}", item.seq, tally.next_seq);
+        self.starts.extend(tally.add(item.seq, &item.body));
+        self.items.push_back(Entry { item, after: tally });
         self.evict();
     }
 
-    /// Replaces what late joiners get before the frames that follow, without giving it a position.
-    pub(crate) fn restore_setup(&mut self, frames: Vec<Frame>) {
-        let mut setup = Setup::default();
-        for frame in frames {
-            if let Some(next) = setup.after(&Body::Setup(frame)) {
-                setup = next;
+    /// Appends items and returns how many are left out because the log has passed their positions.
+    pub(crate) fn extend(&mut self, items: impl IntoIterator<Item = Arc<Item>>) -> usize {
+        let mut left_out = 0;
+        for item in items {
+            if item.seq < self.head().next_seq {
+                left_out += 1;
+            } else {
+                self.append(item);
             }
         }
-        // Whoever made this set-up has chosen the start: no keyframe need come first.
-        self.key_expected = None;
-        self.lead_track = u8::MAX;
-        self.setup = Arc::new(setup);
+        left_out
     }
 
-    fn note_frame(&mut self, seq: u64, frame: &Frame) {
-        self.totals.bytes += frame.payload.len() as u64;
-        let coded = matches!(frame.kind, Kind::Key | Kind::Delta);
-        if coded {
-            let last = self.last_dts.unwrap_or(frame.dts);
-            self.totals.media_ms += frame.dts.saturating_sub(last).min(JUMP_MS_MAX);
-            self.last_dts = Some(last.max(frame.dts));
-        }
-        if frame.medium != Medium::Video {
+    /// Lets readers see what stands below `seq`. True: that is more than before.
+    pub(crate) fn commit_below(&mut self, seq: u64) -> bool {
+        let seq = seq.min(self.head().next_seq);
+        let more = seq > self.committed_below;
+        self.committed_below = self.committed_below.max(seq);
+        more
+    }
+
+    /// Removes what stands at `seq` and above, as if it had never come. Below the oldest item in memory nothing is left
+    /// to know, the set-up included.
+    pub(crate) fn cut(&mut self, seq: u64) {
+        if seq < self.whole_from {
+            *self = Self { whole_from: seq, ..Self::new(self.limits, seq) };
             return;
         }
-        if frame.kind == Kind::Config {
-            self.key_expected.get_or_insert(self.totals.media_ms);
-        }
-        if coded {
-            self.video_frames += 1;
-        }
-        if frame.kind == Kind::Key && frame.track <= self.lead_track {
-            self.lead_track = frame.track;
-            self.key_expected = None;
-            self.starts.push_back(StartPoint { seq, dts: frame.dts, setup: self.setup.clone() });
+        self.items.truncate(self.index_of(seq));
+        self.starts.truncate(self.starts.partition_point(|start| start.seq < seq));
+        self.base.next_seq = self.base.next_seq.min(seq);
+        self.committed_below = self.committed_below.min(self.head().next_seq);
+    }
+
+    /// Replaces what late joiners get before the frames that follow, without giving it a position.
+    pub(crate) fn replace_setup(&mut self, frames: Vec<Frame>) {
+        match self.items.back_mut() {
+            Some(newest) => newest.after.replace_setup(frames),
+            None => self.base.replace_setup(frames),
         }
     }
 
     fn evict(&mut self) {
         while let Some(front) = self.items.front() {
+            let head = self.head();
             let over = self.items.len() > self.limits.items
-                || self.totals.bytes - front.bytes_before > self.limits.bytes as u64
-                || self.totals.media_ms - front.media_ms > self.limits.duration_ms;
+                || head.bytes - self.base.bytes > self.limits.bytes as u64
+                || head.media_ms - front.after.media_ms > self.limits.duration_ms;
             // The newest item stays whatever its size: it has been seen by nobody yet.
             if !over || self.items.len() == 1 {
                 break;
             }
-            if let Body::Frame(Frame { medium: Medium::Video, kind: Kind::Key | Kind::Delta, .. }) = front.item.body {
-                self.video_frames -= 1;
-            }
-            let seq = front.item.seq;
-            self.items.pop_front();
-            while self.starts.front().is_some_and(|start| start.seq <= seq) {
+            let Some(front) = self.items.pop_front() else { break };
+            self.whole_from = front.item.seq + 1;
+            self.base = front.after;
+            while self.starts.front().is_some_and(|start| start.seq < self.whole_from) {
                 self.starts.pop_front();
             }
         }
     }
 
-    /// The position that the next item will have.
-    pub(crate) fn next_seq(&self) -> u64 {
-        self.next_seq
+    /// Its bounds.
+    pub(crate) fn limits(&self) -> RingLimits {
+        self.limits
+    }
+
+    /// What the whole log amounts to.
+    pub(crate) fn head(&self) -> &Tally {
+        self.items.back().map_or(&self.base, |newest| &newest.after)
+    }
+
+    /// Readers see what stands below this position.
+    pub(crate) fn committed_below(&self) -> u64 {
+        self.committed_below
     }
 
     /// The oldest position still held, or the next one if none is.
     pub(crate) fn first_seq(&self) -> u64 {
-        self.items.front().map_or(self.next_seq, |entry| entry.item.seq)
+        self.items.front().map_or(self.base.next_seq, |entry| entry.item.seq)
     }
 
-    /// The newest decoding time of a coded frame.
-    pub(crate) fn last_dts(&self) -> Option<u64> {
-        self.last_dts
+    /// Whether nothing from `seq` on has left the ring.
+    pub(crate) fn is_whole_from(&self, seq: u64) -> bool {
+        seq >= self.whole_from
     }
 
-    pub(crate) fn totals(&self) -> Totals {
-        self.totals
-    }
-
-    /// Payload bytes from position `seq` to the end.
-    pub(crate) fn bytes_from(&self, seq: u64) -> u64 {
-        let at = self.index_of(seq);
-        self.items.get(at).map_or(0, |entry| self.totals.bytes - entry.bytes_before)
-    }
-
-    /// The items from the first position not below `seq` on.
+    /// The items from the first position not below `seq` on, committed or not.
     pub(crate) fn items_from(&self, seq: u64) -> impl Iterator<Item = &Arc<Item>> {
         self.items.range(self.index_of(seq)..).map(|entry| &entry.item)
+    }
+
+    /// The committed items from the first position not below `seq` on.
+    pub(crate) fn committed_from(&self, seq: u64) -> impl Iterator<Item = &Arc<Item>> {
+        let end = self.index_of(self.committed_below);
+        self.items.range(self.index_of(seq).min(end)..end).map(|entry| &entry.item)
+    }
+
+    /// Committed payload bytes from position `seq` on.
+    pub(crate) fn bytes_from(&self, seq: u64) -> u64 {
+        self.before(self.committed_below).bytes.saturating_sub(self.before(seq).bytes)
+    }
+
+    /// What the log amounts to below `seq`.
+    fn before(&self, seq: u64) -> &Tally {
+        let last = self.index_of(seq).checked_sub(1);
+        last.map_or(&self.base, |at| &self.items[at].after)
     }
 
     fn index_of(&self, seq: u64) -> usize {
@@ -191,25 +197,27 @@ impl Ring {
 
     /// Where a reader that joins now starts: the last keyframe, or the end of a stream without video.
     pub(crate) fn newest_start(&self) -> Option<StartPoint> {
-        self.starts.back().cloned().or_else(|| self.audio_start())
+        let committed = self.starts.partition_point(|start| start.seq < self.committed_below);
+        let newest = committed.checked_sub(1).map(|at| self.starts[at].clone());
+        newest.or_else(|| self.audio_start())
     }
 
     /// The first place at or after `seq` where a reader may start.
     pub(crate) fn start_from(&self, seq: u64) -> Option<StartPoint> {
         let at = self.starts.partition_point(|start| start.seq < seq);
-        let start = self.starts.get(at).cloned().or_else(|| self.audio_start());
-        start.filter(|start| start.seq >= seq)
+        let start = self.starts.get(at).filter(|start| start.seq < self.committed_below);
+        start.cloned().or_else(|| self.audio_start()).filter(|start| start.seq >= seq)
     }
 
     /// Without video there is no GOP: decoding can start at any frame, so a reader starts at the newest.
     fn audio_start(&self) -> Option<StartPoint> {
-        let key_may_come = self.key_expected.is_some_and(|since| self.totals.media_ms - since < KEY_WAIT_MS_MAX);
-        if self.video_frames > 0 || key_may_come {
+        let newest = &self.items[self.index_of(self.committed_below).checked_sub(1)?];
+        let tally = &newest.after;
+        if tally.video_frames > self.base.video_frames || tally.awaits_key() {
             return None;
         }
-        let newest = self.items.back()?;
         let frame = newest.item.frame().filter(|frame| frame.medium == Medium::Audio && frame.kind == Kind::Delta)?;
-        Some(StartPoint { seq: newest.item.seq, dts: frame.dts, setup: self.setup.clone() })
+        Some(StartPoint { seq: newest.item.seq, dts: frame.dts, setup: tally.setup.clone() })
     }
 }
 

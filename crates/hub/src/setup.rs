@@ -18,12 +18,17 @@ pub(crate) struct Setup {
 const SLOTS_MAX: usize = 64;
 
 impl Setup {
+    /// The set-up that these frames make, as [`Setup::frames`] puts them out.
+    pub(crate) fn of(frames: Vec<Frame>) -> Self {
+        frames.iter().fold(Self::default(), |setup, frame| setup.after_frame(frame).unwrap_or(setup))
+    }
+
     /// The set-up after this item, if the item changes it.
     pub(crate) fn after(&self, body: &Body) -> Option<Self> {
         match body {
             Body::Event(Event::Open { .. }) => Some(Self::default()),
             Body::Event(Event::MetadataCleared) => Some(Self { metadata: None, configs: self.configs.clone() }),
-            Body::Event(Event::Close { .. }) => None,
+            Body::Event(Event::Close { .. } | Event::Skip { .. } | Event::Loss { .. }) => None,
             Body::Frame(frame) | Body::Setup(frame) => self.after_frame(frame),
         }
     }
@@ -50,6 +55,11 @@ impl Setup {
             None => return None,
         }
         Some(next)
+    }
+
+    /// Metadata first, then each track's set-up, as they came.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = &Frame> {
+        self.metadata.iter().chain(self.configs.iter().map(|(_, frame)| frame))
     }
 
     /// Metadata first, then each track's set-up, stamped with the time of the first frame that follows. Metadata has the

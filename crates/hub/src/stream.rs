@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use media::{Frame, StreamName};
+use media::{Frame, Provenance, StreamName};
 use tokio::sync::watch;
 
 use crate::{
-    item::Body,
+    item::{Body, Item},
     limits::RingLimits,
     reader::{Reader, Start},
     registry::Registration,
-    ring::Ring,
+    ring::{Ring, Snapshot},
 };
 
 /// A stream that is open somewhere: readers join it here.
@@ -25,7 +25,7 @@ pub struct Stream {
 /// What readers wait on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
-    pub(crate) next_seq: u64,
+    pub(crate) committed_below: u64,
     pub(crate) ended: bool,
 }
 
@@ -34,7 +34,7 @@ impl Stream {
         Self {
             name,
             ring: RwLock::new(Ring::new(limits, first_seq)),
-            head: watch::Sender::new(Head { next_seq: first_seq, ended: false }),
+            head: watch::Sender::new(Head { committed_below: first_seq, ended: false }),
             readers: watch::Sender::new(0),
         }
     }
@@ -62,13 +62,14 @@ impl Stream {
     /// How the stream stands now.
     pub fn info(&self) -> StreamInfo {
         let ring = self.ring();
-        let totals = ring.totals();
+        let head = ring.head();
         StreamInfo {
-            next_seq: ring.next_seq(),
+            next_seq: head.next_seq,
+            committed_below: ring.committed_below(),
             first_seq: ring.first_seq(),
-            last_dts: ring.last_dts(),
-            items_total: totals.items,
-            bytes_total: totals.bytes,
+            last_dts: head.last_dts,
+            items_total: head.items,
+            bytes_total: head.bytes,
             readers: *self.readers.borrow(),
         }
     }
@@ -83,11 +84,13 @@ impl Stream {
     }
 }
 
-/// How a stream stands.
+/// How a stream stands: all that was appended, committed or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamInfo {
     /// The position that the next item will have.
     pub next_seq: u64,
+    /// Readers see what stands below this position.
+    pub committed_below: u64,
     /// The oldest position in memory.
     pub first_seq: u64,
     /// The newest decoding time in milliseconds, once there was a coded frame.
@@ -117,41 +120,77 @@ impl Writer {
         &self.stream
     }
 
-    /// Appends at the next position and returns it.
-    pub fn append(&mut self, body: Body) -> u64 {
+    /// Appends at the next position, and returns the item. Readers see it once it is committed.
+    pub fn append(&mut self, body: Body, provenance: Option<Provenance>) -> Arc<Item> {
         let mut ring = self.stream.ring_mut();
-        let seq = ring.next_seq();
-        ring.append(seq, body);
-        drop(ring);
-        self.publish_head(seq + 1);
-        seq
+        let item = Arc::new(Item::new(ring.head().next_seq, body).with_provenance(provenance));
+        ring.append(item.clone());
+        item
     }
 
-    /// Appends items that already have positions, as an edge gets them. Positions that the ring has passed are left out;
-    /// the number of those is returned.
-    pub fn append_at(&mut self, items: impl IntoIterator<Item = (u64, Body)>) -> usize {
-        let mut repeated = 0;
-        let mut ring = self.stream.ring_mut();
-        for (seq, body) in items {
-            if seq < ring.next_seq() {
-                repeated += 1;
-            } else {
-                ring.append(seq, body);
-            }
+    /// Appends items of a log that somebody else keeps. Readers see them once they are committed. Positions that the log
+    /// has passed are left out; the number of those is returned.
+    pub fn follow(&mut self, items: impl IntoIterator<Item = Arc<Item>>) -> usize {
+        self.stream.ring_mut().extend(items)
+    }
+
+    /// Lets readers see what stands below `seq`. Never takes back what they may see.
+    pub fn commit_below(&mut self, seq: u64) {
+        if self.stream.ring_mut().commit_below(seq) {
+            self.publish_head();
         }
-        let next_seq = ring.next_seq();
-        drop(ring);
-        self.publish_head(next_seq);
+    }
+
+    /// Appends what is known to be committed, as an edge gets it. Positions that the log has passed are left out; the
+    /// number of those is returned.
+    pub fn append_at(&mut self, items: impl IntoIterator<Item = (u64, Body)>) -> usize {
+        let repeated = self.follow(items.into_iter().map(|(seq, body)| Arc::new(Item::new(seq, body))));
+        self.commit_below(u64::MAX);
         repeated
+    }
+
+    /// Removes what stands at `seq` and above, committed or not, as if it had never come. For a log without readers:
+    /// one that has read further waits until the log has come there again.
+    pub fn cut(&mut self, seq: u64) {
+        self.stream.ring_mut().cut(seq);
+        self.publish_head();
+    }
+
+    /// The whole log as far as it is in memory.
+    pub fn snapshot(&self) -> Snapshot {
+        self.stream.ring().snapshot()
+    }
+
+    /// Replaces the whole log at once; nothing of the new one is committed. Items whose positions do not ascend are left
+    /// out; the number of those is returned.
+    pub fn restore(&mut self, snapshot: Snapshot) -> usize {
+        let mut ring = self.stream.ring_mut();
+        let (restored, left_out) = Ring::restored(ring.limits(), snapshot);
+        *ring = restored;
+        drop(ring);
+        self.publish_head();
+        left_out
+    }
+
+    /// All items in memory, oldest first.
+    pub fn items(&self) -> impl Iterator<Item = Arc<Item>> + use<> {
+        self.stream.ring().items_from(0).cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// The items at `seq` and above. None: one of them has left the ring.
+    pub fn items_from(&self, seq: u64) -> Option<Vec<Arc<Item>>> {
+        let ring = self.stream.ring();
+        ring.is_whole_from(seq).then(|| ring.items_from(seq).cloned().collect())
     }
 
     /// Replaces the metadata and set-up that stand before the next item, as an edge gets them where its pull begins.
     pub fn restore_setup(&mut self, frames: Vec<Frame>) {
-        self.stream.ring_mut().restore_setup(frames);
+        self.stream.ring_mut().replace_setup(frames);
     }
 
-    fn publish_head(&self, next_seq: u64) {
-        self.stream.head.send_replace(Head { next_seq, ended: false });
+    fn publish_head(&self) {
+        let committed_below = self.stream.ring().committed_below();
+        self.stream.head.send_replace(Head { committed_below, ended: false });
     }
 }
 
@@ -160,3 +199,6 @@ impl Drop for Writer {
         self.stream.head.send_modify(|head| head.ended = true);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,7 +128,7 @@ impl Streams {
             return Err(Taken::Gone);
         }
         let mut writer = self.hub.open(name).expect("the entry's lock is held and no live stream holds the writer");
-        writer.append(Body::Event(Event::Open { publication }));
+        append(&mut writer, Body::Event(Event::Open { publication }));
         let edge = source.edge.as_ref().map(NodeId::as_str);
         tracing::info!(stream = %name, %publication, peer = source.peer, edge, "stream.opened");
         let splice = Splice::open(self.config, publication, now);
@@ -279,7 +279,7 @@ impl Live {
 
     fn append(&mut self, body: Body) {
         if let Some(writer) = &mut self.writer {
-            writer.append(body);
+            append(writer, body);
         }
     }
 
@@ -382,6 +382,12 @@ impl Drop for Feed {
         drop(live);
         self.streams.note_change();
     }
+}
+
+/// Appends what is committed at once: nobody follows this origin.
+fn append(writer: &mut Writer, body: Body) {
+    let seq = writer.append(body, None).seq;
+    writer.commit_below(seq + 1);
 }
 
 /// A panic while the lock was held left at most one message out: the stream goes on.

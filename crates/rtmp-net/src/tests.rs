@@ -80,7 +80,7 @@ impl Service for Fake {
         }
         let mut writer = self.hub.open(&request.stream).map_err(|_| PublishRefusal::Taken)?;
         let publication = PublicationId::from_bits(7);
-        writer.append(Body::Event(hub::Event::Open { publication }));
+        append(&mut writer, Body::Event(hub::Event::Open { publication }));
         let name = request.stream.to_string();
         self.log.add(format!("open {name}"));
         Ok(FakeIngest { writer: Some(writer), publication, name, log: self.log.clone() })
@@ -111,20 +111,26 @@ impl Ingest for FakeIngest {
         }
         let MediaMessage { medium, timestamp, payload } = message;
         let frame = Frame::classify(medium, timestamp.into(), payload);
-        self.writer.as_mut().expect("it is not closed").append(Body::Frame(frame));
+        append(self.writer.as_mut().expect("it is not closed"), Body::Frame(frame));
         Ok(())
     }
 
     async fn metadata_cleared(&mut self) -> Result<(), IngestEnded> {
-        self.writer.as_mut().expect("it is not closed").append(Body::Event(hub::Event::MetadataCleared));
+        append(self.writer.as_mut().expect("it is not closed"), Body::Event(hub::Event::MetadataCleared));
         Ok(())
     }
 
     async fn close(mut self) {
         let mut writer = self.writer.take().expect("it is not closed");
-        writer.append(Body::Event(hub::Event::Close { publication: self.publication }));
+        append(&mut writer, Body::Event(hub::Event::Close { publication: self.publication }));
         self.log.add(format!("close {}", self.name));
     }
+}
+
+/// Appends what viewers may see at once.
+fn append(writer: &mut Writer, body: Body) {
+    let seq = writer.append(body, None).seq;
+    writer.commit_below(seq + 1);
 }
 
 impl Drop for FakeIngest {

@@ -75,11 +75,11 @@ impl Edge {
     /// A stream with metadata, set-up and one GOP of two frames.
     fn stream(&self, vhost: &str, path: &str) -> Writer {
         let mut writer = self.fake.hub.open(&media::url::parse_path(vhost, path).unwrap()).unwrap();
-        writer.append(Body::Event(Event::Open { publication: PublicationId::from_bits(1) }));
-        writer.append(frame(Medium::Data, 0, METADATA));
-        writer.append(frame(Medium::Video, 0, AVC_CONFIG));
-        writer.append(frame(Medium::Video, 1000, KEY));
-        writer.append(frame(Medium::Video, 1040, DELTA));
+        append(&mut writer, Body::Event(Event::Open { publication: PublicationId::from_bits(1) }));
+        append(&mut writer, frame(Medium::Data, 0, METADATA));
+        append(&mut writer, frame(Medium::Video, 0, AVC_CONFIG));
+        append(&mut writer, frame(Medium::Video, 1000, KEY));
+        append(&mut writer, frame(Medium::Video, 1040, DELTA));
         writer
     }
 
@@ -97,6 +97,12 @@ impl Edge {
     async fn status(&self, path: &str) -> u16 {
         self.get(path).await.head().await.status
     }
+}
+
+/// Appends what viewers may see at once.
+fn append(writer: &mut Writer, body: Body) {
+    let seq = writer.append(body, None).seq;
+    writer.commit_below(seq + 1);
 }
 
 fn frame(medium: Medium, dts: u64, payload: &'static [u8]) -> Body {
@@ -179,9 +185,9 @@ async fn a_viewer_gets_metadata_setup_and_the_gop_and_the_body_ends_with_the_str
     assert_eq!(head.status, 200);
     assert!(head.has("content-type: video/x-flv") && head.has("access-control-allow-origin: *"), "{}", head.text);
     assert!(!head.text.to_ascii_lowercase().contains("content-length"));
-    writer.append(frame(Medium::Audio, 0x0102_0304, b"\xaf\x01\x21"));
-    writer.append(frame(Medium::Audio, 0x0102_0305, b""));
-    writer.append(close());
+    append(&mut writer, frame(Medium::Audio, 0x0102_0304, b"\xaf\x01\x21"));
+    append(&mut writer, frame(Medium::Audio, 0x0102_0305, b""));
+    append(&mut writer, close());
     let body = client.rest().await;
     assert_eq!(
         seen(&tags(&body)),
@@ -200,7 +206,7 @@ async fn a_viewer_gets_metadata_setup_and_the_gop_and_the_body_ends_with_the_str
 async fn http_1_1_bodies_are_chunked_and_ended() {
     let edge = Edge::start(Config::default()).await;
     let mut writer = edge.stream(DEFAULT_VHOST, "live/inst/foo");
-    writer.append(close());
+    append(&mut writer, close());
     let mut client = edge.request("GET /live/inst/foo.flv?x=1 HTTP/1.1\r\nHost: h\r\nConnection: close").await;
     assert!(client.head().await.has("transfer-encoding: chunked"));
     let body = client.rest().await;
@@ -276,8 +282,8 @@ async fn websocket_carries_the_same_bytes_in_binary_frames() {
     let mut client = edge.request(&format!("GET /live/foo.flv {UPGRADE}")).await;
     let head = client.head().await;
     assert!(head.status == 101 && head.has("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{}", head.text);
-    writer.append(frame(Medium::Audio, 1041, b"\xaf\x01\x21"));
-    writer.append(close());
+    append(&mut writer, frame(Medium::Audio, 1041, b"\xaf\x01\x21"));
+    append(&mut writer, close());
     let mut file = Vec::new();
     let reason = loop {
         match client.message().await {
@@ -339,11 +345,11 @@ async fn a_viewer_that_stops_reading_is_cut_and_its_neighbour_is_not() {
     while *readers.borrow_and_update() > 1 {
         assert!(started.elapsed() < LONG, "the stalled viewers are still there");
         dts += 40;
-        writer.append(frame(Medium::Video, dts, payload));
+        append(&mut writer, frame(Medium::Video, dts, payload));
         tokio::task::yield_now().await;
         let _tick = timeout(Duration::from_millis(5), readers.changed()).await;
     }
-    writer.append(close());
+    append(&mut writer, close());
     let seen = timeout(LONG, reading).await.unwrap().unwrap();
     assert_eq!(seen.last().map(|tag| u64::from(tag.timestamp)), Some(dts));
     assert_eq!(edge.stats.stalled.load(Ordering::Relaxed), 2);
@@ -434,7 +440,7 @@ async fn an_operator_can_end_a_viewer_that_does_not_read() {
     readers(&writer, 1).await;
     let payload = [KEY, &[0; 1 << 20]].concat().leak();
     for n in 1..=24 {
-        writer.append(frame(Medium::Video, 1000 + 40 * n, payload));
+        append(&mut writer, frame(Medium::Video, 1000 + 40 * n, payload));
         tokio::task::yield_now().await;
     }
     assert!(edge.sessions.kick(playing(&edge)[0].id, "enough"));
@@ -445,7 +451,7 @@ async fn an_operator_can_end_a_viewer_that_does_not_read() {
 async fn what_a_viewer_was_sent_is_counted() {
     let edge = Edge::start(Config::default()).await;
     let mut writer = edge.stream(DEFAULT_VHOST, "live/foo");
-    writer.append(close());
+    append(&mut writer, close());
     let mut client = edge.get("/live/foo.flv").await;
     client.head().await;
     let body = client.rest().await;

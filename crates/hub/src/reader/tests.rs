@@ -1,43 +1,10 @@
-use bytes::Bytes;
-use media::{DEFAULT_VHOST, Frame, Medium, PublicationId, StreamName};
+use media::PublicationId;
 
 use super::*;
-use crate::{Event, Hub, RingLimits, Writer};
-
-const ALL: Budget = Budget { items: 1000, bytes: 1 << 20 };
-const AVC_CONFIG: &[u8] =
-    &[0x17, 0, 0, 0, 0, 1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 4, 0x67, 0x64, 0, 0x1f, 1, 0, 4, 0x68, 0xee, 0x3c, 0x80];
-
-fn name() -> StreamName {
-    StreamName::from_app(DEFAULT_VHOST, "live", "a").unwrap()
-}
-
-fn open(limits: RingLimits) -> (Hub, Writer) {
-    let hub = Hub::new(limits);
-    let mut writer = hub.open(&name()).unwrap();
-    writer.append(Body::Event(Event::Open { publication: PublicationId::from_bits(1) }));
-    (hub, writer)
-}
-
-fn frame(medium: Medium, dts: u64, payload: &'static [u8]) -> Body {
-    Body::Frame(Frame::classify(medium, dts, Bytes::from_static(payload)))
-}
-
-fn config() -> Body {
-    frame(Medium::Video, 0, AVC_CONFIG)
-}
-
-fn key(dts: u64) -> Body {
-    frame(Medium::Video, dts, &[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65])
-}
-
-fn delta(dts: u64) -> Body {
-    frame(Medium::Video, dts, &[0x27, 1, 0, 0, 0, 0, 0, 0, 1, 0x41])
-}
-
-fn audio(dts: u64) -> Body {
-    frame(Medium::Audio, dts, &[0xaf, 1, 0x21])
-}
+use crate::{
+    Event, Hub, RingLimits,
+    samples::{ALL, AVC_CONFIG, audio, config, delta, key, name, open, push},
+};
 
 fn read(reader: &mut Reader) -> (Read, Vec<(u64, bool)>) {
     let mut out = Vec::new();
@@ -49,7 +16,7 @@ fn read(reader: &mut Reader) -> (Read, Vec<(u64, bool)>) {
 fn a_late_reader_starts_at_the_last_keyframe_set_up_first() {
     let (_hub, mut writer) = open(RingLimits::default());
     for body in [config(), key(0), delta(40), key(80), audio(85), delta(120)] {
-        writer.append(body);
+        push(&mut writer, body);
     }
     let mut reader = writer.stream().subscribe(Start::Live);
     let mut out = Vec::new();
@@ -63,7 +30,7 @@ fn a_late_reader_starts_at_the_last_keyframe_set_up_first() {
 fn a_reader_after_a_position_goes_on_in_the_middle_of_a_gop() {
     let (_hub, mut writer) = open(RingLimits::default());
     for body in [config(), key(0), delta(40), delta(80)] {
-        writer.append(body);
+        push(&mut writer, body);
     }
     let mut reader = writer.stream().subscribe(Start::After(3));
     assert_eq!(read(&mut reader), (Read::Items, vec![(4, false), (5, false)]));
@@ -72,12 +39,12 @@ fn a_reader_after_a_position_goes_on_in_the_middle_of_a_gop() {
 #[test]
 fn a_reader_that_falls_out_of_the_ring_rejoins_at_a_keyframe() {
     let (_hub, mut writer) = open(RingLimits { items: 4, ..RingLimits::default() });
-    writer.append(config());
-    writer.append(key(0));
+    push(&mut writer, config());
+    push(&mut writer, key(0));
     let mut reader = writer.stream().subscribe(Start::Live);
     assert_eq!(read(&mut reader).1, [(3, true), (3, false)]);
     for body in [delta(40), delta(80), delta(120), key(160), delta(200), delta(240)] {
-        writer.append(body);
+        push(&mut writer, body);
     }
     assert_eq!(read(&mut reader), (Read::Skipped(3), vec![(7, true), (7, false), (8, false), (9, false)]));
 }
@@ -85,12 +52,12 @@ fn a_reader_that_falls_out_of_the_ring_rejoins_at_a_keyframe() {
 #[test]
 fn one_that_lags_by_bytes_skips_to_a_newer_keyframe() {
     let (_hub, mut writer) = open(RingLimits::default());
-    writer.append(config());
-    writer.append(key(0));
+    push(&mut writer, config());
+    push(&mut writer, key(0));
     let mut reader = writer.stream().subscribe(Start::Live).with_lag_bytes_max(25);
     read(&mut reader);
     for body in [delta(40), delta(80), key(120)] {
-        writer.append(body);
+        push(&mut writer, body);
     }
     assert_eq!(read(&mut reader), (Read::Skipped(2), vec![(6, true), (6, false)]));
 }
@@ -112,7 +79,7 @@ fn a_gap_in_the_source_is_crossed_at_a_keyframe_with_its_set_up() {
 fn audio_alone_starts_at_the_newest_frame() {
     let (_hub, mut writer) = open(RingLimits::default());
     for n in 0..5 {
-        writer.append(audio(n * 23));
+        push(&mut writer, audio(n * 23));
     }
     let mut reader = writer.stream().subscribe(Start::Live);
     assert_eq!(read(&mut reader), (Read::Items, vec![(6, false)]));
@@ -121,21 +88,21 @@ fn audio_alone_starts_at_the_newest_frame() {
 #[test]
 fn nobody_starts_before_the_first_keyframe_of_announced_video() {
     let (_hub, mut writer) = open(RingLimits::default());
-    writer.append(config());
-    writer.append(audio(0));
+    push(&mut writer, config());
+    push(&mut writer, audio(0));
     let mut reader = writer.stream().subscribe(Start::Live);
     assert_eq!(read(&mut reader).0, Read::Empty);
-    writer.append(key(40));
+    push(&mut writer, key(40));
     assert_eq!(read(&mut reader), (Read::Items, vec![(4, true), (4, false)]));
 }
 
 #[test]
 fn announced_video_that_never_comes_does_not_silence_the_stream() {
     let (_hub, mut writer) = open(RingLimits::default());
-    writer.append(config());
+    push(&mut writer, config());
     let mut reader = writer.stream().subscribe(Start::Live);
     for n in 0..450 {
-        writer.append(audio(n * 23));
+        push(&mut writer, audio(n * 23));
     }
     let (found, items) = read(&mut reader);
     assert_eq!((found, items.last()), (Read::Items, Some(&(452, false))));
@@ -144,20 +111,20 @@ fn announced_video_that_never_comes_does_not_silence_the_stream() {
 #[test]
 fn whoever_waits_for_the_next_frame_does_not_get_the_last_one_again() {
     let (_hub, mut writer) = open(RingLimits::default());
-    writer.append(audio(0));
+    push(&mut writer, audio(0));
     let mut reader = writer.stream().subscribe(Start::NextKeyframe);
     assert_eq!(read(&mut reader), (Read::Empty, vec![]));
-    writer.append(audio(23));
+    push(&mut writer, audio(23));
     assert_eq!(read(&mut reader), (Read::Items, vec![(3, false)]));
 }
 
 #[test]
 fn the_next_encoder_brings_its_own_set_up() {
     let (_hub, mut writer) = open(RingLimits::default());
-    writer.append(config());
-    writer.append(key(0));
-    writer.append(Body::Event(Event::Open { publication: PublicationId::from_bits(2) }));
-    writer.append(key(40));
+    push(&mut writer, config());
+    push(&mut writer, key(0));
+    push(&mut writer, Body::Event(Event::Open { publication: PublicationId::from_bits(2) }));
+    push(&mut writer, key(40));
     let mut reader = writer.stream().subscribe(Start::Live);
     assert_eq!(read(&mut reader).1, [(5, false)]);
 }
@@ -166,7 +133,7 @@ fn the_next_encoder_brings_its_own_set_up() {
 fn a_budget_returns_the_rest_later_and_one_item_always() {
     let (_hub, mut writer) = open(RingLimits::default());
     for body in [key(0), delta(40), delta(80)] {
-        writer.append(body);
+        push(&mut writer, body);
     }
     let mut reader = writer.stream().subscribe(Start::Live);
     let mut out = Vec::new();
@@ -179,7 +146,7 @@ fn a_budget_returns_the_rest_later_and_one_item_always() {
 #[test]
 fn the_end_comes_after_the_last_item() {
     let (hub, mut writer) = open(RingLimits::default());
-    writer.append(key(0));
+    push(&mut writer, key(0));
     let mut reader = writer.stream().subscribe(Start::Live);
     let next = writer.stream().info().next_seq;
     drop(writer);
@@ -205,7 +172,7 @@ async fn a_waiting_reader_wakes_for_an_item_and_for_the_end() {
     let (_hub, mut writer) = open(RingLimits::default());
     let mut reader = writer.stream().subscribe(Start::NextKeyframe);
     assert_eq!(read(&mut reader).0, Read::Empty);
-    writer.append(key(0));
+    push(&mut writer, key(0));
     reader.ready().await;
     assert_eq!(read(&mut reader).0, Read::Items);
     assert_eq!(read(&mut reader).0, Read::Empty);

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use media::{Frame, Kind, Medium};
 
 use super::*;
+use crate::item::Body;
 
 fn video(kind: Kind, dts: u64, size: usize) -> Body {
     let frame =
@@ -10,7 +11,8 @@ fn video(kind: Kind, dts: u64, size: usize) -> Body {
 }
 
 fn push(ring: &mut Ring, body: Body) {
-    ring.append(ring.next_seq(), body);
+    ring.append(Arc::new(Item::new(ring.head().next_seq, body)));
+    ring.commit_below(u64::MAX);
 }
 
 #[test]
@@ -21,7 +23,7 @@ fn the_oldest_go_when_bytes_items_or_time_run_over() {
     assert_eq!(by_bytes.first_seq(), 3);
     let mut by_items = Ring::new(limits, 1);
     (0..9).for_each(|n| push(&mut by_items, video(Kind::Key, n, 1)));
-    assert_eq!((by_items.first_seq(), by_items.next_seq()), (5, 10));
+    assert_eq!((by_items.first_seq(), by_items.head().next_seq), (5, 10));
     let mut by_time = Ring::new(limits, 1);
     (0..5).for_each(|n| push(&mut by_time, video(Kind::Key, n * 60, 1)));
     assert_eq!(by_time.first_seq(), 4);

@@ -86,7 +86,7 @@ impl Outlet {
                 Read::Items | Read::Skipped(_) => {
                     let bytes: usize = items.iter().filter_map(|item| item.frame()).map(|f| f.payload.len()).sum();
                     self.stats.pulled_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-                    return Ok(Some(PullDown::Items(items.iter().map(|item| outgoing(item)).collect())));
+                    return Ok(Some(PullDown::Items(items.iter().filter_map(|item| outgoing(item)).collect())));
                 }
                 // Withdrawn streams end too, but have not come to their end.
                 Read::Ended => return super::epoch(&self.term).map(|_| None),
@@ -137,7 +137,8 @@ impl Drop for Outlet {
     }
 }
 
-fn outgoing(item: &hub::Item) -> relay::Item {
+/// None: edges do not know such an event.
+fn outgoing(item: &hub::Item) -> Option<relay::Item> {
     let body = match &item.body {
         hub::Body::Frame(frame) => relay::Body::Frame(frame.clone()),
         hub::Body::Setup(frame) => relay::Body::Setup(frame.clone()),
@@ -145,7 +146,8 @@ fn outgoing(item: &hub::Item) -> relay::Item {
             hub::Event::Open { publication } => relay::Event::Open { publication },
             hub::Event::Close { publication } => relay::Event::Close { publication },
             hub::Event::MetadataCleared => relay::Event::MetadataCleared,
+            hub::Event::Skip { .. } | hub::Event::Loss { .. } => return None,
         }),
     };
-    relay::Item { seq: item.seq, body }
+    Some(relay::Item { seq: item.seq, body })
 }
