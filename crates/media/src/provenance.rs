@@ -23,3 +23,10 @@ pub struct Clock {
     /// What is added to it, in milliseconds.
     pub offset_ms: i64,
 }
+
+impl Clock {
+    /// The time on the stream's timeline in milliseconds; the timeline begins at 0.
+    pub fn dts(self) -> u64 {
+        u64::try_from(self.source_ms.saturating_add(self.offset_ms)).unwrap_or(0)
+    }
+}

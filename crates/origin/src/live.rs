@@ -8,7 +8,7 @@ use std::{
 use cluster::NodeId;
 use dashmap::{DashMap, mapref::entry::Entry};
 use hub::{Body, Event, Hub, Writer};
-use media::{MediaMessage, PublicationId, StreamName};
+use media::{MediaMessage, Provenance, PublicationId, StreamName};
 use splice::{Accepted, Opened, Splice, Taken};
 use telemetry::Rate;
 use tokio::{
@@ -128,7 +128,7 @@ impl Streams {
             return Err(Taken::Gone);
         }
         let mut writer = self.hub.open(name).expect("the entry's lock is held and no live stream holds the writer");
-        append(&mut writer, Body::Event(Event::Open { publication }));
+        append(&mut writer, Body::Event(Event::Open { publication }), Some(of(publication)));
         let edge = source.edge.as_ref().map(NodeId::as_str);
         tracing::info!(stream = %name, %publication, peer = source.peer, edge, "stream.opened");
         let splice = Splice::open(self.config, publication, now);
@@ -264,7 +264,7 @@ impl Live {
         let replaced = match self.splice.publish(publication, now)? {
             Opened::TookOver(old) => {
                 tracing::info!(stream = %name, %publication, %old, peer = source.peer, "stream.taken_over");
-                self.append(Body::Event(Event::Open { publication }));
+                self.append(Body::Event(Event::Open { publication }), Some(of(publication)));
                 Some(old)
             }
             Opened::Resumed { next_number } => {
@@ -277,9 +277,9 @@ impl Live {
         Ok(replaced)
     }
 
-    fn append(&mut self, body: Body) {
+    fn append(&mut self, body: Body, provenance: Option<Provenance>) {
         if let Some(writer) = &mut self.writer {
-            append(writer, body);
+            append(writer, body, provenance);
         }
     }
 
@@ -290,7 +290,7 @@ impl Live {
         }
         let publication = self.splice.publication();
         self.splice.handle_close(publication);
-        self.append(Body::Event(Event::Close { publication }));
+        self.append(Body::Event(Event::Close { publication }), Some(of(publication)));
         self.writer = None;
         Some(publication)
     }
@@ -331,7 +331,7 @@ impl Feed {
     pub fn handle_message(&self, number: u64, message: MediaMessage, now: Instant) -> Result<(), NotTaken> {
         let mut live = self.current()?;
         match live.splice.handle_message(self.publication, number, message, now)? {
-            Accepted::Frame(frame) => live.append(Body::Frame(frame)),
+            Accepted::Frame(frame, provenance) => live.append(Body::Frame(frame), Some(provenance)),
             Accepted::Repeated => {}
         }
         Ok(())
@@ -340,8 +340,8 @@ impl Feed {
     /// The encoder withdrew its metadata.
     pub fn handle_metadata_cleared(&self, number: u64, now: Instant) -> Result<(), NotTaken> {
         let mut live = self.current()?;
-        if live.splice.handle_event(self.publication, number, now)? {
-            live.append(Body::Event(Event::MetadataCleared));
+        if let Some(provenance) = live.splice.handle_event(self.publication, number, now)? {
+            live.append(Body::Event(Event::MetadataCleared), Some(provenance));
         }
         Ok(())
     }
@@ -384,9 +384,14 @@ impl Drop for Feed {
     }
 }
 
+/// What is said of an event that no message of the publication has told.
+fn of(publication: PublicationId) -> Provenance {
+    Provenance { publication, number: None, clock: None }
+}
+
 /// Appends what is committed at once: nobody follows this origin.
-fn append(writer: &mut Writer, body: Body) {
-    let seq = writer.append(body, None).seq;
+fn append(writer: &mut Writer, body: Body, provenance: Option<Provenance>) {
+    let seq = writer.append(body, provenance).seq;
     writer.commit_below(seq + 1);
 }
 

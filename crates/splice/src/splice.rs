@@ -1,10 +1,14 @@
 //! Who feeds a stream: open, lost, back, taken over, ended.
 
+mod replay;
+
 use std::time::{Duration, Instant};
 
-use media::{Frame, MediaMessage, PublicationId};
+use media::{Frame, MediaMessage, Provenance, PublicationId};
 
 use crate::timeline::Timeline;
+
+pub use replay::Logged;
 
 /// How long a stream waits for its encoder, and who may take its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +53,25 @@ struct Feed {
     publication: PublicationId,
     next_number: u64,
     heard_at: Instant,
-    state: State,
+    state: PublicationState,
 }
 
+/// How the publication that feeds a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub enum PublicationState {
+    /// Its encoder is connected.
     Connected,
-    Lost { since: Instant },
+    /// It fed the stream at another origin, and its edge may bring it here. Until then it yields to nobody.
+    Awaited {
+        /// When it counts as lost.
+        until: Instant,
+    },
+    /// Its connection was lost: the stream is in its grace.
+    Lost {
+        /// Since when.
+        since: Instant,
+    },
+    /// It has ended, and the stream with it.
     Ended,
 }
 
@@ -74,8 +90,8 @@ pub enum Opened {
 /// What became of a message.
 #[derive(Debug, PartialEq)]
 pub enum Accepted {
-    /// It is new and has its place on the timeline.
-    Frame(Frame),
+    /// It is new and has its place on the timeline; with what the log is to say of it.
+    Frame(Frame, Provenance),
     /// It was heard before.
     Repeated,
 }
@@ -91,24 +107,33 @@ impl Splice {
         if self.feed.publication == publication {
             return self.resume(now);
         }
-        if self.feed.state == State::Connected && !self.yields(now) {
+        if !self.yields(now) {
             return Err(Taken::Busy);
         }
-        let old = std::mem::replace(&mut self.feed, Feed::new(publication, now));
+        Ok(Opened::TookOver(self.change_feed(publication, now)))
+    }
+
+    /// Another publication feeds the stream from now on. Returns the one that it replaces.
+    fn change_feed(&mut self, publication: PublicationId, now: Instant) -> PublicationId {
         self.timeline.change_source();
-        Ok(Opened::TookOver(old.publication))
+        std::mem::replace(&mut self.feed, Feed::new(publication, now)).publication
     }
 
     fn resume(&mut self, now: Instant) -> Result<Opened, Taken> {
-        if self.feed.state == State::Ended {
+        if self.feed.state == PublicationState::Ended {
             return Err(Taken::Gone);
         }
-        self.feed.state = State::Connected;
+        self.feed.state = PublicationState::Connected;
         self.feed.heard_at = now;
         Ok(Opened::Resumed { next_number: self.feed.next_number })
     }
 
     fn yields(&self, now: Instant) -> bool {
+        match self.feed.state {
+            PublicationState::Lost { .. } | PublicationState::Ended => return true,
+            PublicationState::Awaited { until } => return until <= now,
+            PublicationState::Connected => {}
+        }
         match self.config.take_over {
             TakeOver::Always => true,
             TakeOver::Never => false,
@@ -127,39 +152,64 @@ impl Splice {
         if !self.hear(publication, number, now)? {
             return Ok(Accepted::Repeated);
         }
-        Ok(Accepted::Frame(self.timeline.place(message, now)))
+        let (frame, clock) = self.timeline.place(message, now);
+        Ok(Accepted::Frame(frame, Provenance { publication, number: Some(number), clock }))
     }
 
-    /// Notes a numbered event of a publication that is no message. False: it was heard before.
-    pub fn handle_event(&mut self, publication: PublicationId, number: u64, now: Instant) -> Result<bool, Gone> {
-        self.hear(publication, number, now)
+    /// Notes a numbered event of a publication that is no message. None: it was heard before.
+    pub fn handle_event(
+        &mut self,
+        publication: PublicationId,
+        number: u64,
+        now: Instant,
+    ) -> Result<Option<Provenance>, Gone> {
+        let new = self.hear(publication, number, now)?;
+        Ok(new.then_some(Provenance { publication, number: Some(number), clock: None }))
+    }
+
+    /// The messages from one number to another, both included, will not come: all up to the last of them counts as
+    /// heard. None: it was heard before, or there are no such messages.
+    pub fn handle_skip(
+        &mut self,
+        publication: PublicationId,
+        from: u64,
+        to: u64,
+        now: Instant,
+    ) -> Result<Option<Provenance>, Gone> {
+        if from > to {
+            return Ok(None);
+        }
+        self.handle_event(publication, to, now)
     }
 
     fn hear(&mut self, publication: PublicationId, number: u64, now: Instant) -> Result<bool, Gone> {
-        if self.feed.publication != publication || self.feed.state == State::Ended {
+        if self.feed.publication != publication || self.feed.state == PublicationState::Ended {
             return Err(Gone);
         }
         self.feed.heard_at = now;
-        self.feed.state = State::Connected;
-        if number < self.feed.next_number {
-            return Ok(false);
+        self.feed.state = PublicationState::Connected;
+        Ok(self.feed.note(number))
+    }
+
+    /// This origin has become active, and the publication's edge has not come yet: it may resume until then.
+    pub fn await_resume(&mut self, until: Instant) {
+        if self.feed.state != PublicationState::Ended {
+            self.feed.state = PublicationState::Awaited { until };
         }
-        self.feed.next_number = number + 1;
-        Ok(true)
     }
 
     /// The connection of a publication was lost: its grace begins. Of one that no longer feeds the stream: nothing.
     pub fn handle_lost(&mut self, publication: PublicationId, now: Instant) {
-        if self.feed.publication == publication && self.feed.state == State::Connected {
-            self.feed.state = State::Lost { since: now };
+        if self.feed.publication == publication && self.feed.state == PublicationState::Connected {
+            self.feed.state = PublicationState::Lost { since: now };
         }
     }
 
     /// A publication ends cleanly. True: the stream ends with it.
     pub fn handle_close(&mut self, publication: PublicationId) -> bool {
-        let ends = self.feed.publication == publication && self.feed.state != State::Ended;
+        let ends = self.feed.publication == publication && self.feed.state != PublicationState::Ended;
         if ends {
-            self.feed.state = State::Ended;
+            self.feed.state = PublicationState::Ended;
         }
         ends
     }
@@ -167,16 +217,23 @@ impl Splice {
     /// When [`Splice::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.feed.state {
-            State::Lost { since } => Some(since + self.config.grace),
-            State::Connected | State::Ended => None,
+            PublicationState::Awaited { until } => Some(until),
+            PublicationState::Lost { since } => Some(since + self.config.grace),
+            PublicationState::Connected | PublicationState::Ended => None,
         }
     }
 
     /// True: the grace is over and the stream ends.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
-        let over = self.poll_timeout().is_some_and(|at| at <= now);
+        if let PublicationState::Awaited { until } = self.feed.state
+            && until <= now
+        {
+            self.feed.state = PublicationState::Lost { since: until };
+        }
+        let grace = self.config.grace;
+        let over = matches!(self.feed.state, PublicationState::Lost { since } if since + grace <= now);
         if over {
-            self.feed.state = State::Ended;
+            self.feed.state = PublicationState::Ended;
         }
         over
     }
@@ -191,9 +248,24 @@ impl Splice {
         self.feed.next_number
     }
 
+    /// The last number of it that has been heard.
+    pub fn heard_number(&self) -> Option<u64> {
+        self.feed.next_number.checked_sub(1)
+    }
+
+    /// How it stands.
+    pub fn publication_state(&self) -> PublicationState {
+        self.feed.state
+    }
+
     /// Whether its encoder is connected now.
     pub fn is_connected(&self) -> bool {
-        self.feed.state == State::Connected
+        self.feed.state == PublicationState::Connected
+    }
+
+    /// Whether the stream has ended.
+    pub fn has_ended(&self) -> bool {
+        self.feed.state == PublicationState::Ended
     }
 
     /// How often the encoder's clock jumped and the timeline went on as if it had not.
@@ -204,7 +276,16 @@ impl Splice {
 
 impl Feed {
     fn new(publication: PublicationId, now: Instant) -> Self {
-        Self { publication, next_number: 0, heard_at: now, state: State::Connected }
+        Self { publication, next_number: 0, heard_at: now, state: PublicationState::Connected }
+    }
+
+    /// All up to this number has been heard. False: it had been before.
+    fn note(&mut self, number: u64) -> bool {
+        let new = number >= self.next_number;
+        if new {
+            self.next_number = number.saturating_add(1);
+        }
+        new
     }
 }
 
@@ -225,107 +306,4 @@ pub enum Taken {
 pub struct Gone;
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use media::Medium;
-
-    use super::*;
-
-    const A: PublicationId = PublicationId::from_bits(0xa);
-    const B: PublicationId = PublicationId::from_bits(0xb);
-
-    fn seconds(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
-
-    fn video(timestamp: u32) -> MediaMessage {
-        MediaMessage { medium: Medium::Video, timestamp, payload: Bytes::from_static(&[0x27, 1, 0, 0, 0]) }
-    }
-
-    fn dts(accepted: Result<Accepted, Gone>) -> u64 {
-        match accepted {
-            Ok(Accepted::Frame(frame)) => frame.dts,
-            other => panic!("not a frame: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_live_encoder_is_not_pushed_out() {
-        let t = Instant::now();
-        let mut splice = Splice::open(Config::default(), A, t);
-        assert_eq!(splice.publish(B, t + seconds(2)), Err(Taken::Busy));
-        splice.handle_message(A, 0, video(0), t + seconds(2)).unwrap();
-        assert_eq!(splice.publish(B, t + seconds(4)), Err(Taken::Busy));
-        assert_eq!(splice.publish(B, t + seconds(5)), Ok(Opened::TookOver(A)));
-    }
-
-    #[test]
-    fn take_over_never_and_always_mean_what_they_say() {
-        let t = Instant::now();
-        let with = |take_over| Splice::open(Config { take_over, ..Config::default() }, A, t);
-        assert_eq!(with(TakeOver::Never).publish(B, t + seconds(60)), Err(Taken::Busy));
-        assert_eq!(with(TakeOver::Always).publish(B, t), Ok(Opened::TookOver(A)));
-    }
-
-    #[test]
-    fn a_lost_encoder_yields_at_once_and_its_messages_are_gone() {
-        let t = Instant::now();
-        let mut splice = Splice::open(Config { take_over: TakeOver::Never, ..Config::default() }, A, t);
-        splice.handle_lost(A, t);
-        assert_eq!(splice.publish(B, t), Ok(Opened::TookOver(A)));
-        assert_eq!(splice.handle_message(A, 0, video(0), t), Err(Gone));
-        splice.handle_lost(A, t);
-        assert!(splice.is_connected(), "the loss of the old one does not touch the new one");
-        assert!(!splice.handle_close(A));
-    }
-
-    #[test]
-    fn the_grace_ends_the_stream_unless_the_encoder_is_back() {
-        let t = Instant::now();
-        let mut splice = Splice::open(Config::default(), A, t);
-        assert_eq!(splice.poll_timeout(), None);
-        splice.handle_lost(A, t);
-        assert_eq!(splice.poll_timeout(), Some(t + seconds(15)));
-        assert!(!splice.handle_timeout(t + seconds(14)));
-        assert_eq!(splice.publish(A, t + seconds(14)), Ok(Opened::Resumed { next_number: 0 }));
-        assert!(!splice.handle_timeout(t + seconds(20)));
-        splice.handle_lost(A, t + seconds(20));
-        assert!(splice.handle_timeout(t + seconds(35)));
-        assert_eq!(splice.publish(A, t + seconds(35)), Err(Taken::Gone));
-    }
-
-    #[test]
-    fn whoever_is_heard_is_not_lost() {
-        let t = Instant::now();
-        let mut splice = Splice::open(Config::default(), A, t);
-        splice.handle_lost(A, t);
-        dts(splice.handle_message(A, 0, video(0), t + seconds(1)));
-        assert!(splice.is_connected() && !splice.handle_timeout(t + seconds(60)));
-    }
-
-    #[test]
-    fn what_was_heard_is_not_taken_twice() {
-        let t = Instant::now();
-        let mut splice = Splice::open(Config::default(), A, t);
-        dts(splice.handle_message(A, 0, video(0), t));
-        dts(splice.handle_message(A, 1, video(40), t));
-        splice.handle_lost(A, t);
-        assert_eq!(splice.publish(A, t), Ok(Opened::Resumed { next_number: 2 }));
-        assert_eq!(splice.handle_message(A, 1, video(40), t), Ok(Accepted::Repeated));
-        assert_eq!(splice.handle_event(A, 2, t), Ok(true));
-        assert_eq!(splice.handle_event(A, 2, t), Ok(false));
-    }
-
-    #[test]
-    fn the_next_encoder_goes_on_where_the_last_one_stopped() {
-        let t = Instant::now();
-        let mut splice = Splice::open(Config::default(), A, t);
-        for n in 0..10 {
-            splice.handle_message(A, n, video(5000 + 40 * n as u32), t).unwrap();
-        }
-        splice.handle_lost(A, t);
-        splice.publish(B, t + seconds(5)).unwrap();
-        assert_eq!(dts(splice.handle_message(B, 0, video(0), t + seconds(5))), 5000 + 360 + 40);
-        assert_eq!(dts(splice.handle_message(B, 1, video(40), t + seconds(5))), 5000 + 360 + 80);
-    }
-}
+mod tests;
