@@ -7,6 +7,7 @@ mod access;
 mod clean_end;
 mod control_plane_down;
 mod crowd;
+mod failover;
 mod forms;
 mod hostile;
 mod laptop;

@@ -15,7 +15,10 @@ use tempfile::TempDir;
 use crate::{
     Process,
     grpc::Grpc,
-    http, process, programs,
+    hosts::Hosts,
+    http,
+    network::Network,
+    process, programs,
     tools::arg,
     wait::{self, SOON, until},
 };
@@ -30,11 +33,19 @@ pub const NODES: [&str; 5] = ["control-plane", "origin-1", "origin-2", "edge-1",
 
 /// A running cluster in a directory of its own. Everything in it ends when it is dropped.
 pub struct Cluster {
-    dev: Process,
+    runner: Runner,
     info: Value,
     dir: Option<TempDir>,
     /// Given back last, when everything has ended.
     _turn: Turn,
+}
+
+/// Who started the processes.
+enum Runner {
+    /// `headwater dev`, on loopback.
+    Dev(Process),
+    /// The test, each on a host of its own.
+    Hosts(Hosts),
 }
 
 /// Whether other tests of this process may run clusters meanwhile.
@@ -72,12 +83,41 @@ impl Cluster {
         let text =
             std::fs::read_to_string(dir.path().join("cluster/cluster.json")).expect("a ready cluster has cluster.json");
         let info = serde_json::from_str(&text).expect("cluster.json is JSON");
-        Self { dev, info, dir: Some(dir), _turn: turn }
+        Self { runner: Runner::Dev(dev), info, dir: Some(dir), _turn: turn }
+    }
+
+    /// The same five processes, each on a host of its own; edges know the origins by this address alone. The calling thread must
+    /// have entered the network, and whoever serves the address is the caller's matter.
+    #[track_caller]
+    pub fn start_on(network: Network, vip: SocketAddr) -> Self {
+        let turn = Turn::Shared(TURNS.read().unwrap_or_else(PoisonError::into_inner));
+        let dir = tempfile::Builder::new().prefix("headwater-e2e-").tempdir().expect("a temporary directory");
+        let place = dir.path().join("cluster");
+        std::fs::create_dir(&place).expect("a directory takes directories");
+        let hosts = Hosts::start(network, vip, &place);
+        let info = hosts.info();
+        let this = Self { runner: Runner::Hosts(hosts), info, dir: Some(dir), _turn: turn };
+        NODES.into_iter().for_each(|node| this.wait_ready(node));
+        this.active();
+        this
     }
 
     /// `headwater dev` itself.
+    #[track_caller]
     pub fn dev(&mut self) -> &mut Process {
-        &mut self.dev
+        match &mut self.runner {
+            Runner::Dev(dev) => dev,
+            Runner::Hosts(_) => panic!("the test itself started this cluster"),
+        }
+    }
+
+    /// The hosts' network.
+    #[track_caller]
+    pub fn network(&self) -> &Network {
+        match &self.runner {
+            Runner::Hosts(hosts) => &hosts.network,
+            Runner::Dev(_) => panic!("this cluster is on loopback"),
+        }
     }
 
     /// The directory given to `headwater dev`.
@@ -151,13 +191,25 @@ impl Cluster {
         until(&format!("{node} to be gone"), SOON, || (!process::runs(pid)).then_some(()));
     }
 
-    /// Brings a node back with `headwater dev restart`.
+    /// Brings a node back with `headwater dev restart`; one that runs is told to end first.
     #[track_caller]
     pub fn restart(&self, node: &str) {
-        let mut command = program("headwater");
-        command.args(["dev", "restart", node, "--dir", arg(&self.dir())]);
-        Process::spawn(&format!("restart-{node}"), self.scratch(), command).wait_success(READY);
+        match &self.runner {
+            Runner::Hosts(hosts) => hosts.restart(node),
+            Runner::Dev(_) => {
+                let mut command = program("headwater");
+                command.args(["dev", "restart", node, "--dir", arg(&self.dir())]);
+                Process::spawn(&format!("restart-{node}"), self.scratch(), command).wait_success(READY);
+            }
+        }
         self.wait_ready(node);
+    }
+
+    /// Adds text to a node's configuration; the node's next start reads it.
+    pub fn configure(&self, node: &str, yaml: &str) {
+        let file = self.dir().join(format!("{node}.yaml"));
+        let text = std::fs::read_to_string(&file).expect("a cluster has configurations");
+        std::fs::write(&file, text + yaml).expect("the test's directory takes files");
     }
 
     /// Waits until a node says that it is ready.
@@ -191,9 +243,11 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         let failed = std::thread::panicking();
-        self.dev.signal(Signal::SIGTERM);
-        if wait::maybe(GONE, || self.dev.ended()).is_none() {
-            eprintln!("`headwater dev` did not end within {GONE:?} of SIGTERM");
+        if let Runner::Dev(dev) = &mut self.runner {
+            dev.signal(Signal::SIGTERM);
+            if wait::maybe(GONE, || dev.ended()).is_none() {
+                eprintln!("`headwater dev` did not end within {GONE:?} of SIGTERM");
+            }
         }
         let panics: Vec<String> = NODES.iter().flat_map(|node| panics_in(node, &self.log(node))).collect();
         if !panics.is_empty() {

@@ -28,7 +28,11 @@ pub type Origin = (SocketAddr, SocketAddr);
 impl Haproxy {
     /// Starts it in front of these origins, with the checks that the documentation recommends.
     pub fn start(origins: &[Origin], dir: &Path) -> Self {
-        let vip = crate::cluster::free_address();
+        Self::start_at(crate::cluster::free_address(), origins, dir)
+    }
+
+    /// The same at an address of the test's choice.
+    pub fn start_at(vip: SocketAddr, origins: &[Origin], dir: &Path) -> Self {
         let mut config = format!(
             "global\n  maxconn 4096\ndefaults\n  mode tcp\n  timeout connect 300ms\n  timeout client 1h\n  timeout server 1h\n\
              listen origin_vip\n  bind {vip}\n  option httpchk GET /active\n  http-check expect status 200\n  \

@@ -3,18 +3,21 @@
 //! [`Cluster`] is `headwater dev` with the built programs in a directory of its own. [`Process`] is any program that a test starts: its
 //! output goes to files, every wait is bounded, and it ends with its owner. [`tools`] finds encoders and players, [`sources`]
 //! makes what they publish, [`packets`] and [`flv`] compare what they played with it. [`rtmp`] is a peer of our own that
-//! writes RTMP byte by byte, and shares no code with what it tests.
+//! writes RTMP byte by byte, and shares no code with what it tests. [`failover`] counts what a fault costs.
 //!
 //! Nothing here sleeps for a while and hopes: [`wait`] asks for a condition until it holds or its time is up.
 
 pub mod cluster;
 pub mod edge;
 pub mod encoder;
+pub mod failover;
 pub mod flv;
 pub mod grpc;
 pub mod haproxy;
+pub mod hosts;
 pub mod http;
 pub mod limits;
+pub mod network;
 pub mod packets;
 pub mod player;
 pub mod process;

@@ -10,6 +10,6 @@ mod viewer;
 
 pub use amf::Value;
 pub use chunks::{Message, Reader, chunks};
-pub use connection::{Connection, Status, Url};
+pub use connection::{Connection, Status, Url, status};
 pub use publisher::Publisher;
 pub use viewer::{Event, Recorder, Seen, Viewer};

@@ -24,6 +24,12 @@ pub enum Tool {
     Haproxy,
     /// gRPC by hand.
     Grpcurl,
+    /// Network namespaces and cables.
+    Ip,
+    /// The firewall.
+    Nft,
+    /// The web server with the RTMP module: another origin to compare with.
+    Nginx,
 }
 
 impl Tool {
@@ -35,6 +41,9 @@ impl Tool {
             Self::Gstreamer => "gst-launch-1.0",
             Self::Haproxy => "haproxy",
             Self::Grpcurl => "grpcurl",
+            Self::Ip => "ip",
+            Self::Nft => "nft",
+            Self::Nginx => "nginx",
         }
     }
 
@@ -57,11 +66,19 @@ impl Tool {
 #[track_caller]
 pub fn has(tools: &[Tool]) -> bool {
     let missing: Vec<&str> = tools.iter().filter(|tool| tool.path().is_none()).map(|tool| tool.program()).collect();
-    if missing.is_empty() {
-        return true;
-    }
+    missing.is_empty() || skip(&format!("{} not found; `make tools` says why", missing.join(", ")))
+}
+
+/// Whether this machine lets the test do something. If not, the test is skipped as by [`has`].
+#[track_caller]
+pub fn may(what: &str, can: impl FnOnce() -> bool) -> bool {
+    can() || skip(&format!("this machine does not let us {what}"))
+}
+
+#[track_caller]
+fn skip(why: &str) -> bool {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let told = format!("SKIPPED {test}: {} not found; `make tools` says why\n", missing.join(", "));
+    let told = format!("SKIPPED {test}: {why}\n");
     assert!(env::var("CI").as_deref() != Ok("true"), "{told}");
     // Straight to the stream: the test runner swallows what a passing test prints.
     let _lost = std::io::stderr().write_all(told.as_bytes());

@@ -1,6 +1,6 @@
 //! A connection: handshake, connect, commands and their answers.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -154,10 +154,7 @@ impl Connection {
     pub async fn next(&mut self) -> Result<Option<Message>> {
         loop {
             while let Some(message) = self.reader.message() {
-                if message.type_id == 4 && message.payload.starts_with(&[0, 6]) {
-                    let answer = [&[0, 7][..], &message.payload[2..]].concat();
-                    self.control(4, &answer).await?;
-                } else {
+                if !self.is_answered_ping(&message).await? {
                     return Ok(Some(message));
                 }
             }
@@ -165,6 +162,36 @@ impl Connection {
                 return Ok(None);
             }
         }
+    }
+
+    /// Waits until the server has sent something, or closed. May be dropped at any time.
+    pub async fn readable(&self) -> Result<()> {
+        Ok(self.socket.readable().await?)
+    }
+
+    /// The messages that have come by now, pings answered and left out, and whether the connection is still open.
+    pub async fn take(&mut self) -> Result<(Vec<Message>, bool)> {
+        let open = match self.socket.try_read_buf(self.reader.buffer()) {
+            Ok(len) => len > 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+            Err(error) => return Err(error.into()),
+        };
+        let mut messages = Vec::new();
+        while let Some(message) = self.reader.message() {
+            if !self.is_answered_ping(&message).await? {
+                messages.push(message);
+            }
+        }
+        Ok((messages, open))
+    }
+
+    async fn is_answered_ping(&mut self, message: &Message) -> Result<bool> {
+        let ping = message.type_id == 4 && message.payload.starts_with(&[0, 6]);
+        if ping {
+            let answer = [&[0, 7][..], &message.payload[2..]].concat();
+            self.control(4, &answer).await?;
+        }
+        Ok(ping)
     }
 
     async fn control(&mut self, type_id: u8, payload: &[u8]) -> Result<()> {

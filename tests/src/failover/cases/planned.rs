@@ -1,0 +1,115 @@
+//! What operators do on purpose: the active hands over, and nothing is lost.
+
+use std::thread;
+
+use nix::sys::signal::Signal;
+
+use super::PLANNED;
+use crate::{
+    Cluster,
+    failover::{
+        Row, Scene,
+        pool::{Pool, other},
+    },
+    process,
+    wait::SOON,
+};
+
+/// PromoteMember of the standby.
+pub fn promote(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let round = scene.watch(|cluster| {
+            if let Err(refusal) = cluster.promote(other(&before.active), before.epoch) {
+                panic!("PromoteMember: {}", refusal.text);
+            }
+        });
+        moved_without_loss(&scene.cluster, &before);
+        round
+    });
+    Row::of("PromoteMember", PLANNED, rounds)
+}
+
+/// SIGTERM of the active: it asks to be relieved first. It is started again after each round.
+pub fn terminate(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let pid = scene.cluster.pid(&before.active);
+        let round = scene.watch(|_| process::send(pid, Signal::SIGTERM));
+        moved_without_loss(&scene.cluster, &before);
+        crate::until("the origin to have ended", SOON, || (!process::runs(pid)).then_some(()));
+        scene.cluster.restart(&before.active);
+        round
+    });
+    Row::of("SIGTERM of the active origin", PLANNED, rounds)
+}
+
+/// Both origins are restarted, one after the other, as an upgrade does it.
+pub fn rolling_restart(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let round = scene.watch(|cluster| {
+            for origin in [other(&before.active), &before.active] {
+                cluster.restart(origin);
+                cluster.wait_in_sync();
+            }
+        });
+        moved_without_loss(&scene.cluster, &before);
+        round
+    });
+    Row::of("rolling restart of both origins", PLANNED, rounds)
+}
+
+/// Two operators promote at once: one of them is told that the epoch is another now.
+pub fn two_operators(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let round = scene.watch(|cluster| {
+            let member = other(&before.active);
+            let both = thread::scope(|scope| {
+                let calls = [(); 2].map(|()| scope.spawn(|| cluster.promote(member, before.epoch)));
+                calls.map(|call| call.join().expect("a call ends"))
+            });
+            let refused: Vec<_> = both.iter().filter_map(|answer| answer.as_ref().err()).collect();
+            assert_eq!(refused.len(), 1, "one of two is refused: {both:?}");
+            assert_eq!(refused[0].code, "FailedPrecondition");
+            assert!(refused[0].text.contains("STALE_EPOCH"), "{}", refused[0].text);
+        });
+        let after = moved_without_loss(&scene.cluster, &before);
+        assert_eq!(after.epoch, before.epoch + 1, "one promotion: {}", after.text);
+        round
+    });
+    Row::of("two operators promote at once", PLANNED, rounds)
+}
+
+/// The first origin dies and comes back, which changes nothing, until FailBack.
+pub fn fail_back(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let first = "origin-1";
+        let mut before = scene.cluster.wait_in_sync();
+        if before.active == first {
+            scene.cluster.kill(first);
+            scene.cluster.restart(first);
+            before = scene.cluster.wait_in_sync();
+        }
+        assert_eq!(before.active, other(first), "no fail-back by itself: {}", before.text);
+        scene.assert_plays();
+        let round = scene.watch(|cluster| {
+            if let Err(refusal) = cluster.pool_verb("FailBack", before.epoch) {
+                panic!("FailBack: {}", refusal.text);
+            }
+        });
+        let after = moved_without_loss(&scene.cluster, &before);
+        assert_eq!(after.active, first, "{}", after.text);
+        round
+    });
+    Row::of("FailBack to a primary that returned", PLANNED, rounds)
+}
+
+#[track_caller]
+fn moved_without_loss(cluster: &Cluster, before: &Pool) -> Pool {
+    let after = cluster.wait_epoch_above(before.epoch);
+    assert_eq!(after.active, other(&before.active), "the other origin is active: {}", after.text);
+    assert_eq!(after.loss_epoch, before.loss_epoch, "without loss: {}", after.text);
+    after
+}

@@ -1,0 +1,56 @@
+//! The standby dies, or freezes: the active goes on as soon as it need not wait any more.
+
+use std::{thread, time::Duration};
+
+use nix::sys::signal::Signal;
+
+use super::crash::Frozen;
+use crate::{
+    Cluster,
+    failover::{Row, Scene, pool::other},
+    process,
+    wait::SOON,
+};
+
+/// How long it is frozen.
+const FROZEN: Duration = Duration::from_secs(2);
+
+/// SIGKILL; it is started again after each round.
+pub fn kill(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let standby = other(&before.active);
+        let pid = scene.cluster.pid(standby);
+        let round = scene.watch(|_| process::send(pid, Signal::SIGKILL));
+        out_of_sync_in_the_same_epoch(&scene.cluster, before.epoch);
+        scene.cluster.restart(standby);
+        round
+    });
+    Row::of("kill -9 the standby", "nobody cut, nothing lost; stall ≤ 50 ms", rounds)
+}
+
+/// SIGSTOP, and SIGCONT after a while.
+pub fn freeze(scene: &mut Scene) -> Row {
+    let window = FROZEN + scene.form.window;
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let pid = scene.cluster.pid(other(&before.active));
+        let _wakes = Frozen(pid);
+        let round = scene.watch_for(window, |cluster| {
+            process::send(pid, Signal::SIGSTOP);
+            thread::sleep(FROZEN);
+            out_of_sync_in_the_same_epoch(cluster, before.epoch);
+            process::send(pid, Signal::SIGCONT);
+        });
+        let after = scene.cluster.wait_in_sync();
+        assert_eq!(after.epoch, before.epoch, "no promotion: {}", after.text);
+        round
+    });
+    Row::of("SIGSTOP of the standby for 2 s", "nobody cut, nothing lost; stall p99 ≤ 250 ms", rounds)
+}
+
+#[track_caller]
+fn out_of_sync_in_the_same_epoch(cluster: &Cluster, epoch: u64) {
+    let pool = cluster.wait_pool("the standby to be out", SOON, |pool| pool.in_sync == [pool.active.clone()]);
+    assert_eq!(pool.epoch, epoch, "no promotion: {}", pool.text);
+}

@@ -1,0 +1,37 @@
+//! An encoder that publishes to the origins themselves, through a virtual IP: it is cut with the active origin, and let in again
+//! by the next.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    failover::{Row, Scene},
+    process,
+    wait::{SOON, until},
+};
+
+/// SIGKILL of the active origin; the row's `accepted` is the time until the encoder may publish again.
+pub fn kill(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let pid = scene.cluster.pid(&before.active);
+        let mut fault = Instant::now();
+        let mut round = scene.watch(|_| {
+            fault = Instant::now();
+            process::send(pid, Signal::SIGKILL);
+        });
+        let accepted = until("the encoder to be let in again", SOON, || scene.source.accepted_after(fault));
+        round.times.push(("accepted again", accepted - fault));
+        scene.cluster.restart(&before.active);
+        round
+    });
+    Row::of(
+        "kill -9 the active origin, encoder at the VIP",
+        "no viewer cut, time never falls; accepted ≤ 300 ms; lost: what was on its way into the dead process",
+        rounds,
+    )
+}
+
+/// What the test of it allows: a busy machine is slow, not wrong.
+pub const ACCEPTED_MAX: Duration = Duration::from_secs(5);

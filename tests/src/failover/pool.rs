@@ -1,0 +1,128 @@
+//! The pool of origins as the control plane shows it.
+
+use std::{thread, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Cluster,
+    grpc::Refusal,
+    wait::{self, SOON},
+};
+
+/// How often the control plane is asked: each question is a process.
+const ASK: Duration = Duration::from_millis(200);
+/// How long an origin may take to be in sync again: it has to be near the head for a while first, longer after each lapse.
+const IN_SYNC: Duration = Duration::from_secs(90);
+
+const SERVICE: &str = "headwater.control.v1.OriginPoolService";
+
+/// The pool `main`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The fencing token.
+    pub epoch: u64,
+    /// Grows with each change.
+    pub version: u64,
+    /// The node that is active.
+    pub active: String,
+    /// The nodes without whose ack nothing is committed, by name.
+    pub in_sync: Vec<String>,
+    /// `AUTO` or `HOLD`.
+    pub mode: String,
+    /// The epoch of the last promotion with loss.
+    pub loss_epoch: u64,
+    /// Why roles changed last.
+    pub cause: String,
+    /// All of it, for people.
+    pub text: String,
+}
+
+impl Cluster {
+    /// The pool, if the control plane answers.
+    pub fn pool(&self) -> Option<Pool> {
+        let answer = self.operator().call(&format!("{SERVICE}/GetOriginPool"), &json!({"name": "originPools/main"}));
+        Pool::read(&answer.ok()?["originPool"])
+    }
+
+    /// Waits until the pool is as wanted.
+    #[track_caller]
+    pub fn wait_pool(&self, what: &str, limit: Duration, wanted: impl Fn(&Pool) -> bool) -> Pool {
+        let mut last = None;
+        let found = wait::maybe(limit, || {
+            last = self.pool().or(last.take());
+            let found = last.clone().filter(&wanted);
+            if found.is_none() {
+                thread::sleep(ASK);
+            }
+            found
+        });
+        found.unwrap_or_else(|| panic!("waited {limit:?} in vain: {what}; the pool is {last:?}"))
+    }
+
+    /// Waits until both origins are in sync and one is active.
+    #[track_caller]
+    pub fn wait_in_sync(&self) -> Pool {
+        self.wait_pool("both origins to be in sync", IN_SYNC, |pool| {
+            pool.in_sync.len() == 2 && pool.in_sync.contains(&pool.active)
+        })
+    }
+
+    /// Waits until the pool has an epoch above this one.
+    #[track_caller]
+    pub fn wait_epoch_above(&self, epoch: u64) -> Pool {
+        self.wait_pool(&format!("an epoch above {epoch}"), SOON, |pool| pool.epoch > epoch)
+    }
+
+    /// Asks for another member to be active.
+    pub fn promote(&self, member: &str, expected_epoch: u64) -> Result<Value, Refusal> {
+        let request = json!({
+            "name": "originPools/main",
+            "member": format!("nodes/{member}"),
+            "expectedEpoch": expected_epoch.to_string(),
+            "reason": "a drill",
+        });
+        self.operator().call(&format!("{SERVICE}/PromoteMember"), &request)
+    }
+
+    /// Calls a verb of the pool with its epoch.
+    pub fn pool_verb(&self, verb: &str, expected_epoch: u64) -> Result<Value, Refusal> {
+        let request = json!({
+            "name": "originPools/main",
+            "expectedEpoch": expected_epoch.to_string(),
+            "reason": "a drill",
+        });
+        self.operator().call(&format!("{SERVICE}/{verb}"), &request)
+    }
+
+    /// The events that the control plane keeps, oldest first.
+    pub fn events(&self) -> Vec<Value> {
+        let request = json!({"pageSize": 1000});
+        let answer = self.operator().call("headwater.control.v1.EventService/ListEvents", &request);
+        answer.ok().and_then(|answer| answer["events"].as_array().cloned()).unwrap_or_default()
+    }
+}
+
+/// The origin that is not this one.
+pub fn other(origin: &str) -> &'static str {
+    if origin == "origin-1" { "origin-2" } else { "origin-1" }
+}
+
+impl Pool {
+    fn read(value: &Value) -> Option<Self> {
+        let number = |name: &str| value[name].as_str().and_then(|text| text.parse().ok()).unwrap_or_default();
+        let node = |value: &Value| value.as_str().map(|name| name.trim_start_matches("nodes/").to_owned());
+        let members = value["members"].as_array()?;
+        let in_sync = members.iter().filter(|member| member["inSync"] == true).filter_map(|m| node(&m["node"]));
+        Some(Self {
+            epoch: number("epoch"),
+            version: number("version"),
+            active: node(&value["active"]).unwrap_or_default(),
+            in_sync: in_sync.collect(),
+            mode: value["mode"].as_str().unwrap_or_default().trim_start_matches("POOL_MODE_").to_owned(),
+            loss_epoch: number("lossEpoch"),
+            cause: value["lastChange"]["cause"].as_str().unwrap_or_default().to_owned(),
+            text: value.to_string(),
+        })
+    }
+}

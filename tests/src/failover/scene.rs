@@ -1,0 +1,123 @@
+//! A cluster with a stamped stream and viewers who check it.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Crowd, Round, Source, crowd::Sight};
+use crate::{Cluster, wait::SOON};
+
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    /// Rounds of each case.
+    pub rounds: usize,
+    /// Viewers: half over RTMP, half over HTTP-FLV, on both edges.
+    pub viewers: usize,
+    /// How long viewers are watched from a fault on.
+    pub window: Duration,
+    /// How long a control plane stays dead.
+    pub control_dead: Duration,
+}
+
+impl Form {
+    /// For every change: it asserts what is promised, and times only roughly.
+    pub const SHORT: Self =
+        Self { rounds: 3, viewers: 12, window: Duration::from_millis(2500), control_dead: Duration::from_secs(5) };
+    /// For the table.
+    pub const LONG: Self =
+        Self { rounds: 50, viewers: 50, window: Duration::from_secs(5), control_dead: Duration::from_secs(30) };
+}
+
+/// The stream that is watched.
+pub const STREAM: &str = "live/stamped";
+/// Where viewers are.
+pub const EDGES: [&str; 2] = ["edge-1", "edge-2"];
+
+/// A cluster in which a stamped stream is published and watched.
+pub struct Scene {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The encoder.
+    pub source: Source,
+    /// The viewers.
+    pub crowd: Crowd,
+    /// How much is done.
+    pub form: Form,
+    looked: Instant,
+}
+
+impl Scene {
+    /// An encoder at `edge-1`, viewers on both edges.
+    #[track_caller]
+    pub fn at_an_edge(cluster: Cluster, form: Form) -> Self {
+        let ingest = [cluster.rtmp("edge-1", STREAM)];
+        Self::with(cluster, form, &ingest, &EDGES)
+    }
+
+    /// The encoder at any of these addresses, viewers on these edges.
+    #[track_caller]
+    pub fn with(cluster: Cluster, form: Form, ingest: &[String], edges: &[&str]) -> Self {
+        let source = Source::start(ingest);
+        source.wait_accepted();
+        let crowd = Crowd::join(urls(&cluster, edges, form.viewers));
+        let mut scene = Self { cluster, source, crowd, form, looked: Instant::now() };
+        scene.assert_plays();
+        scene.look_since(Instant::now());
+        scene
+    }
+
+    /// Waits until every viewer plays.
+    #[track_caller]
+    pub fn assert_plays(&mut self) {
+        let plays = self.crowd.plays_on(&self.source, SOON);
+        assert!(plays, "not every viewer plays; encoder: {:?}; viewers:\n{}", self.source.told(), self.crowd.told());
+    }
+
+    /// Rounds of one case: each does something, and watches for a while from that moment on. What happens between two rounds is
+    /// counted with the next one, its pauses are not.
+    pub fn rounds(&mut self, mut each: impl FnMut(&mut Self, usize) -> Round) -> Vec<Round> {
+        (0..self.form.rounds).map(|number| each(self, number)).collect()
+    }
+
+    /// Does something, then watches for the form's time.
+    #[track_caller]
+    pub fn watch(&mut self, fault: impl FnOnce(&Cluster)) -> Round {
+        let window = self.form.window;
+        self.watch_for(window, fault)
+    }
+
+    /// The same for another time.
+    #[track_caller]
+    pub fn watch_for(&mut self, window: Duration, fault: impl FnOnce(&Cluster)) -> Round {
+        let start = Instant::now();
+        fault(&self.cluster);
+        // What is measured here is what happens in this time.
+        thread::sleep((start + window).saturating_duration_since(Instant::now()));
+        let plays = self.crowd.plays_on(&self.source, SOON);
+        if !plays {
+            eprintln!("not every viewer plays; encoder: {:?}; viewers:\n{}", self.source.told(), self.crowd.told());
+        }
+        let encoder_cuts = self.source.cuts_since(self.looked);
+        Round { sight: self.look_since(start), encoder_cuts, times: Vec::new() }
+    }
+
+    /// What the viewers saw since the last look; pauses from this moment on.
+    pub fn look_since(&mut self, from: Instant) -> Sight {
+        self.looked = Instant::now();
+        self.crowd.look(&self.source, from)
+    }
+}
+
+/// The addresses of so many viewers: over RTMP and HTTP-FLV, on all these edges.
+pub fn urls(cluster: &Cluster, edges: &[&str], viewers: usize) -> Vec<String> {
+    let url = |viewer: usize| {
+        let edge = edges[viewer % edges.len()];
+        match viewer / edges.len() % 2 {
+            0 => cluster.rtmp(edge, STREAM),
+            _ => cluster.http_flv(edge, STREAM),
+        }
+    };
+    (0..viewers).map(url).collect()
+}
