@@ -5,7 +5,8 @@ use crate::Epoch;
 /// Where in a log each epoch began, and where the log ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Lineage {
-    /// The first position of each epoch that wrote, ascending in both.
+    /// Where each epoch that wrote took over, ascending in both: its first position, or, where it begins with a named
+    /// loss, the end of what was before.
     starts: Vec<(Epoch, u64)>,
     /// One more than the last position.
     next_seq: u64,
@@ -24,7 +25,7 @@ impl Lineage {
         if ascends && ends { Ok(Self { starts, next_seq }) } else { Err(NotALineage) }
     }
 
-    /// The first position of each epoch that wrote.
+    /// Where each epoch that wrote took over.
     pub fn starts(&self) -> &[(Epoch, u64)] {
         &self.starts
     }
@@ -49,7 +50,10 @@ impl Lineage {
             Some(last) if last == epoch => {}
             last => {
                 assert!(last < Some(epoch), "epochs never fall: {epoch} after {last:?}");
-                self.starts.push((epoch, seq));
+                // Positions that a loss leaves out belong to the epoch that names it: what another log has there of an
+                // earlier epoch is not in this one.
+                let first = if self.starts.is_empty() { seq } else { self.next_seq };
+                self.starts.push((epoch, first));
             }
         }
         self.next_seq = seq + 1;
@@ -99,6 +103,16 @@ mod tests {
         assert_eq!(active.common_end(&lineage(&[(1, 1), (3, 50)], 70)), 70);
         assert_eq!(active.common_end(&lineage(&[(2, 1)], 70)), 0, "nothing in common");
         assert_eq!(active.common_end(&Lineage::default()), 0);
+    }
+
+    #[test]
+    fn what_a_loss_left_out_is_not_in_common() {
+        let mut active = lineage(&[(1, 1)], 50);
+        active.note(Epoch(2), 2 << 40);
+        assert_eq!(active.common_end(&lineage(&[(1, 1)], 80)), 50, "the tail from 50 on was lost");
+        let mut follower = lineage(&[(1, 1)], 50);
+        follower.note(Epoch(2), 2 << 40);
+        assert_eq!(active.common_end(&follower), (2 << 40) + 1);
     }
 
     #[test]
