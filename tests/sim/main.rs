@@ -1,0 +1,3 @@
+//! The rules of replication, explored and simulated.
+
+mod model;
