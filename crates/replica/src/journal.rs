@@ -1,0 +1,59 @@
+//! What a term has appended and some follower has not been sent yet.
+
+use std::collections::VecDeque;
+
+use crate::message::Entry;
+
+/// The entries of a term by order. It holds what the slowest follower still needs, up to a bound.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    entries: VecDeque<Entry>,
+    /// The order of the first entry.
+    first: u64,
+    entries_max: usize,
+}
+
+/// How much goes into one message: it closes when either is reached.
+const BATCH_BYTES: usize = 256 << 10;
+const BATCH_ENTRIES: usize = 128;
+
+impl Journal {
+    pub(crate) fn new(entries_max: usize) -> Self {
+        Self { entries: VecDeque::new(), first: 1, entries_max }
+    }
+
+    /// Adds the entry of the next order.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.entries.push_back(entry);
+        if self.entries.len() > self.entries_max {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// The entries from this order on, as many as go into one message. None: they are not here any more.
+    pub(crate) fn read(&self, from: u64) -> Option<Vec<Entry>> {
+        let at = usize::try_from(from.checked_sub(self.first)?).ok()?;
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        for entry in self.entries.range(at.min(self.entries.len())..) {
+            if bytes >= BATCH_BYTES || batch.len() >= BATCH_ENTRIES {
+                break;
+            }
+            bytes += entry.item.frame().map_or(0, |frame| frame.payload.len());
+            batch.push(entry.clone());
+        }
+        Some(batch)
+    }
+
+    /// Everyone was sent what is below this order.
+    pub(crate) fn forget_below(&mut self, order: u64) {
+        while self.first < order && self.entries.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}

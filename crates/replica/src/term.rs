@@ -1,0 +1,209 @@
+//! A term of an active origin: what it appends, what of it is committed, and what its followers are sent.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use cluster::{Commits, Epoch, FollowerId};
+use hub::Item;
+use media::{PublicationId, StreamName};
+
+use crate::{
+    journal::Journal,
+    log::Log,
+    message::{FollowDown, LogState, SnapshotHead},
+};
+
+/// What an origin has while it is active, and loses when it is not.
+#[derive(Debug)]
+pub(crate) struct Term {
+    pub(crate) commits: Commits,
+    pub(crate) journal: Journal,
+    /// What was appended and is not known to be committed, in order.
+    pub(crate) pending: VecDeque<Pending>,
+    /// Another is about to be active: nothing more is taken.
+    pub(crate) yields: bool,
+    pub(crate) sending: BTreeMap<FollowerId, Sending>,
+}
+
+/// Something that waits to be committed.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) order: u64,
+    pub(crate) name: StreamName,
+    pub(crate) seq: u64,
+    /// Whose message it was, or who fed the stream then.
+    pub(crate) publication: PublicationId,
+    pub(crate) number: Option<u64>,
+    pub(crate) closes: bool,
+}
+
+/// How far one follower has got.
+#[derive(Debug)]
+pub(crate) enum Sending {
+    /// It has not been told that this origin leads.
+    New,
+    /// It is to say what it holds.
+    Asked,
+    /// Its tail is settled.
+    Settled(Settled),
+}
+
+/// What goes to a follower whose tail is settled.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// The first word, once.
+    keep: Option<FollowDown>,
+    /// Logs as they were when the tail was settled, where the follower lacks some of them.
+    captures: VecDeque<Capture>,
+    /// The order that comes next.
+    next_order: u64,
+    /// Whether the follower has an order to ack.
+    begun: bool,
+}
+
+#[derive(Debug)]
+struct Capture {
+    head: Option<SnapshotHead>,
+    items: VecDeque<Arc<Item>>,
+}
+
+/// Items in one message of a snapshot, and bytes at which it closes.
+const BATCH_ITEMS: usize = 128;
+const BATCH_BYTES: usize = 256 << 10;
+
+impl Term {
+    pub(crate) fn new(commits: Commits, journal_max: usize) -> Self {
+        Self {
+            commits,
+            journal: Journal::new(journal_max),
+            pending: VecDeque::new(),
+            yields: false,
+            sending: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.commits.epoch()
+    }
+
+    /// A follower has said what it holds: from here on it gets everything that it lacks.
+    pub(crate) fn settle<'a>(
+        &mut self,
+        id: FollowerId,
+        held: &[LogState],
+        logs: impl Iterator<Item = &'a Log>,
+        gone: Vec<PublicationId>,
+    ) {
+        let held: BTreeMap<_, _> = held.iter().map(|log| (&log.name, &log.lineage)).collect();
+        let (mut keep, mut captures) = (Vec::new(), VecDeque::new());
+        for log in logs {
+            let common = held.get(&log.name).map(|lineage| log.lineage.common_end(lineage));
+            // What follows the common part goes on from the ring, if it is still there.
+            let rest = common.filter(|common| *common > 0).and_then(|common| log.writer.items_from(common));
+            if let Some(common) = common {
+                keep.push((log.name.clone(), common));
+            }
+            match (common, rest) {
+                (Some(common), Some(_)) if common == log.lineage.next_seq() => {}
+                (Some(common), Some(items)) => captures.push_back(Capture::rest(log, common, items)),
+                _ => captures.push_back(Capture::whole(log)),
+            }
+        }
+        let from = self.commits.head();
+        let keep = Some(FollowDown::Settled { epoch: self.epoch(), keep, gone });
+        let settled = Settled { keep, captures, next_order: from + 1, begun: false };
+        self.sending.insert(id, Sending::Settled(settled));
+        self.commits.follower_settled(id, from);
+    }
+
+    /// The next message for a follower.
+    pub(crate) fn poll(&mut self, id: FollowerId) -> Option<FollowDown> {
+        let (epoch, committed) = (self.epoch(), self.commits.committed().unwrap_or_default());
+        let sending = self.sending.get_mut(&id)?;
+        let settled = match sending {
+            Sending::New => {
+                *sending = Sending::Asked;
+                return Some(FollowDown::Lead { epoch });
+            }
+            Sending::Asked => return None,
+            Sending::Settled(settled) => settled,
+        };
+        if let Some(first) = settled.keep.take().or_else(|| settled.next_of_captures(epoch)) {
+            return Some(first);
+        }
+        let Some(entries) = self.journal.read(settled.next_order) else {
+            // It was too slow for the journal: it has to say again what it holds.
+            *sending = Sending::Asked;
+            return Some(FollowDown::Lead { epoch });
+        };
+        if entries.is_empty() && settled.begun {
+            return None;
+        }
+        settled.begun = true;
+        settled.next_order += entries.len() as u64;
+        let order = settled.next_order - 1;
+        self.forget_sent();
+        Some(FollowDown::Entries { epoch, order, committed, entries })
+    }
+
+    /// What was sent to all is kept by their acks, not by the journal.
+    pub(crate) fn forget_sent(&mut self) {
+        let next_order = |sending: &Sending| match sending {
+            Sending::Settled(settled) => Some(settled.next_order),
+            Sending::New | Sending::Asked => None,
+        };
+        let all_sent = self.sending.values().filter_map(next_order).min();
+        self.journal.forget_below(all_sent.unwrap_or(self.commits.head() + 1));
+    }
+}
+
+impl Settled {
+    fn next_of_captures(&mut self, epoch: Epoch) -> Option<FollowDown> {
+        let capture = self.captures.front_mut()?;
+        if let Some(snapshot) = capture.head.take() {
+            return Some(FollowDown::SnapshotBegin { epoch, snapshot });
+        }
+        let items = capture.next_items();
+        if items.is_empty() {
+            self.captures.pop_front();
+            return Some(FollowDown::SnapshotEnd { epoch });
+        }
+        Some(FollowDown::SnapshotItems { epoch, items })
+    }
+}
+
+impl Capture {
+    fn whole(log: &Log) -> Self {
+        let snapshot = log.writer.snapshot();
+        Self::new(log, None, snapshot.setup, snapshot.items)
+    }
+
+    fn rest(log: &Log, from: u64, items: Vec<Arc<Item>>) -> Self {
+        Self::new(log, Some(from), Vec::new(), items)
+    }
+
+    fn new(log: &Log, from: Option<u64>, setup: Vec<media::Frame>, items: Vec<Arc<Item>>) -> Self {
+        let head = SnapshotHead {
+            name: log.name.clone(),
+            lineage: log.lineage.clone(),
+            from,
+            committed_below: log.writer.stream().info().committed_below,
+            setup,
+            source: log.source.clone(),
+        };
+        Self { head: Some(head), items: items.into() }
+    }
+
+    fn next_items(&mut self) -> Vec<Arc<Item>> {
+        let mut bytes = 0;
+        let mut items = Vec::new();
+        while bytes < BATCH_BYTES && items.len() < BATCH_ITEMS {
+            let Some(item) = self.items.pop_front() else { break };
+            bytes += item.frame().map_or(0, |frame| frame.payload.len());
+            items.push(item);
+        }
+        items
+    }
+}
