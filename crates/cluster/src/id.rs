@@ -196,12 +196,17 @@ pub struct Member {
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// The highest epoch that makes sense: positions after a loss begin at `epoch << 40`.
+    /// The highest epoch that makes sense: positions after a loss begin at its [`Epoch::first_position`].
     pub const MAX: Self = Self((1 << 24) - 1);
 
     /// The epoch after this one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    /// Where positions begin that no earlier epoch has given (REPLICATION C7): there is room for 2^40 items in each.
+    pub fn first_position(self) -> u64 {
+        self.0.min(Self::MAX.0) << 40
     }
 }
 

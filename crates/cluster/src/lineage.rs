@@ -40,6 +40,14 @@ impl Lineage {
         self.starts.last().map(|(epoch, _)| *epoch)
     }
 
+    /// Whether it was written in part before this epoch, the last one that began with a loss, and does not say so
+    /// (REPLICATION C7). One that says so goes on at the first position of that epoch or a later one.
+    pub fn owes_loss(&self, loss_epoch: Epoch) -> bool {
+        let before = self.starts.first().is_some_and(|(epoch, _)| *epoch < loss_epoch);
+        let named = self.spans().any(|(epoch, _, end)| epoch >= loss_epoch && end > epoch.first_position());
+        before && !named
+    }
+
     /// An item of this epoch stands at `seq` now.
     ///
     /// # Panics
@@ -113,6 +121,18 @@ mod tests {
         let mut follower = lineage(&[(1, 1)], 50);
         follower.note(Epoch(2), 2 << 40);
         assert_eq!(active.common_end(&follower), (2 << 40) + 1);
+    }
+
+    #[test]
+    fn a_loss_is_owed_until_it_is_named() {
+        let mut log = lineage(&[(1, 1 << 40)], (1 << 40) + 50);
+        assert!(!log.owes_loss(Epoch(0)) && !log.owes_loss(Epoch(1)));
+        assert!(log.owes_loss(Epoch(3)));
+        log.note(Epoch(3), 3 << 40);
+        assert!(!log.owes_loss(Epoch(3)));
+        log.note(Epoch(4), (3 << 40) + 1);
+        assert!(!log.owes_loss(Epoch(3)) && log.owes_loss(Epoch(4)));
+        assert!(!lineage(&[(3, 3 << 40)], (3 << 40) + 9).owes_loss(Epoch(3)), "it began after the loss");
     }
 
     #[test]

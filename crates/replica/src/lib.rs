@@ -23,7 +23,7 @@ mod term;
 pub use follow::FollowError;
 pub use message::{Entry, FollowDown, FollowHello, FollowUp, LogState, SnapshotHead, Source};
 pub use publication::{Acked, NotTaken, Publish, Refused, Ticket};
-pub use replica::{Config, EPOCH_SHIFT, GrantRefused, Listed, Replica, Standing};
+pub use replica::{Config, GrantRefused, Listed, Replica, Standing};
 
 #[cfg(test)]
 mod tests;

@@ -254,7 +254,7 @@ impl Replica {
 
     /// Positions of a later epoch are above those of any earlier one.
     fn hub_floor(&self, epoch: Epoch) {
-        self.hub.raise_floor(epoch.0 << EPOCH_SHIFT);
+        self.hub.raise_floor(epoch.first_position());
     }
 
     /// What the log holds is to be committed anew (C1); where the role was granted with loss, what is not known to be
@@ -264,7 +264,7 @@ impl Replica {
         let names: Vec<_> = self.logs.keys().cloned().collect();
         for name in names {
             let Some(log) = self.logs.get_mut(&name) else { continue };
-            let cut_back = owes_loss(log, loss_epoch).then(|| log.writer.stream().info().committed_below);
+            let cut_back = log.lineage.owes_loss(loss_epoch).then(|| log.writer.stream().info().committed_below);
             if let Some(from) = cut_back
                 && !log.cut(from, self.config.splice, now)
             {
@@ -291,7 +291,7 @@ impl Replica {
 
     fn append_loss(&mut self, name: &StreamName, from: u64) {
         let (Some(term), Some(log)) = (&mut self.term, self.logs.get_mut(name)) else { return };
-        let seq = (term.epoch().0 << EPOCH_SHIFT).max(log.lineage.next_seq());
+        let seq = term.epoch().first_position().max(log.lineage.next_seq());
         let loss = Event::Loss { epoch: term.epoch().0, from, to: None };
         let item = std::sync::Arc::new(hub::Item::new(seq, Body::Event(loss)));
         log.append_item(term.epoch(), item.clone());
@@ -525,14 +525,3 @@ impl Listed {
         }
     }
 }
-
-/// Whether a log was written in part before the epoch of the last loss, and does not say so (C7).
-fn owes_loss(log: &Log, loss_epoch: Epoch) -> bool {
-    let starts = log.lineage.starts();
-    let before = starts.iter().any(|(epoch, _)| *epoch < loss_epoch);
-    let named = starts.iter().any(|(epoch, seq)| *epoch >= loss_epoch && *seq == epoch.0 << EPOCH_SHIFT);
-    before && !named
-}
-
-/// Where the positions of an epoch begin (C7): room for 2^40 items in each.
-pub const EPOCH_SHIFT: u32 = 40;

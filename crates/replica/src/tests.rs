@@ -405,15 +405,15 @@ fn a_promotion_with_loss_names_what_is_lost_and_begins_above_it() {
     pool.cut_off("o1");
     pool.grant_with_loss("o2", 3, &["o2"], 3);
     let info = pool.at("o2").list()[0].info;
-    assert_eq!(info.next_seq, (3 << EPOCH_SHIFT) + 1);
+    assert_eq!(info.next_seq, Epoch(3).first_position() + 1);
     let again = pool.try_publish("o2", A, 0).unwrap();
     pool.feed("o2", &again, again.next_number..again.next_number + 3);
     let positions: Vec<_> = pool.seen("o2", 0).into_iter().map(|(seq, _)| seq).collect();
     assert_eq!(positions.iter().filter(|seq| **seq < known).count(), 10);
-    assert!(positions.iter().all(|seq| *seq < known || *seq > 3 << EPOCH_SHIFT), "{positions:?} {known}");
+    assert!(positions.iter().all(|seq| *seq < known || *seq > Epoch(3).first_position()), "{positions:?} {known}");
     // A later grant carries the loss along; it is named once.
     pool.grant_with_loss("o2", 4, &["o2"], 3);
-    assert!(pool.at("o2").list()[0].info.next_seq < 4 << EPOCH_SHIFT);
+    assert!(pool.at("o2").list()[0].info.next_seq < Epoch(4).first_position());
 }
 
 #[test]
