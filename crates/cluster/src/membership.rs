@@ -88,6 +88,10 @@ pub struct Beat {
     pub highest_epoch: Epoch,
     /// Which nodes it hears itself.
     pub hears: Vec<NodeId>,
+    /// Of an origin: the last entry of its logs, as the epoch in which it was applied and its order in that.
+    pub head: (Epoch, u64),
+    /// Of an origin that stands by: whether it follows the active one now.
+    pub follows_active: bool,
 }
 
 /// How busy a node is.

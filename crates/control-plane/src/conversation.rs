@@ -198,6 +198,9 @@ impl Talk {
                 lock(&control.inner.directory).apply_sessions(&self.member.node, report);
             }
             FromNode::Result(result) => control.inner.commands.handle_result(result),
+            FromNode::SyncRequest(_) | FromNode::Yielded { .. } | FromNode::HandOver { .. } => {
+                tracing::warn!(node = %self.member.node, "node.request_not_served");
+            }
         }
         Ok(())
     }

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::{Epoch, Member, NodeId, NodeKind, Pool, PoolId, PoolRecord, PoolReport, PromoteError, Role};
+use cluster::{Epoch, Grant, Member, NodeId, NodeKind, Pool, PoolId, PoolRecord, PoolReport, PromoteError, Role};
 use rpc::{
     auth::Caller,
-    control::{FromControl, PoolInfo, Pools, Promote, RoleGrant, Steps},
+    control::{FailBack, FenceMember, FromControl, HoldPool, PoolInfo, Pools, Promote, ReleasePool, Steps},
     status::{Code, Failure},
 };
 use tokio::time;
@@ -41,6 +41,31 @@ impl Pools for ControlPlane {
         })
         .await
     }
+
+    async fn fail_back(&self, _: Caller, _: FailBack) -> Result<PoolInfo, Failure> {
+        Err(not_implemented("FailBack"))
+    }
+
+    async fn hold_pool(&self, _: Caller, _: HoldPool) -> Result<PoolInfo, Failure> {
+        Err(not_implemented("HoldPool"))
+    }
+
+    async fn release_pool(&self, _: Caller, _: ReleasePool) -> Result<PoolInfo, Failure> {
+        Err(not_implemented("ReleasePool"))
+    }
+
+    async fn fence_member(&self, _: Caller, _: FenceMember) -> Result<PoolInfo, Failure> {
+        Err(not_implemented("FenceMember"))
+    }
+
+    async fn unfence_member(&self, _: Caller, _: FenceMember) -> Result<PoolInfo, Failure> {
+        Err(not_implemented("UnfenceMember"))
+    }
+}
+
+fn not_implemented(method: &str) -> Failure {
+    let message = format!("{method} is not served by this control plane");
+    Failure::new(Code::Unimplemented, "NOT_IMPLEMENTED", message).with("method", method)
 }
 
 impl ControlPlane {
@@ -183,6 +208,7 @@ impl ControlPlane {
             heard: record.members.keys().filter_map(heard).collect::<BTreeMap<_, _>>(),
             active_incarnation: record.active.as_ref().map(|active| active.incarnation),
             mode: record.mode,
+            hold_until: None,
             last_change: record.last_change.clone(),
             store_id: self.inner.store_id.clone(),
             view: record.view(),
@@ -219,15 +245,17 @@ impl ControlPlane {
     }
 
     fn send_role_of(&self, record: &PoolRecord, member: &Member) {
-        let grant = RoleGrant {
+        let grant = Grant {
             pool: record.id.clone(),
+            member: member.clone(),
             role: record.role_of(member),
             epoch: record.epoch,
             version: record.version,
-            incarnation: member.incarnation,
             loss_epoch: record.loss_epoch,
-            store_id: self.inner.store_id.clone(),
-            active: record.active.as_ref().map(|active| active.node.clone()),
+            active: record.active.clone(),
+            in_sync: record.in_sync.clone(),
+            yields: false,
+            store: self.inner.store_id.clone(),
         };
         self.inner.links.send(&member.node, FromControl::Role(grant));
     }

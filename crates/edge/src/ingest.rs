@@ -109,6 +109,8 @@ impl Ingests {
             key: request.key.map(PublishKey),
             first_number: 0,
             peer: request.peer,
+            via: false,
+            path: vec![self.upstream.node().clone()],
         };
         let (opened, answer) = oneshot::channel();
         let push = push::Push::new(self.upstream.clone(), self.config, hello, outbox, opened);

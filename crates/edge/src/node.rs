@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cluster::{Beat, Incarnation, Load, NodeId};
+use cluster::{Beat, Epoch, Grant, Incarnation, Load, NodeId};
 use daemon::{
     Admission, Shutdown,
     admin::{Cell, Inspect, Page},
@@ -14,7 +14,7 @@ use daemon::{
 use media::StreamName;
 use rpc::{
     agent::{Known, Local, Snapshot, Standing},
-    control::{Command, Holding, RoleGrant, StreamReport},
+    control::{Command, Holding, StreamReport},
     node::{self, LocalSession, LocalStream, NodeStatus, Ping, SessionKind},
     status::Failure,
 };
@@ -110,6 +110,8 @@ impl Local for EdgeNode {
             serving: None,
             highest_epoch: self.upstream.highest_epoch(),
             hears: Vec::new(),
+            head: (Epoch(0), 0),
+            follows_active: false,
         }
     }
 
@@ -162,7 +164,7 @@ impl Local for EdgeNode {
         self.sessions.list().into_iter().filter_map(local_session).collect()
     }
 
-    fn role(&self, grant: RoleGrant) {
+    fn role(&self, grant: Grant) {
         tracing::warn!(pool = %grant.pool, epoch = grant.epoch.0, "role.not_for_an_edge");
     }
 

@@ -85,7 +85,7 @@ impl Upstream {
         let heard = search.heard.clone();
         while let Some(address) = search.next() {
             let path = vec![self.node.clone()];
-            let request = PullRequest { stream: name.clone(), from, epoch: heard.epoch(), path };
+            let request = PullRequest { stream: name.clone(), from, epoch: heard.epoch(), path, via: false };
             let asked = async {
                 let lease = self.channels.lease(&address).await?;
                 let down = lease.pull(request).await?;

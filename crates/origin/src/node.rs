@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cluster::{Beat, Epoch, Incarnation, Load, NodeId, PoolId};
+use cluster::{Beat, Epoch, Grant, Incarnation, Load, NodeId, PoolId};
 use daemon::{
     Admission, Shutdown,
     admin::{Cell, Inspect, Page},
 };
 use rpc::{
     agent::{Local, Standing},
-    control::{Command, Holding, RoleGrant, StreamReport},
+    control::{Command, Holding, StreamReport},
     node::{self, LocalSession, LocalStream, NodeStatus, Ping, SessionKind},
     status::Failure,
 };
@@ -107,6 +107,8 @@ impl Local for OriginNode {
             serving: self.serving(),
             highest_epoch: self.roles.highest_epoch(),
             hears: Vec::new(),
+            head: (Epoch(0), 0),
+            follows_active: false,
         }
     }
 
@@ -134,8 +136,8 @@ impl Local for OriginNode {
         local_sessions(&self.sessions)
     }
 
-    fn role(&self, grant: RoleGrant) {
-        let taken = if grant.role == cluster::Role::Active && grant.incarnation == self.incarnation {
+    fn role(&self, grant: Grant) {
+        let taken = if grant.role == cluster::Role::Active && grant.member.incarnation == self.incarnation {
             self.roles.grant(grant.epoch)
         } else {
             self.roles.stand_by(grant.epoch, None)

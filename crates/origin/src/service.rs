@@ -291,5 +291,6 @@ async fn start_agent(
     };
     let target = Target::new(config.control_plane.iter().map(ToString::to_string), token);
     let snapshot_file = Some(config.data_dir.join("control-plane.json"));
-    Agent::start(agent::Config { target, registration, snapshot_file }, node).await
+    let urgent = Arc::default();
+    Agent::start(agent::Config { target, registration, snapshot_file, urgent }, node).await
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use cluster::{Epoch, NodeKind, PoolId};
 use rpc::{
     auth::Caller,
-    control::{Client, Deregister, Drain, KickSession, KickStream, Promote, Query},
+    control::{Client, Deregister, Drain, KickSession, KickStream, Promote, PromoteMode, Query},
     status::Code,
 };
 
@@ -17,6 +17,7 @@ fn promote() -> Promote {
     Promote {
         pool: PoolId::main(),
         member: node("o2"),
+        mode: PromoteMode::Graceful,
         expected_epoch: Epoch(1),
         validate_only: false,
         reason: String::new(),

@@ -1,7 +1,7 @@
 use cluster::{Epoch, NodeKind, PoolId, Role};
 use rpc::{
     auth::Caller,
-    control::{Client, Deregister, PoolInfo, Promote, Query},
+    control::{Client, Deregister, PoolInfo, Promote, PromoteMode, Query},
     status::{Code, Failure},
 };
 
@@ -9,8 +9,8 @@ use super::scene::{Scene, Talking, config, node, registration, soon, until};
 
 async fn promote(client: &Client, member: &str, expected_epoch: u64, validate_only: bool) -> Result<PoolInfo, Failure> {
     let expected_epoch = Epoch(expected_epoch);
-    let (pool, member) = (PoolId::main(), node(member));
-    soon(client.promote(Promote { pool, member, expected_epoch, validate_only, reason: "test".into() })).await
+    let (pool, member, mode) = (PoolId::main(), node(member), PromoteMode::Graceful);
+    soon(client.promote(Promote { pool, member, mode, expected_epoch, validate_only, reason: "test".into() })).await
 }
 
 /// Two origins of which the first is active in epoch 1.
@@ -45,7 +45,7 @@ async fn the_configured_origin_is_granted_the_role_whoever_comes_first() {
     let mut first = scene.origin("o1", 1).await;
     assert_eq!(first.role().await.role, Role::Standby);
     let mut second = scene.origin("o2", 1).await;
-    assert_eq!(second.role_until((Role::Active, 1)).await.active, Some(node("o2")));
+    assert_eq!(second.role_until((Role::Active, 1)).await.active.unwrap().node, node("o2"));
 }
 
 #[tokio::test]
@@ -56,9 +56,9 @@ async fn an_active_that_restarts_is_granted_the_next_epoch_and_nobody_else_is() 
     first.die().await;
     let mut again = scene.origin("o1", 2).await;
     let grant = again.role_until((Role::Active, 2)).await;
-    assert_eq!((grant.loss_epoch, grant.incarnation), (Epoch(2), cluster::Incarnation::from_bits(2)));
+    assert_eq!((grant.loss_epoch, grant.member.incarnation), (Epoch(2), cluster::Incarnation::from_bits(2)));
     let standby = second.role_until((Role::Standby, 2)).await;
-    assert_eq!(standby.active, Some(node("o1")));
+    assert_eq!(standby.active.unwrap().node, node("o1"));
     let late = Talking::begin(&scene.client(Caller::Origin).await, registration("o1", 1, NodeKind::Origin)).await;
     assert_eq!(late.err().unwrap().reason, "INCARNATION_REPLACED", "a late message does not bring the old start back");
 }

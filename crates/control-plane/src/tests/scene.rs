@@ -9,13 +9,14 @@ use std::{
 };
 
 use cluster::{
-    Beat, Epoch, Incarnation, Load, Member, NodeAddresses, NodeId, NodeKind, PoolId, Registration, Role, RouteConfig,
+    Beat, Epoch, Grant, Incarnation, Load, Member, NodeAddresses, NodeId, NodeKind, PoolId, Registration, Role,
+    RouteConfig,
 };
 use futures_util::StreamExt;
 use rpc::{
     auth::{Auth, Caller, Token, Tokens},
     channel::{Channel, Target},
-    control::{Client, Command, CommandResult, FromControl, FromNode, RoleGrant, Step, Steps, Watched},
+    control::{Client, Command, CommandResult, FromControl, FromNode, Step, Steps, Watched},
     server::{Health, Server},
     status::Failure,
 };
@@ -140,7 +141,7 @@ pub(super) fn registration(id: &str, start: u64, kind: NodeKind) -> Registration
 /// A node in a conversation: it beats by itself, takes the roles it is given, and answers commands as it is told.
 pub(super) struct Talking {
     pub(super) up: mpsc::Sender<FromNode>,
-    roles: mpsc::UnboundedReceiver<RoleGrant>,
+    roles: mpsc::UnboundedReceiver<Grant>,
     commands: mpsc::UnboundedReceiver<Command>,
     state: Arc<Mutex<State>>,
     task: JoinHandle<Option<Failure>>,
@@ -206,12 +207,12 @@ impl Talking {
     }
 
     /// The next role it is given.
-    pub(super) async fn role(&mut self) -> RoleGrant {
+    pub(super) async fn role(&mut self) -> Grant {
         soon(self.roles.recv()).await.expect("the conversation goes on")
     }
 
     /// The role and epoch it ends up with: the first that is as wanted.
-    pub(super) async fn role_until(&mut self, wanted: (Role, u64)) -> RoleGrant {
+    pub(super) async fn role_until(&mut self, wanted: (Role, u64)) -> Grant {
         loop {
             let grant = self.role().await;
             if (grant.role, grant.epoch.0) == wanted {
@@ -260,7 +261,7 @@ impl Talking {
     }
 }
 
-fn take(state: &Mutex<State>, grant: &RoleGrant) {
+fn take(state: &Mutex<State>, grant: &Grant) {
     let mut state = lock(state);
     if !state.obstinate && grant.epoch >= state.beat.highest_epoch {
         state.beat.role = Some(grant.role);

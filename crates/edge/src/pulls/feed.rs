@@ -6,7 +6,7 @@ use std::{
 };
 
 use cluster::Epoch;
-use hub::{Body, Event};
+use hub::Body;
 use rpc::relay::{self, PullDown, PullFrom, RelayError};
 use tokio::time::{Instant, sleep};
 
@@ -100,7 +100,10 @@ impl Feed<'_> {
                 tracing::debug!(stream = %self.pull.name, %epoch, head, rejoined, "pull.opened");
                 self.open();
             }
-            PullDown::Items(items) => self.append(items),
+            PullDown::Items { epoch, items } => {
+                admit(heard, epoch)?;
+                self.append(items);
+            }
             PullDown::Heartbeat { epoch, .. } => {
                 admit(heard, epoch)?;
                 // No stream there yet, or it is there and has nothing to say.
@@ -133,7 +136,7 @@ impl Feed<'_> {
                 relay::Body::Frame(frame) => due.push((item.seq, Body::Frame(frame))),
                 relay::Body::Event(event) => {
                     closed |= matches!(event, relay::Event::Close { .. });
-                    due.push((item.seq, Body::Event(incoming(event))));
+                    due.push((item.seq, Body::Event(event)));
                 }
             }
         }
@@ -230,13 +233,5 @@ fn ended(error: RelayError) -> UpstreamError {
         RelayError::Transport(why) => UpstreamError::Unreachable(why),
         RelayError::NotActive { .. } => UpstreamError::Unreachable(error.to_string()),
         final_word => UpstreamError::Refused(final_word),
-    }
-}
-
-fn incoming(event: relay::Event) -> Event {
-    match event {
-        relay::Event::Open { publication } => Event::Open { publication },
-        relay::Event::Close { publication } => Event::Close { publication },
-        relay::Event::MetadataCleared => Event::MetadataCleared,
     }
 }

@@ -94,7 +94,7 @@ impl Bench {
     }
 
     fn send(&self, items: Vec<relay::Item>) {
-        self.fake.items.send(PullDown::Items(items)).unwrap();
+        self.fake.items.send(PullDown::Items { epoch: Epoch(1), items }).unwrap();
     }
 
     async fn play(&self) -> Result<Reader, NoPlay> {
@@ -189,7 +189,7 @@ async fn a_viewer_goes_on_where_it_was_when_the_origin_comes_back() {
     let resumed = async {
         // Sent until the new pull listens.
         loop {
-            bench.fake.items.send(PullDown::Items(vec![key(8), key(9)])).ok();
+            bench.fake.items.send(PullDown::Items { epoch: Epoch(1), items: vec![key(8), key(9)] }).ok();
             tokio::task::yield_now().await;
         }
     };

@@ -86,7 +86,10 @@ impl Outlet {
                 Read::Items | Read::Skipped(_) => {
                     let bytes: usize = items.iter().filter_map(|item| item.frame()).map(|f| f.payload.len()).sum();
                     self.stats.pulled_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-                    return Ok(Some(PullDown::Items(items.iter().filter_map(|item| outgoing(item)).collect())));
+                    return Ok(Some(PullDown::Items {
+                        epoch,
+                        items: items.iter().map(|item| outgoing(item)).collect(),
+                    }));
                 }
                 // Withdrawn streams end too, but have not come to their end.
                 Read::Ended => return super::epoch(&self.term).map(|_| None),
@@ -137,17 +140,11 @@ impl Drop for Outlet {
     }
 }
 
-/// None: edges do not know such an event.
-fn outgoing(item: &hub::Item) -> Option<relay::Item> {
+fn outgoing(item: &hub::Item) -> relay::Item {
     let body = match &item.body {
         hub::Body::Frame(frame) => relay::Body::Frame(frame.clone()),
         hub::Body::Setup(frame) => relay::Body::Setup(frame.clone()),
-        hub::Body::Event(event) => relay::Body::Event(match *event {
-            hub::Event::Open { publication } => relay::Event::Open { publication },
-            hub::Event::Close { publication } => relay::Event::Close { publication },
-            hub::Event::MetadataCleared => relay::Event::MetadataCleared,
-            hub::Event::Skip { .. } | hub::Event::Loss { .. } => return None,
-        }),
+        hub::Body::Event(event) => relay::Body::Event(*event),
     };
-    Some(relay::Item { seq: item.seq, body })
+    relay::Item { seq: item.seq, body }
 }

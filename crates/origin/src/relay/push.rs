@@ -70,7 +70,7 @@ impl Intake {
     }
 
     fn handle(&mut self, up: PushUp) -> Result<Option<PushDown>, RelayError> {
-        if let PushUp::Beat { .. } = up {
+        if let PushUp::Beat { .. } | PushUp::Skip { .. } = up {
             return Ok(None);
         }
         let Some(feed) = &self.feed else { return Err(RelayError::Gone) };
@@ -83,7 +83,7 @@ impl Intake {
             }
         };
         let through = match up {
-            PushUp::Beat { .. } => return Ok(None),
+            PushUp::Beat { .. } | PushUp::Skip { .. } => return Ok(None),
             PushUp::Messages(messages) => {
                 let mut through = None;
                 for (number, message) in messages {

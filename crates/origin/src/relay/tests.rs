@@ -45,11 +45,13 @@ fn hello(publication: PublicationId) -> PushHello {
         key: None,
         first_number: 0,
         peer: String::new(),
+        via: false,
+        path: vec![node("edge-1")],
     }
 }
 
 fn pull(from: PullFrom) -> PullRequest {
-    PullRequest { stream: name(), from, epoch: Epoch(0), path: vec![node("edge-1")] }
+    PullRequest { stream: name(), from, epoch: Epoch(0), path: vec![node("edge-1")], via: false }
 }
 
 fn key(number: u64) -> (u64, MediaMessage) {
@@ -87,7 +89,7 @@ async fn next_pull(down: &mut Stream<PullDown>) -> Option<Result<PullDown, Relay
 
 fn positions(down: Option<Result<PullDown, RelayError>>) -> Vec<u64> {
     match down {
-        Some(Ok(PullDown::Items(items))) => items.iter().map(|item| item.seq).collect(),
+        Some(Ok(PullDown::Items { items, .. })) => items.iter().map(|item| item.seq).collect(),
         other => panic!("no items: {other:?}"),
     }
 }
@@ -124,7 +126,7 @@ async fn a_pull_may_wait_for_its_stream_and_ends_with_it() {
     assert_eq!(positions(next_pull(&mut items).await), [2]);
     up.send(PushUp::Close(1)).await.unwrap();
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Ack { through: 1, epoch: Epoch(5) })));
-    let Some(Ok(PullDown::Items(last))) = next_pull(&mut items).await else { panic!("no close") };
+    let Some(Ok(PullDown::Items { items: last, .. })) = next_pull(&mut items).await else { panic!("no close") };
     assert_eq!(last[0].body, Body::Event(Event::Close { publication: A }));
     assert_eq!(next_pull(&mut items).await, None);
 }

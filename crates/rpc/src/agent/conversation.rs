@@ -6,7 +6,7 @@ use cluster::Member;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     select,
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{self, MissedTickBehavior},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,7 +19,13 @@ use crate::{
 };
 
 /// Holds the conversation until it ends, and says why it did.
-pub(super) async fn hold<L: Local>(client: &Client, member: &Member, local: &L, standing: &Standing) -> Failure {
+pub(super) async fn hold<L: Local>(
+    client: &Client,
+    member: &Member,
+    local: &L,
+    urgent: &Notify,
+    standing: &Standing,
+) -> Failure {
     let (up, said) = mpsc::channel(UNSENT_MAX);
     let opening = async {
         let mut down = client.converse(member.clone(), ReceiverStream::new(said)).await?;
@@ -33,7 +39,7 @@ pub(super) async fn hold<L: Local>(client: &Client, member: &Member, local: &L, 
     match in_time(opening).await {
         Ok((down, welcome)) => {
             standing.found();
-            let talk = Talk { member, local, up };
+            let talk = Talk { member, local, urgent, up };
             talk.go_on(down, welcome).await
         }
         Err(failure) => failure,
@@ -44,6 +50,7 @@ pub(super) async fn hold<L: Local>(client: &Client, member: &Member, local: &L, 
 struct Talk<'a, L> {
     member: &'a Member,
     local: &'a L,
+    urgent: &'a Notify,
     up: mpsc::Sender<FromNode>,
 }
 
@@ -75,14 +82,14 @@ impl<L: Local> Talk<'_, L> {
                         None => return ended(),
                     }
                 }
+                () = self.urgent.notified() => self.news(&mut number),
                 Some((id, outcome)) = commands.next(), if !commands.is_empty() => vec![result(id, outcome)],
                 _ = beats.tick() => {
                     silent_beats += 1;
                     if silent_beats > silent_beats_max {
                         return Failure::new(Code::Unavailable, "CONTROL_SILENT", "the control plane has fallen silent");
                     }
-                    number += 1;
-                    vec![FromNode::Beat { number, beat: self.local.beat() }]
+                    self.news(&mut number)
                 }
                 _ = reporting.tick() => reports.next(self.local.streams(), self.local.sessions()),
             };
@@ -94,10 +101,18 @@ impl<L: Local> Talk<'_, L> {
         }
     }
 
+    /// What the node has to say, then a beat that shows what it is by now.
+    fn news(&self, number: &mut u64) -> Vec<FromNode> {
+        let mut news: Vec<_> = std::iter::from_fn(|| self.local.poll_request()).take(REQUESTS_MAX).collect();
+        *number += 1;
+        news.push(FromNode::Beat { number: *number, beat: self.local.beat() });
+        news
+    }
+
     fn hear(&self, said: FromControl) {
         match said {
-            FromControl::Role(grant) if grant.incarnation == self.member.incarnation => self.local.role(grant),
-            FromControl::Role(grant) => debug!(meant = %grant.incarnation, "control.role_of_another_start"),
+            FromControl::Role(grant) if grant.member == *self.member => self.local.role(grant),
+            FromControl::Role(grant) => debug!(meant = %grant.member.incarnation, "control.role_of_another_start"),
             FromControl::Welcome(_) | FromControl::Beat { .. } | FromControl::Command { .. } => {}
         }
     }
@@ -140,5 +155,7 @@ const BEAT_MAX: Duration = Duration::from_secs(5);
 const UNSENT_MAX: usize = 64;
 /// How long the connection may take nothing.
 const SEND_WAIT: Duration = Duration::from_secs(2);
+/// Requests of the node that go out at a time; more wait for the next beat.
+const REQUESTS_MAX: usize = 16;
 /// Commands that are carried out at a time.
 const COMMANDS_MAX: usize = 64;

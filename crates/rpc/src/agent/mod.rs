@@ -20,15 +20,20 @@ mod standing;
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use cluster::{Beat, PoolView, Registration, RouteEntry};
+use cluster::{Beat, Grant, PoolView, Registration, RouteEntry};
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::{select, sync::watch, task::JoinHandle, time};
+use tokio::{
+    select,
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
     channel::{Channel, Target},
-    control::{Client, Command, Deregister, PoolInfo, RoleGrant, RouteInfo, Steps, StreamReport},
+    control::{Client, Command, Deregister, FromNode, PoolInfo, RouteInfo, Steps, StreamReport},
     node::LocalSession,
     status::{Code, Failure},
 };
@@ -45,6 +50,9 @@ pub struct Config {
     pub registration: Registration,
     /// Where the last snapshot is kept. None: nowhere.
     pub snapshot_file: Option<PathBuf>,
+    /// Notified (`notify_one`) by the node when what it has to say must not wait for the next beat: a request, another role, somebody
+    /// whom it does not hear any more. Requests and a beat go out at once then.
+    pub urgent: Arc<Notify>,
 }
 
 /// The node, as the agent sees it. All of it should answer at once.
@@ -60,7 +68,13 @@ pub trait Local: Send + Sync + 'static {
 
     /// Takes its role, which is told when a conversation begins and at each change. It has to refuse what is older than
     /// what it has heard.
-    fn role(&self, grant: RoleGrant);
+    fn role(&self, grant: Grant);
+
+    /// The next thing that the node has to say of its own accord. Asked until there is none, with each beat and whenever
+    /// [`Config::urgent`] is notified; what is taken here while the conversation ends is not said again.
+    fn poll_request(&self) -> Option<FromNode> {
+        None
+    }
 
     /// Does as told; returns how many sessions that concerned, or why it failed. Dropped when the conversation ends.
     fn command(&self, command: Command) -> impl Future<Output = Result<u32, String>> + Send;
@@ -222,7 +236,7 @@ impl<L: Local> Runner<L> {
             || self.standing.pools_confirmed(),
         );
         let failure = select! {
-            failure = conversation::hold(&client, member, self.local.as_ref(), &self.standing) => failure,
+            failure = conversation::hold(&client, member, self.local.as_ref(), &self.config.urgent, &self.standing) => failure,
             failure = routes => failure,
             failure = pools => failure,
             () = self.leave.cancelled() => {

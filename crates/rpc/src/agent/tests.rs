@@ -3,7 +3,7 @@
 mod fake;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
     sync::{Mutex, atomic::Ordering},
 };
@@ -27,8 +27,9 @@ use fake::{Fake, Heard, fake};
 /// A node that notes what it is told.
 #[derive(Default)]
 struct Node {
-    grants: Mutex<Vec<RoleGrant>>,
+    grants: Mutex<Vec<Grant>>,
     commands: Mutex<Vec<Command>>,
+    requests: Mutex<VecDeque<FromNode>>,
 }
 
 impl Local for Node {
@@ -54,8 +55,12 @@ impl Local for Node {
         }]
     }
 
-    fn role(&self, grant: RoleGrant) {
+    fn role(&self, grant: Grant) {
         self.grants.lock().unwrap().push(grant);
+    }
+
+    fn poll_request(&self) -> Option<FromNode> {
+        self.requests.lock().unwrap().pop_front()
     }
 
     async fn command(&self, command: Command) -> Result<u32, String> {
@@ -89,7 +94,7 @@ fn registration() -> Registration {
 
 fn route(id: &str) -> RouteEntry {
     let matches = RouteMatch { app: id.parse().unwrap(), ..RouteMatch::any() };
-    RouteEntry { id: cluster::RouteId::new(id).unwrap(), matches, target: cluster::Target::Pool(PoolId::main()) }
+    RouteEntry { id: cluster::RouteId::new(id).unwrap(), matches, target: PoolId::main().into() }
 }
 
 fn pool(epoch: u64) -> PoolView {
@@ -110,16 +115,18 @@ fn pool(epoch: u64) -> PoolView {
     }
 }
 
-fn grant(incarnation: u64) -> RoleGrant {
-    RoleGrant {
+fn grant(incarnation: u64) -> Grant {
+    Grant {
         pool: PoolId::main(),
+        member: Member { incarnation: Incarnation::from_bits(incarnation), ..member() },
         role: Role::Active,
         epoch: Epoch(5),
         version: 2,
-        incarnation: Incarnation::from_bits(incarnation),
         loss_epoch: Epoch(0),
-        store_id: "store".into(),
-        active: Some(member().node),
+        active: Some(member()),
+        in_sync: BTreeSet::from([member()]),
+        yields: false,
+        store: "store".into(),
     }
 }
 
@@ -129,7 +136,8 @@ async fn served(fake: &Arc<Fake>) -> Served {
 
 fn config(served: &Served, snapshot_file: Option<&Path>) -> Config {
     let target = served.target(Caller::Origin);
-    Config { target, registration: registration(), snapshot_file: snapshot_file.map(Path::to_owned) }
+    let snapshot_file = snapshot_file.map(Path::to_owned);
+    Config { target, registration: registration(), snapshot_file, urgent: Arc::default() }
 }
 
 async fn start(served: &Served) -> (Agent, Arc<Node>) {
@@ -174,6 +182,34 @@ async fn a_node_makes_itself_known_then_beats_and_reports() {
     });
     assert_eq!(beat.await, Node::default().beat());
     assert!(agent.standing().connected());
+}
+
+#[tokio::test]
+async fn what_is_urgent_goes_out_at_once_with_a_beat_behind_it() {
+    let (fake, mut hearing) = fake();
+    fake.beat_ms.store(5_000, Ordering::Relaxed);
+    let served = served(&fake).await;
+    let node = Arc::new(Node::default());
+    let config = config(&served, None);
+    let urgent = config.urgent.clone();
+    let _agent = Agent::start(config, node.clone()).await;
+    heard(&mut hearing, |heard| matches!(heard, Heard::Said(FromNode::Beat { number: 1, .. })).then_some(())).await;
+    let asked = [FromNode::Yielded { epoch: Epoch(5) }, FromNode::HandOver { reason: "it ends".into() }];
+    node.requests.lock().unwrap().extend(asked.clone());
+    urgent.notify_one();
+    // The next beat of its own accord is five seconds away.
+    let said = time::timeout(Duration::from_secs(4), async {
+        let mut said = Vec::new();
+        loop {
+            match hearing.recv().await.unwrap() {
+                Heard::Said(FromNode::Streams(_) | FromNode::Sessions(_)) => {}
+                Heard::Said(FromNode::Beat { number, .. }) => return (number, said),
+                Heard::Said(request) => said.push(request),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    assert_eq!(said.await.expect("at once"), (2, asked.to_vec()));
 }
 
 #[tokio::test]

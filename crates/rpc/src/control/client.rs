@@ -11,12 +11,12 @@ use proto::control::v1::{
 };
 use tonic::{Status, Streaming};
 
-use cluster::{Member, Registration};
+use cluster::{Member, PoolId, Registration};
 
 use super::{
-    ClusterStatus, CreateRoute, DeleteRoute, Deregister, Drain, Event, FromControlStream, FromNode, KickSession,
-    KickStream, Located, NodeInfo, PoolInfo, Promote, Registered, Resolution, RouteInfo, SessionInfo, Step, Steps,
-    StreamInfo, Watched, fields, wire,
+    ClusterStatus, CreateRoute, DeleteRoute, Deregister, Drain, Event, FailBack, FenceMember, FromControlStream,
+    FromNode, HoldPool, KickSession, KickStream, Located, NodeInfo, PoolInfo, Promote, Registered, ReleasePool,
+    Resolution, RouteInfo, SessionInfo, Step, Steps, StreamInfo, Watched, fields, wire,
 };
 use crate::{
     channel::Channel,
@@ -200,6 +200,13 @@ impl Client {
         page(answer.origin_pools, answer.next_page_token, wire::pools::read_info)
     }
 
+    /// One pool.
+    pub async fn pool(&self, id: &PoolId) -> Result<PoolInfo, Failure> {
+        let request = pb::GetOriginPoolRequest { name: id.resource() };
+        let answer = OriginPoolServiceClient::new(self.channel.service()).get_origin_pool(request).await?;
+        pool(answer.into_inner().origin_pool)
+    }
+
     /// All pools and their changes.
     pub async fn watch_pools(&self, from_revision: u64) -> Result<Steps<PoolInfo>, Failure> {
         let request = pb::WatchOriginPoolRequest { name: String::new(), from_revision };
@@ -218,15 +225,44 @@ impl Client {
 
     /// Makes another member of a pool active.
     pub async fn promote(&self, request: Promote) -> Result<PoolInfo, Failure> {
-        let request = pb::PromoteMemberRequest {
-            name: request.pool.resource(),
-            member: request.member.resource(),
-            expected_epoch: request.expected_epoch.0,
-            validate_only: request.validate_only,
-            reason: request.reason,
-        };
+        let request = wire::pools::wire_promote(request);
         let answer = OriginPoolServiceClient::new(self.channel.service()).promote_member(request).await?;
-        understood(wire::pools::read_info(answer.into_inner().origin_pool.unwrap_or_default()))
+        pool(answer.into_inner().origin_pool)
+    }
+
+    /// Makes the first choice of a pool active again.
+    pub async fn fail_back(&self, request: FailBack) -> Result<PoolInfo, Failure> {
+        let request = wire::pools::wire_fail_back(request);
+        let answer = OriginPoolServiceClient::new(self.channel.service()).fail_back(request).await?;
+        pool(answer.into_inner().origin_pool)
+    }
+
+    /// Stops automation.
+    pub async fn hold_pool(&self, request: HoldPool) -> Result<PoolInfo, Failure> {
+        let request = wire::pools::wire_hold(request);
+        let answer = OriginPoolServiceClient::new(self.channel.service()).hold_pool(request).await?;
+        pool(answer.into_inner().origin_pool)
+    }
+
+    /// Lets roles move by themselves again.
+    pub async fn release_pool(&self, request: ReleasePool) -> Result<PoolInfo, Failure> {
+        let request = wire::pools::wire_release(request);
+        let answer = OriginPoolServiceClient::new(self.channel.service()).release_pool(request).await?;
+        pool(answer.into_inner().origin_pool)
+    }
+
+    /// Takes a member out of service.
+    pub async fn fence_member(&self, request: FenceMember) -> Result<PoolInfo, Failure> {
+        let request = wire::pools::wire_fence(request);
+        let answer = OriginPoolServiceClient::new(self.channel.service()).fence_member(request).await?;
+        pool(answer.into_inner().origin_pool)
+    }
+
+    /// Lets a fenced member in again.
+    pub async fn unfence_member(&self, request: FenceMember) -> Result<PoolInfo, Failure> {
+        let request = wire::pools::wire_unfence(request);
+        let answer = OriginPoolServiceClient::new(self.channel.service()).unfence_member(request).await?;
+        pool(answer.into_inner().origin_pool)
     }
 
     /// A page of the streams.
@@ -327,6 +363,10 @@ fn understood<T>(read: Result<T, Failure>) -> Result<T, Failure> {
             format!("the control plane's answer makes no sense: {}", wrong.message),
         )
     })
+}
+
+fn pool(wire: Option<pb::OriginPool>) -> Result<PoolInfo, Failure> {
+    understood(wire::pools::read_info(wire.unwrap_or_default()))
 }
 
 fn page<W, T>(

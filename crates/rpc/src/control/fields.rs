@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use cluster::{Address, Epoch, Incarnation, NodeId, PoolId, Role, RouteId};
+use cluster::{Address, Epoch, Incarnation, Member, NodeId, PoolId, Role, RouteId};
 use media::{PublicationId, StreamName};
+use proto::control::v1 as pb;
 
 use crate::status::Failure;
 
@@ -157,6 +158,38 @@ pub(super) fn epoch(field: &str, epoch: u64) -> Result<Epoch, Failure> {
 /// An epoch in which somebody serves; zero stands for none.
 pub(super) fn serving(field: &str, given: u64) -> Result<Option<Epoch>, Failure> {
     Ok(Some(epoch(field, given)?).filter(|epoch| epoch.0 != 0))
+}
+
+/// An epoch that the caller has seen, where it must have seen one.
+pub(super) fn expected_epoch(given: u64) -> Result<Epoch, Failure> {
+    if given == 0 {
+        return Err(Failure::invalid_field("expected_epoch", "is needed: the epoch that GetOriginPool shows"));
+    }
+    epoch("expected_epoch", given)
+}
+
+/// One start of one node.
+pub(super) fn member(field: &str, given: pb::MemberId) -> Result<Member, Failure> {
+    Ok(Member {
+        node: node(&format!("{field}.node"), &given.node)?,
+        incarnation: incarnation(&format!("{field}.incarnation"), &given.incarnation)?,
+    })
+}
+
+/// One start of one node for the wire.
+pub(super) fn wire_member(member: Member) -> pb::MemberId {
+    pb::MemberId { node: member.node.resource(), incarnation: member.incarnation.to_string() }
+}
+
+/// How far logs go; not at all when nothing is given.
+pub(super) fn head(field: &str, given: Option<pb::LogHead>) -> Result<(Epoch, u64), Failure> {
+    let given = given.unwrap_or_default();
+    Ok((epoch(field, given.epoch)?, given.order))
+}
+
+/// How far logs go, for the wire.
+pub(super) fn wire_head((epoch, order): (Epoch, u64)) -> Option<pb::LogHead> {
+    Some(pb::LogHead { epoch: epoch.0, order })
 }
 
 /// A role, or none.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cluster::{Beat, Epoch, Incarnation, Liveness, Member, NodeId, PoolId, Registration, Role};
+use cluster::{Beat, Epoch, Grant, Incarnation, Liveness, Member, NodeId, Registration, SyncRequest};
 use futures_util::Stream;
 use media::StreamName;
 
@@ -93,6 +93,18 @@ pub enum FromNode {
     Sessions(SessionsReport),
     /// What became of a command.
     Result(CommandResult),
+    /// The active origin asks for a change of the in-sync set; answered by the next grant, whatever became of it.
+    SyncRequest(SyncRequest),
+    /// The active origin was told to yield: it takes nothing more, and all that it took is committed.
+    Yielded {
+        /// The epoch that it gives up.
+        epoch: Epoch,
+    },
+    /// An origin that is about to end asks to be relieved of its role first; answered by its next grant.
+    HandOver {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What streams a node holds: first all of them, then what changed.
@@ -141,7 +153,7 @@ pub enum FromControl {
         route_revision: u64,
     },
     /// The role of the receiver.
-    Role(RoleGrant),
+    Role(Grant),
     /// Something to do; answered by a [`CommandResult`] with the id.
     Command {
         /// To be repeated in the result.
@@ -160,28 +172,6 @@ pub struct Welcome {
     pub silence_max: Duration,
     /// The random id of the control plane's store.
     pub store_id: String,
-}
-
-/// The role of an origin, as the pool record has it. Only a newer version than the one known counts, and only an epoch
-/// not below the highest that was heard of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleGrant {
-    /// Which pool.
-    pub pool: PoolId,
-    /// The role of `incarnation`.
-    pub role: Role,
-    /// The pool's epoch.
-    pub epoch: Epoch,
-    /// The version of the pool record.
-    pub version: u64,
-    /// Who is meant.
-    pub incarnation: Incarnation,
-    /// The epoch of the last promotion with loss; zero when there was none.
-    pub loss_epoch: Epoch,
-    /// The random id of the store that granted it.
-    pub store_id: String,
-    /// Who is active.
-    pub active: Option<NodeId>,
 }
 
 /// Something for a node to do.

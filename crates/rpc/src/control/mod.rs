@@ -21,9 +21,9 @@ pub use client::{Client, Page, Query};
 pub use events::{Event, EventLog, Severity};
 pub use members::{
     Command, CommandResult, Deregister, Drain, FromControl, FromControlStream, FromNode, FromNodeStream, Members,
-    NodeInfo, Registered, RoleGrant, SessionsReport, StreamsReport, Welcome,
+    NodeInfo, Registered, SessionsReport, StreamsReport, Welcome,
 };
-pub use pools::{PoolInfo, Pools, Promote};
+pub use pools::{FailBack, FenceMember, HoldPool, PoolInfo, Pools, Promote, PromoteMode, ReleasePool};
 pub use routes::{CreateRoute, DeleteRoute, Resolution, RouteChange, RouteInfo, RouteMatchChange, Routes, UpdateRoute};
 pub use status::{Cluster, ClusterStatus, NodeCounts, StoreStatus};
 pub use streams::{

@@ -1,13 +1,17 @@
 //! Pools of origins, and who is active.
 
-use std::{collections::BTreeMap, future::Future};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    time::{Duration, SystemTime},
+};
 
 use cluster::{Epoch, Incarnation, LastChange, Liveness, Mode, NodeId, PoolId, PoolView};
 
 use super::Steps;
 use crate::{auth::Caller, status::Failure};
 
-/// Shows the pools, and moves the active role when an operator asks.
+/// Shows the pools, and changes them when an operator asks. Every verb returns the pool as it is then.
 pub trait Pools: Send + Sync + 'static {
     /// One pool.
     fn pool(&self, id: &PoolId) -> Option<PoolInfo>;
@@ -20,6 +24,33 @@ pub trait Pools: Send + Sync + 'static {
 
     /// Makes another member active.
     fn promote(&self, caller: Caller, request: Promote) -> impl Future<Output = Result<PoolInfo, Failure>> + Send;
+
+    /// Makes the first choice active again: the configured origin, otherwise the one before the last move.
+    fn fail_back(&self, caller: Caller, request: FailBack) -> impl Future<Output = Result<PoolInfo, Failure>> + Send;
+
+    /// Stops automation.
+    fn hold_pool(&self, caller: Caller, request: HoldPool) -> impl Future<Output = Result<PoolInfo, Failure>> + Send;
+
+    /// Lets roles move by themselves again.
+    fn release_pool(
+        &self,
+        caller: Caller,
+        request: ReleasePool,
+    ) -> impl Future<Output = Result<PoolInfo, Failure>> + Send;
+
+    /// Takes a member that is not active out of service.
+    fn fence_member(
+        &self,
+        caller: Caller,
+        request: FenceMember,
+    ) -> impl Future<Output = Result<PoolInfo, Failure>> + Send;
+
+    /// Lets a fenced member in again.
+    fn unfence_member(
+        &self,
+        caller: Caller,
+        request: FenceMember,
+    ) -> impl Future<Output = Result<PoolInfo, Failure>> + Send;
 }
 
 /// A pool with what is known about it.
@@ -31,6 +62,8 @@ pub struct PoolInfo {
     pub active_incarnation: Option<Incarnation>,
     /// Whether roles move by themselves.
     pub mode: Mode,
+    /// When automation begins again by itself, if the pool is held for a time.
+    pub hold_until: Option<SystemTime>,
     /// What changed the roles last.
     pub last_change: Option<LastChange>,
     /// The random id of the store that keeps the record.
@@ -42,6 +75,74 @@ pub struct PoolInfo {
 /// Asks to make another member active.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promote {
+    /// Which pool.
+    pub pool: PoolId,
+    /// Who.
+    pub member: NodeId,
+    /// How.
+    pub mode: PromoteMode,
+    /// The epoch that the caller has seen.
+    pub expected_epoch: Epoch,
+    /// Check everything, change nothing.
+    pub validate_only: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a member is made active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PromoteMode {
+    /// Only a member that is in sync, once all that the present active took is committed.
+    #[default]
+    Graceful,
+    /// Any living member, at once.
+    Force,
+}
+
+/// Asks to make the first choice active again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailBack {
+    /// Which pool.
+    pub pool: PoolId,
+    /// The epoch that the caller has seen.
+    pub expected_epoch: Epoch,
+    /// Check everything, change nothing.
+    pub validate_only: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// Asks to stop automation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldPool {
+    /// Which pool.
+    pub pool: PoolId,
+    /// The epoch that the caller has seen; none: whichever.
+    pub expected_epoch: Option<Epoch>,
+    /// For how long; none: until it is released.
+    pub duration: Option<Duration>,
+    /// Check everything, change nothing.
+    pub validate_only: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// Asks to let roles move by themselves again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleasePool {
+    /// Which pool.
+    pub pool: PoolId,
+    /// The epoch that the caller has seen; none: whichever.
+    pub expected_epoch: Option<Epoch>,
+    /// Check everything, change nothing.
+    pub validate_only: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// Asks to take a member out of service, or to let it in again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FenceMember {
     /// Which pool.
     pub pool: PoolId,
     /// Who.

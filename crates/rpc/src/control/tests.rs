@@ -1,11 +1,11 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, SystemTime},
 };
 
 use cluster::{
-    Beat, Epoch, Incarnation, Liveness, Load, Member, NodeAddresses, NodeId, NodeKind, PoolId, PoolRecord,
-    Registration, Role,
+    Beat, Cause, Epoch, Grant, Incarnation, LastChange, Liveness, Load, Member, NodeAddresses, NodeId, NodeKind,
+    PoolId, PoolRecord, Registration, Role, SyncChange, SyncRequest,
 };
 use media::{PublicationId, StreamName};
 use proto::control::v1 as pb;
@@ -76,6 +76,11 @@ fn an_empty_request_names_the_field_that_it_lacks() {
     assert_eq!(wrong_field(wire::streams::kick_stream(Default::default())), "name");
     assert_eq!(wrong_field(wire::streams::kick_session(Default::default())), "name");
     assert_eq!(wrong_field(wire::pools::promote(Default::default())), "name");
+    assert_eq!(wrong_field(wire::pools::fail_back(Default::default())), "name");
+    assert_eq!(wrong_field(wire::pools::hold(Default::default())), "name");
+    assert_eq!(wrong_field(wire::pools::release(Default::default())), "name");
+    assert_eq!(wrong_field(wire::pools::fence(Default::default())), "name");
+    assert_eq!(wrong_field(wire::pools::unfence(Default::default())), "name");
     assert_eq!(wrong_field(wire::session::hello(None)), "hello");
     assert_eq!(wrong_field(fields::stream("name", "")), "name");
 }
@@ -167,9 +172,68 @@ fn an_origin_registers_with_its_addresses_and_an_edge_needs_none() {
 }
 
 #[test]
-fn a_promotion_needs_the_epoch_that_the_caller_has_seen() {
-    let request = pb::PromoteMemberRequest { name: "main".into(), member: "o2".into(), ..Default::default() };
-    assert_eq!(wrong_field(wire::pools::promote(request)), "expected_epoch");
+fn whatever_moves_a_role_needs_the_epoch_that_the_caller_has_seen() {
+    let (name, member) = ("main".to_owned(), "o2".to_owned());
+    let promote = pb::PromoteMemberRequest { name: name.clone(), member: member.clone(), ..Default::default() };
+    assert_eq!(wrong_field(wire::pools::promote(promote.clone())), "expected_epoch");
+    let too_high = pb::PromoteMemberRequest { expected_epoch: Epoch::MAX.0 + 1, ..promote };
+    assert_eq!(wrong_field(wire::pools::promote(too_high)), "expected_epoch");
+    let fail_back = pb::FailBackRequest { name: name.clone(), ..Default::default() };
+    assert_eq!(wrong_field(wire::pools::fail_back(fail_back)), "expected_epoch");
+    let fence = pb::FenceMemberRequest { name: name.clone(), member: member.clone(), ..Default::default() };
+    assert_eq!(wrong_field(wire::pools::fence(fence)), "expected_epoch");
+    let unfence = pb::UnfenceMemberRequest { name: name.clone(), member, ..Default::default() };
+    assert_eq!(wrong_field(wire::pools::unfence(unfence)), "expected_epoch");
+    let hold = pb::HoldPoolRequest { name: name.clone(), ..Default::default() };
+    assert_eq!(wire::pools::hold(hold).unwrap().expected_epoch, None, "nothing moves by it");
+    let release = pb::ReleasePoolRequest { name, ..Default::default() };
+    assert_eq!(wire::pools::release(release).unwrap().expected_epoch, None);
+}
+
+#[test]
+fn a_hold_that_makes_no_sense_and_an_unknown_way_to_promote_are_refused() {
+    for duration in [Duration::ZERO, Duration::from_secs(1 << 40)] {
+        let hold = pb::HoldPoolRequest {
+            name: "main".into(),
+            duration: fields::wire_duration(duration),
+            ..Default::default()
+        };
+        assert_eq!(wrong_field(wire::pools::hold(hold)), "duration");
+    }
+    let name = || "main".to_owned();
+    let promote = |mode| pb::PromoteMemberRequest {
+        name: name(),
+        member: "o2".into(),
+        expected_epoch: 1,
+        mode,
+        ..Default::default()
+    };
+    assert_eq!(wrong_field(wire::pools::promote(promote(99))), "mode");
+    assert_eq!(wire::pools::promote(promote(0)).unwrap().mode, PromoteMode::Graceful);
+}
+
+#[test]
+fn what_operators_ask_of_a_pool_arrives_as_it_was_asked() {
+    let (pool, member, reason) = (PoolId::main(), NodeId::new("o2").unwrap(), "why".to_owned());
+    let expected_epoch = Epoch(3);
+    for mode in [PromoteMode::Graceful, PromoteMode::Force] {
+        let (pool, member, reason) = (pool.clone(), member.clone(), reason.clone());
+        let asked = Promote { pool, member, mode, expected_epoch, validate_only: true, reason };
+        assert_eq!(wire::pools::promote(wire::pools::wire_promote(asked.clone())).unwrap(), asked);
+    }
+    let asked = FailBack { pool: pool.clone(), expected_epoch, validate_only: true, reason: reason.clone() };
+    assert_eq!(wire::pools::fail_back(wire::pools::wire_fail_back(asked.clone())).unwrap(), asked);
+    for (expected_epoch, duration) in [(None, None), (Some(Epoch(3)), Some(Duration::from_millis(1500)))] {
+        let (pool, reason) = (pool.clone(), reason.clone());
+        let asked = HoldPool { pool, expected_epoch, duration, validate_only: false, reason };
+        assert_eq!(wire::pools::hold(wire::pools::wire_hold(asked.clone())).unwrap(), asked);
+        let HoldPool { pool, expected_epoch, validate_only, reason, .. } = asked;
+        let asked = ReleasePool { pool, expected_epoch, validate_only, reason };
+        assert_eq!(wire::pools::release(wire::pools::wire_release(asked.clone())).unwrap(), asked);
+    }
+    let asked = FenceMember { pool, member, expected_epoch, validate_only: true, reason };
+    assert_eq!(wire::pools::fence(wire::pools::wire_fence(asked.clone())).unwrap(), asked);
+    assert_eq!(wire::pools::unfence(wire::pools::wire_unfence(asked.clone())).unwrap(), asked);
 }
 
 #[test]
@@ -180,13 +244,22 @@ fn what_a_node_says_arrives_as_it_was_said() {
         serving: Some(Epoch(3)),
         highest_epoch: Epoch(4),
         hears: vec![NodeId::new("origin-1").unwrap()],
+        head: (Epoch(3), 17),
+        follows_active: true,
     };
+    let sync =
+        |change| FromNode::SyncRequest(SyncRequest { pool: PoolId::main(), epoch: Epoch(3), version: 9, change });
     let result = CommandResult { command_id: "c1".into(), affected: 1, error: Some("no".into()) };
     let said = [
         FromNode::Beat { number: 1, beat },
         FromNode::Streams(StreamsReport { replace: true, put: vec![stream_report()], removed: vec![stream()] }),
         FromNode::Sessions(SessionsReport { replace: true, put: vec![local_session()], removed: vec!["18".into()] }),
         FromNode::Result(result),
+        sync(SyncChange::Grow(member())),
+        sync(SyncChange::Shrink(member())),
+        sync(SyncChange::Alone { without: BTreeSet::from([member()]) }),
+        FromNode::Yielded { epoch: Epoch(3) },
+        FromNode::HandOver { reason: "it ends".into() },
     ];
     for message in said {
         assert_eq!(wire::session::from_node(wire::session::wire_from_node(message.clone())).unwrap(), Some(message));
@@ -195,17 +268,43 @@ fn what_a_node_says_arrives_as_it_was_said() {
 }
 
 #[test]
+fn a_request_of_a_member_that_makes_no_sense_is_refused_with_the_field() {
+    let said = |message| wire::session::from_node(pb::NodeSessionRequest { message: Some(message) });
+    use pb::{node_session_request::Message, sync_request::Change};
+    let sync = |change| {
+        let request = pb::SyncRequest { pool: "main".into(), epoch: 3, version: 9, change };
+        said(Message::SyncRequest(request))
+    };
+    let stranger = || pb::MemberId { node: "o1".into(), incarnation: "1".into() };
+    assert_eq!(wrong_field(sync(None)), "sync_request");
+    assert_eq!(wrong_field(sync(Some(Change::Grow(Default::default())))), "sync_request.grow.node");
+    assert_eq!(wrong_field(sync(Some(Change::Shrink(stranger())))), "sync_request.shrink.incarnation");
+    let alone = |without| sync(Some(Change::Alone(pb::SyncAlone { without })));
+    assert_eq!(wrong_field(alone(vec![Default::default(); 65])), "sync_request.alone.without");
+    let high = Epoch::MAX.0 + 1;
+    assert_eq!(wrong_field(said(Message::Yielded(pb::NodeYielded { epoch: high }))), "yielded.epoch");
+    let head = Some(pb::LogHead { epoch: high, order: 0 });
+    assert_eq!(wrong_field(said(Message::Beat(pb::NodeBeat { head, ..Default::default() }))), "beat.head");
+    let reason = "x".repeat(257);
+    assert_eq!(wrong_field(said(Message::HandOver(pb::NodeHandOver { reason }))), "hand_over.reason");
+}
+
+#[test]
 fn what_the_control_plane_says_arrives_as_it_was_said() {
-    let grant = RoleGrant {
+    let other = Member { node: NodeId::new("origin-1").unwrap(), incarnation: Incarnation::from_bits(1) };
+    let grant = Grant {
         pool: PoolId::main(),
+        member: other.clone(),
         role: Role::Active,
         epoch: Epoch(3),
         version: 9,
-        incarnation: Incarnation::from_bits(1),
         loss_epoch: Epoch(2),
-        store_id: "s".into(),
-        active: Some(NodeId::new("origin-1").unwrap()),
+        active: Some(other.clone()),
+        in_sync: BTreeSet::from([other, member()]),
+        yields: true,
+        store: "s".into(),
     };
+    let first = Grant { active: None, in_sync: BTreeSet::new(), yields: false, role: Role::Standby, ..grant.clone() };
     let welcome = Welcome {
         beat_interval: Duration::from_millis(150),
         silence_max: Duration::from_millis(600),
@@ -217,6 +316,7 @@ fn what_the_control_plane_says_arrives_as_it_was_said() {
         FromControl::Welcome(welcome),
         FromControl::Beat { number: 1, route_revision: 2 },
         FromControl::Role(grant),
+        FromControl::Role(first),
         command(Command::KickSession { session: "17".into(), reason: reason() }),
         command(Command::KickStream { stream: stream(), reason: reason(), ban_for: Duration::from_secs(5) }),
         command(Command::KickStream { stream: stream(), reason: reason(), ban_for: Duration::ZERO }),
@@ -254,6 +354,7 @@ fn a_role_that_is_not_known_here_is_no_leave_to_serve() {
     let grant = pb::RoleGrant {
         pool: "originPools/main".into(),
         role: 99,
+        node: "nodes/origin-1".into(),
         incarnation: "0000000000000001".into(),
         ..Default::default()
     };
@@ -277,7 +378,7 @@ fn resources_cross_the_wire_whole() {
             serving: None,
         },
         liveness: Liveness::Silent,
-        beat: Beat::default(),
+        beat: Beat { head: (Epoch(2), 7), hears: vec![member().node], follows_active: true, ..Beat::default() },
         registered: a_moment(),
         heard: a_moment(),
     };
@@ -295,8 +396,14 @@ fn resources_cross_the_wire_whole() {
     let pool = PoolInfo {
         view: PoolRecord::new(PoolId::main()).view(),
         active_incarnation: None,
-        mode: cluster::Mode::Auto,
-        last_change: None,
+        mode: cluster::Mode::Hold,
+        hold_until: Some(a_moment()),
+        last_change: Some(LastChange {
+            cause: Cause::EpochHeard,
+            evidence: "heard".into(),
+            at_unix_ms: 1_790_000_000_123,
+            durations_ms: BTreeMap::from([("detect".into(), 7)]),
+        }),
         store_id: "s".into(),
         heard: BTreeMap::new(),
     };

@@ -64,14 +64,14 @@ impl Client {
             if let PushUp::Beat { epoch: heard } = up {
                 epoch = epoch.max(heard);
             }
-            stream::iter(wire::up_out(up, epoch))
+            stream::iter(wire::push::up_out(up, epoch))
         });
-        let requests = stream::iter([wire::hello_out(hello)]).chain(rest);
+        let requests = stream::iter([wire::push::hello_out(hello)]).chain(rest);
         let requests = Requests(requests.boxed());
         let mut relay = self.relay.clone();
         async move {
             let responses = relay.push(requests).await?.into_inner();
-            let down = responses.map_err(RelayError::from).map(|response| wire::push_down_in(response?));
+            let down = responses.map_err(RelayError::from).map(|response| wire::push::down_in(response?));
             Ok(until_error(down))
         }
         .boxed()
@@ -79,8 +79,8 @@ impl Client {
 
     /// Pulls a stream. Drop the answer to leave.
     pub async fn pull(&self, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
-        let responses = self.relay.clone().pull(wire::pull_out(request)).await?.into_inner();
-        let down = responses.map_err(RelayError::from).map(|response| wire::pull_down_in(response?));
+        let responses = self.relay.clone().pull(wire::pull::request_out(request)).await?.into_inner();
+        let down = responses.map_err(RelayError::from).map(|response| wire::pull::down_in(response?));
         Ok(until_error(down))
     }
 }

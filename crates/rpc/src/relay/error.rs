@@ -89,7 +89,7 @@ impl From<Failure> for RelayError {
         match (failure.reason.as_str(), failure.code) {
             (NOT_ACTIVE, _) => Self::NotActive {
                 active: failure.get("active").map(str::to_owned),
-                epoch: failure.get("epoch").and_then(|epoch| epoch.parse().ok()).map_or(Epoch(0), Epoch),
+                epoch: failure.get("epoch").and_then(epoch).unwrap_or_default(),
             },
             (STREAM_NOT_FOUND, _) => Self::NoStream,
             (PUBLISH_DENIED, _) => Self::Refused(PublishRefusal::Denied),
@@ -105,6 +105,11 @@ impl From<Failure> for RelayError {
             _ => Self::Transport(failure.message),
         }
     }
+}
+
+/// An epoch that makes sense.
+fn epoch(text: &str) -> Option<Epoch> {
+    text.parse().ok().map(Epoch).filter(|epoch| *epoch <= Epoch::MAX)
 }
 
 impl From<RelayError> for tonic::Status {
@@ -144,7 +149,7 @@ mod tests {
     fn errors_cross_the_wire_and_come_back_the_same() {
         let refusals = [PublishRefusal::Denied, PublishRefusal::NameTaken, PublishRefusal::Kicked];
         let errors = refusals.map(RelayError::Refused).into_iter().chain([
-            RelayError::NotActive { active: Some("10.0.0.6:1935".into()), epoch: Epoch(u64::MAX) },
+            RelayError::NotActive { active: Some("10.0.0.6:1935".into()), epoch: Epoch::MAX },
             RelayError::NotActive { active: None, epoch: Epoch(0) },
             RelayError::NoStream,
             RelayError::Gone,
@@ -154,6 +159,13 @@ mod tests {
         for error in errors {
             assert_eq!(RelayError::from(tonic::Status::from(error.clone())), error);
         }
+    }
+
+    #[test]
+    fn an_epoch_that_makes_no_sense_is_not_believed() {
+        let too_high = RelayError::NotActive { active: None, epoch: Epoch(Epoch::MAX.0 + 1) };
+        let unknown = RelayError::NotActive { active: None, epoch: Epoch(0) };
+        assert_eq!(RelayError::from(tonic::Status::from(too_high)), unknown);
     }
 
     #[test]

@@ -11,9 +11,8 @@ mod wire;
 
 pub use client::Client;
 pub use error::{PublishRefusal, RelayError};
-pub use types::{
-    Body, Event, Item, PublishKey, PullDown, PullFrom, PullRequest, PushDown, PushHello, PushUp, Relay, Stream,
-};
+pub use hub::Event;
+pub use types::{Body, Item, PublishKey, PullDown, PullFrom, PullRequest, PushDown, PushHello, PushUp, Relay, Stream};
 
 /// A batch closes when it holds so much payload; a frame that is larger travels alone.
 pub const BATCH_BYTES: usize = 256 << 10;

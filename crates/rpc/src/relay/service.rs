@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cluster::Epoch;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use proto::relay::v1::{
     self as pb,
@@ -40,14 +39,14 @@ impl<R: Relay> RelayService for Adapter<R> {
         let mut requests = request.into_inner();
         let first = time::timeout(HELLO_WAIT, requests.message()).await;
         let first = first.map_err(|_| RelayError::Invalid("no hello came in time".into()))??;
-        let hello = wire::hello_in(first.ok_or_else(|| RelayError::Invalid("a push without a hello".into()))?)?;
+        let hello = wire::push::hello_in(first.ok_or_else(|| RelayError::Invalid("a push without a hello".into()))?)?;
         let up = up(requests, hello.first_number);
         let down = self.relay.push(hello, up).await?;
-        Ok(Response::new(down.map_ok(wire::push_down_out).map_err(Status::from).boxed()))
+        Ok(Response::new(down.map_ok(wire::push::down_out).map_err(Status::from).boxed()))
     }
 
     async fn pull(&self, request: Request<pb::PullRequest>) -> Result<Response<Self::PullStream>, Status> {
-        let request = wire::pull_in(request.into_inner())?;
+        let request = wire::pull::request_in(request.into_inner())?;
         let down = self.relay.pull(request).await?;
         Ok(Response::new(answer(down)))
     }
@@ -57,7 +56,7 @@ impl<R: Relay> RelayService for Adapter<R> {
 fn up(requests: Streaming<pb::PushRequest>, first_number: u64) -> Stream<PushUp> {
     let mut numbers = Numbers { next: first_number };
     let checked = requests.map_err(RelayError::from).map(move |request| {
-        let up = wire::up_in(request?)?;
+        let up = wire::push::up_in(request?)?;
         numbers.check(&up)?;
         Ok(up)
     });
@@ -74,6 +73,11 @@ impl Numbers {
         match up {
             PushUp::Messages(messages) => messages.iter().try_for_each(|(number, _)| self.take(*number)),
             PushUp::MetadataCleared(number) | PushUp::Close(number) => self.take(*number),
+            PushUp::Skip { from, to } => {
+                self.take(*from)?;
+                self.next = *to;
+                self.take(*to)
+            }
             PushUp::Beat { .. } => Ok(()),
         }
     }
@@ -87,16 +91,8 @@ impl Numbers {
 
 /// What the origin says, cut into batches.
 fn answer(down: Stream<PullDown>) -> Answer<pb::PullResponse> {
-    let mut opened_in = Epoch(0);
-    down.map_ok(move |down| {
-        if let PullDown::Opened { epoch, .. } | PullDown::Heartbeat { epoch, .. } = down {
-            opened_in = epoch;
-        }
-        stream::iter(wire::pull_down_out(down, opened_in).into_iter().map(Ok))
-    })
-    .map_err(Status::from)
-    .try_flatten()
-    .boxed()
+    let batches = |down| stream::iter(wire::pull::down_out(down).into_iter().map(Ok));
+    down.map_ok(batches).map_err(Status::from).try_flatten().boxed()
 }
 
 /// The stream up to and with its first error; what is behind it is dropped then.

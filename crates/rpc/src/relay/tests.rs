@@ -99,6 +99,8 @@ fn hello(stream: &str) -> PushHello {
         key: Some(PublishKey("secret".into())),
         first_number: 3,
         peer: "192.0.2.1:5000".into(),
+        via: true,
+        path: vec![NodeId::new("edge-1").unwrap()],
     }
 }
 
@@ -107,7 +109,7 @@ fn message(bytes: usize) -> MediaMessage {
 }
 
 fn pull(stream: &str) -> PullRequest {
-    PullRequest { stream: name(stream), from: PullFrom::After(41), epoch: EPOCH, path: vec![] }
+    PullRequest { stream: name(stream), from: PullFrom::After(41), epoch: EPOCH, path: vec![], via: true }
 }
 
 fn frame(seq: u64, kind: Kind, payload: Bytes) -> Item {
@@ -133,7 +135,9 @@ async fn what_is_pushed_arrives_unchanged_and_is_acked() {
         PushUp::Messages(vec![(3, message(0)), (4, message(8 << 20)), (5, message(10))]),
         PushUp::MetadataCleared(6),
         PushUp::Beat { epoch: Epoch(8) },
-        PushUp::Close(9),
+        PushUp::Skip { from: 7, to: 7 },
+        PushUp::Skip { from: 8, to: 20 },
+        PushUp::Close(21),
     ];
     let sent = ups.clone();
     let sending = async move {
@@ -195,6 +199,30 @@ async fn numbers_that_fall_end_the_push() {
 }
 
 #[tokio::test]
+async fn skips_that_fall_or_end_before_they_begin_end_the_push() {
+    for skip in [(2, 4), (5, 4), (3, u64::MAX)] {
+        let mut made = made().await;
+        let (sender, _down) = push(&made.client).await;
+        sender.send(PushUp::Skip { from: skip.0, to: skip.1 }).await.unwrap();
+        let up = made.ups.recv().await.unwrap().unwrap();
+        assert!(matches!(up, Err(RelayError::Invalid(_))), "{skip:?}: {up:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_epoch_above_all_that_can_be_granted_is_refused() {
+    let made = made().await;
+    let epoch = Epoch(Epoch::MAX.0 + 1);
+    let refused = made.client.push(PushHello { epoch, ..hello("foo") }, stream::pending()).await.map(drop);
+    assert!(matches!(refused, Err(RelayError::Invalid(_))), "{refused:?}");
+    let refused = made.client.pull(PullRequest { epoch, ..pull("foo") }).await.map(drop);
+    assert!(matches!(refused, Err(RelayError::Invalid(_))), "{refused:?}");
+    made.origin.pulls.lock().await.push(stream::iter([Ok(PullDown::Heartbeat { epoch, head: 0 })]).boxed());
+    let told = made.client.pull(pull("foo")).await.unwrap().next().await.unwrap();
+    assert!(matches!(told, Err(RelayError::Invalid(_))), "nor is it believed of an origin: {told:?}");
+}
+
+#[tokio::test]
 async fn what_is_pulled_arrives_unchanged() {
     let made = made().await;
     let publication = PublicationId::from_bits(9);
@@ -206,17 +234,24 @@ async fn what_is_pulled_arrives_unchanged() {
         Item { seq: 44, body: Body::Event(Event::MetadataCleared) },
         Item { seq: 45, body: Body::Event(Event::Close { publication }) },
         Item { seq: 46, body: Body::Event(Event::Open { publication }) },
+        Item { seq: 47, body: Body::Event(Event::Skip { publication, from: 3, to: 9 }) },
+        Item { seq: 8 << 40, body: Body::Event(Event::Loss { epoch: 8, from: 48, to: None }) },
+        Item { seq: 9 << 40, body: Body::Event(Event::Loss { epoch: 9, from: 49, to: Some(50) }) },
     ];
     let opened = PullDown::Opened { epoch: EPOCH, head: 46, rejoined: true };
     let beat = PullDown::Heartbeat { epoch: EPOCH, head: 46 };
-    let downs = [opened.clone(), PullDown::Items(items.clone()), beat.clone()].map(Ok);
+    // An origin that is granted the role again goes on in the next epoch.
+    let later = Epoch(EPOCH.0 + 1);
+    let sent = PullDown::Items { epoch: later, items: items.clone() };
+    let downs = [opened.clone(), sent, beat.clone()].map(Ok);
     made.origin.pulls.lock().await.push(stream::iter(downs).boxed());
 
     let mut pulled = made.client.pull(pull("foo")).await.unwrap();
     assert_eq!(pulled.next().await.unwrap().unwrap(), opened);
     let mut got = Vec::new();
     let mut batches = 0;
-    while let PullDown::Items(more) = pulled.next().await.unwrap().unwrap() {
+    while let PullDown::Items { epoch, items: more } = pulled.next().await.unwrap().unwrap() {
+        assert_eq!(epoch, later);
         got.extend(more);
         batches += 1;
     }
@@ -249,7 +284,8 @@ async fn an_edge_that_does_not_read_holds_the_origin_back_and_nobody_else() {
     let endless = |taken: Arc<AtomicUsize>| {
         let items = (0u64..4096).map(move |seq| {
             taken.fetch_add(1, Ordering::Relaxed);
-            Ok(PullDown::Items(vec![frame(seq, Kind::Delta, vec![0; FRAME].into())]))
+            let items = vec![frame(seq, Kind::Delta, vec![0; FRAME].into())];
+            Ok(PullDown::Items { epoch: EPOCH, items })
         });
         stream::iter(items).boxed()
     };

@@ -4,6 +4,7 @@ use std::{fmt, future::Future};
 
 use cluster::{Epoch, NodeId};
 use futures_util::stream::BoxStream;
+use hub::Event;
 use media::{Frame, MediaMessage, PublicationId, StreamName};
 
 use super::RelayError;
@@ -42,6 +43,10 @@ pub struct PushHello {
     pub first_number: u64,
     /// The encoder's address, for logs and lists; may be empty.
     pub peer: String,
+    /// The asker cannot reach the active origin: one that stands by is to pass the call on to it.
+    pub via: bool,
+    /// The nodes that the call has come through, the edge first. Who finds itself here refuses.
+    pub path: Vec<NodeId>,
 }
 
 /// What an encoder gave as its right to publish. Never printed.
@@ -66,6 +71,13 @@ pub enum PushUp {
         /// The highest epoch that it has heard of.
         epoch: Epoch,
     },
+    /// These messages were dropped before anybody took them; they will not come.
+    Skip {
+        /// The number of the first.
+        from: u64,
+        /// The number of the last.
+        to: u64,
+    },
     /// The encoder ended its stream cleanly; takes a number like a message.
     Close(u64),
 }
@@ -73,11 +85,11 @@ pub enum PushUp {
 /// What an origin says on a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PushDown {
-    /// First: the publication is open.
+    /// First: it is committed that the publication is open. Nothing of it is acked by this.
     Opened {
         /// The epoch in which the origin is active.
         epoch: Epoch,
-        /// Everything with a lower number is committed.
+        /// The first number that is not in the origin's log: the edge may go on there.
         next_number: u64,
     },
     /// Everything up to and with this number is committed.
@@ -105,6 +117,8 @@ pub struct PullRequest {
     pub epoch: Epoch,
     /// The nodes that the request has come through, the first asker first. Who finds itself here refuses.
     pub path: Vec<NodeId>,
+    /// The asker cannot reach the active origin: one that stands by is to pass the call on to it.
+    pub via: bool,
 }
 
 /// Where a pull begins.
@@ -129,7 +143,12 @@ pub enum PullDown {
         rejoined: bool,
     },
     /// Items in the order of their positions.
-    Items(Vec<Item>),
+    Items {
+        /// The epoch in which the origin is active.
+        epoch: Epoch,
+        /// At least one.
+        items: Vec<Item>,
+    },
     /// The origin is there; for when there is nothing else to say.
     Heartbeat {
         /// The epoch in which the origin is active.
@@ -157,21 +176,4 @@ pub enum Body {
     Setup(Frame),
     /// Something that happened to the stream.
     Event(Event),
-}
-
-/// What happens to a stream besides frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// A publication begins to feed the stream.
-    Open {
-        /// Which one.
-        publication: PublicationId,
-    },
-    /// The stream ends: its encoder said so, or did not come back in time.
-    Close {
-        /// The last one that fed it.
-        publication: PublicationId,
-    },
-    /// The encoder withdrew its metadata.
-    MetadataCleared,
 }

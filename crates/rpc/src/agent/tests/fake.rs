@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -34,6 +34,8 @@ pub(super) struct Fake {
     unsent: Arc<Mutex<mpsc::Receiver<FromControl>>>,
     /// No beats from now on.
     pub(super) mute: AtomicBool,
+    /// How often both sides beat.
+    pub(super) beat_ms: AtomicU64,
     heard: mpsc::UnboundedSender<Heard>,
 }
 
@@ -54,14 +56,17 @@ pub(super) fn fake() -> (Arc<Fake>, mpsc::UnboundedReceiver<Heard>) {
         commands,
         unsent: Arc::new(Mutex::new(unsent)),
         mute: AtomicBool::new(false),
+        beat_ms: AtomicU64::new(20),
         heard,
     };
     (Arc::new(fake), hearing)
 }
 
-pub(super) const BEAT: Duration = Duration::from_millis(20);
-
 impl Fake {
+    fn beat(&self) -> Duration {
+        Duration::from_millis(self.beat_ms.load(Ordering::Relaxed))
+    }
+
     pub(super) fn put_route(&self, entry: RouteEntry) {
         let now = SystemTime::UNIX_EPOCH;
         let text = String::new;
@@ -87,6 +92,7 @@ impl Fake {
             view,
             active_incarnation: None,
             mode: Mode::default(),
+            hold_until: None,
             last_change: None,
             store_id: "store".into(),
             heard: BTreeMap::new(),
@@ -136,8 +142,8 @@ impl Members for Fake {
         let (liveness, beat) = (Liveness::Alive, Beat::default());
         Ok(Registered {
             node: NodeInfo { registration, liveness, beat, registered: now, heard: now },
-            beat_interval: BEAT,
-            silence_max: 4 * BEAT,
+            beat_interval: self.beat(),
+            silence_max: 4 * self.beat(),
             route_revision: 0,
             store_id: "store".into(),
         })
@@ -145,11 +151,12 @@ impl Members for Fake {
 
     fn converse(&self, _: Caller, _: Member, mut node: FromNodeStream) -> Result<FromControlStream, Failure> {
         let (down, told) = mpsc::channel(8);
-        let welcome = Welcome { beat_interval: BEAT, silence_max: 4 * BEAT, store_id: "store".into() };
+        let beat = self.beat();
+        let welcome = Welcome { beat_interval: beat, silence_max: 4 * beat, store_id: "store".into() };
         let (heard, unsent, muted) = (self.heard.clone(), self.unsent.clone(), self.mute.load(Ordering::Relaxed));
         tokio::spawn(async move {
             let mut unsent = unsent.lock().await;
-            let mut beats = time::interval(BEAT);
+            let mut beats = time::interval(beat);
             let mut number = 0;
             let mut next = FromControl::Welcome(welcome);
             // Until the node or the connection has gone.
@@ -238,6 +245,26 @@ impl Pools for Fake {
     }
 
     async fn promote(&self, _: Caller, _: Promote) -> Result<PoolInfo, Failure> {
+        Err(not_here())
+    }
+
+    async fn fail_back(&self, _: Caller, _: FailBack) -> Result<PoolInfo, Failure> {
+        Err(not_here())
+    }
+
+    async fn hold_pool(&self, _: Caller, _: HoldPool) -> Result<PoolInfo, Failure> {
+        Err(not_here())
+    }
+
+    async fn release_pool(&self, _: Caller, _: ReleasePool) -> Result<PoolInfo, Failure> {
+        Err(not_here())
+    }
+
+    async fn fence_member(&self, _: Caller, _: FenceMember) -> Result<PoolInfo, Failure> {
+        Err(not_here())
+    }
+
+    async fn unfence_member(&self, _: Caller, _: FenceMember) -> Result<PoolInfo, Failure> {
         Err(not_here())
     }
 }

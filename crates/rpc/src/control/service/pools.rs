@@ -56,6 +56,45 @@ impl<C: Pools> OriginPoolService for Adapter<C> {
         let pool = self.control.promote(caller, wire::promote(request.into_inner())?).await?;
         Ok(Response::new(pb::PromoteMemberResponse { origin_pool: Some(wire::info(pool)) }))
     }
+
+    async fn fail_back(&self, request: Request<pb::FailBackRequest>) -> Result<Response<pb::FailBackResponse>, Status> {
+        let caller = caller(&request)?;
+        let pool = self.control.fail_back(caller, wire::fail_back(request.into_inner())?).await?;
+        Ok(Response::new(pb::FailBackResponse { origin_pool: Some(wire::info(pool)) }))
+    }
+
+    async fn hold_pool(&self, request: Request<pb::HoldPoolRequest>) -> Result<Response<pb::HoldPoolResponse>, Status> {
+        let caller = caller(&request)?;
+        let pool = self.control.hold_pool(caller, wire::hold(request.into_inner())?).await?;
+        Ok(Response::new(pb::HoldPoolResponse { origin_pool: Some(wire::info(pool)) }))
+    }
+
+    async fn release_pool(
+        &self,
+        request: Request<pb::ReleasePoolRequest>,
+    ) -> Result<Response<pb::ReleasePoolResponse>, Status> {
+        let caller = caller(&request)?;
+        let pool = self.control.release_pool(caller, wire::release(request.into_inner())?).await?;
+        Ok(Response::new(pb::ReleasePoolResponse { origin_pool: Some(wire::info(pool)) }))
+    }
+
+    async fn fence_member(
+        &self,
+        request: Request<pb::FenceMemberRequest>,
+    ) -> Result<Response<pb::FenceMemberResponse>, Status> {
+        let caller = caller(&request)?;
+        let pool = self.control.fence_member(caller, wire::fence(request.into_inner())?).await?;
+        Ok(Response::new(pb::FenceMemberResponse { origin_pool: Some(wire::info(pool)) }))
+    }
+
+    async fn unfence_member(
+        &self,
+        request: Request<pb::UnfenceMemberRequest>,
+    ) -> Result<Response<pb::UnfenceMemberResponse>, Status> {
+        let caller = caller(&request)?;
+        let pool = self.control.unfence_member(caller, wire::unfence(request.into_inner())?).await?;
+        Ok(Response::new(pb::UnfenceMemberResponse { origin_pool: Some(wire::info(pool)) }))
+    }
 }
 
 /// The steps that tell of one pool, and those that tell of none.

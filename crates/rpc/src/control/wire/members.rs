@@ -165,6 +165,9 @@ pub(crate) fn info(node: NodeInfo) -> pb::Node {
         role: fields::wire_role(node.beat.role),
         serving_epoch: node.beat.serving.unwrap_or_default().0,
         capabilities: registration.capabilities,
+        head: fields::wire_head(node.beat.head),
+        hears: node.beat.hears.iter().map(cluster::NodeId::resource).collect(),
+        follows_active: node.beat.follows_active,
     }
 }
 
@@ -187,7 +190,10 @@ pub(crate) fn read_info(wire: pb::Node) -> Result<NodeInfo, Failure> {
         load: load(wire.load.unwrap_or_default())?,
         role: fields::role(wire.role),
         serving: fields::serving("node.serving_epoch", wire.serving_epoch)?,
-        ..Beat::default()
+        highest_epoch: Epoch(0),
+        hears: wire.hears.iter().map(|node| fields::node("node.hears", node)).collect::<Result<_, _>>()?,
+        head: fields::head("node.head", wire.head)?,
+        follows_active: wire.follows_active,
     };
     Ok(NodeInfo {
         registration,

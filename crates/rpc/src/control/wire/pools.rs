@@ -7,15 +7,16 @@ use std::{
 
 use cluster::{Cause, Epoch, LastChange, Member, Mode, NodeAddresses, PoolView, PoolViewMember, Role};
 use proto::control::v1 as pb;
+use serde::{Deserialize, de::IntoDeserializer};
 
 use super::{
-    super::{PoolInfo, Promote, fields, list::Listed},
+    super::{FailBack, FenceMember, HoldPool, PoolInfo, Promote, PromoteMode, ReleasePool, fields, list::Listed},
     members,
 };
 use crate::status::Failure;
 
 pub(crate) fn info(pool: PoolInfo) -> pb::OriginPool {
-    let PoolInfo { view, active_incarnation, mode, last_change, store_id, heard } = pool;
+    let PoolInfo { view, active_incarnation, mode, hold_until, last_change, store_id, heard } = pool;
     let member = |member: PoolViewMember| {
         let heard = heard.get(&member.member.node);
         let addresses =
@@ -46,6 +47,7 @@ pub(crate) fn info(pool: PoolInfo) -> pb::OriginPool {
         mode: mode.into(),
         last_change: last_change.map(change),
         store_id,
+        hold_until_time: hold_until.and_then(fields::wire_moment),
     }
 }
 
@@ -92,6 +94,10 @@ pub(crate) fn read_info(wire: pb::OriginPool) -> Result<PoolInfo, Failure> {
         },
         active_incarnation,
         mode: if wire.mode == i32::from(pb::PoolMode::Hold) { Mode::Hold } else { Mode::Auto },
+        hold_until: match wire.hold_until_time {
+            None => None,
+            given => Some(fields::moment("origin_pool.hold_until_time", given)?),
+        },
         last_change: wire.last_change.map(read_change).transpose()?.flatten(),
         store_id: wire.store_id,
         heard,
@@ -100,8 +106,8 @@ pub(crate) fn read_info(wire: pb::OriginPool) -> Result<PoolInfo, Failure> {
 
 /// A change by a cause that is not known here is not told.
 fn read_change(wire: pb::PoolChange) -> Result<Option<LastChange>, Failure> {
-    let causes = [Cause::Bootstrap, Cause::Restart, Cause::Adopted, Cause::EpochHeard, Cause::Promoted];
-    let Some(cause) = causes.into_iter().find(|cause| cause.as_str() == wire.cause) else { return Ok(None) };
+    let named: Result<Cause, serde::de::value::Error> = Cause::deserialize(wire.cause.as_str().into_deserializer());
+    let Ok(cause) = named else { return Ok(None) };
     let at = fields::moment("origin_pool.last_change.at", wire.at)?;
     let mut durations_ms = BTreeMap::new();
     for (part, span) in wire.durations {
@@ -115,16 +121,127 @@ fn read_change(wire: pb::PoolChange) -> Result<Option<LastChange>, Failure> {
 pub(crate) fn promote(request: pb::PromoteMemberRequest) -> Result<Promote, Failure> {
     let pool = fields::pool("name", &request.name)?;
     let member = fields::node("member", &request.member)?;
-    if request.expected_epoch == 0 {
-        return Err(Failure::invalid_field("expected_epoch", "is needed: the epoch that GetOriginPool shows"));
-    }
+    let mode = match pb::PromoteMode::try_from(request.mode) {
+        Ok(pb::PromoteMode::Graceful | pb::PromoteMode::Unspecified) => PromoteMode::Graceful,
+        Ok(pb::PromoteMode::Force) => PromoteMode::Force,
+        Err(_) => {
+            return Err(Failure::invalid_field("mode", "is PROMOTE_MODE_GRACEFUL or PROMOTE_MODE_FORCE"));
+        }
+    };
     Ok(Promote {
         pool,
         member,
-        expected_epoch: Epoch(request.expected_epoch),
+        mode,
+        expected_epoch: fields::expected_epoch(request.expected_epoch)?,
         validate_only: request.validate_only,
         reason: fields::reason(request.reason)?,
     })
+}
+
+pub(crate) fn wire_promote(request: Promote) -> pb::PromoteMemberRequest {
+    let mode = match request.mode {
+        PromoteMode::Graceful => pb::PromoteMode::Graceful,
+        PromoteMode::Force => pb::PromoteMode::Force,
+    };
+    pb::PromoteMemberRequest {
+        name: request.pool.resource(),
+        member: request.member.resource(),
+        expected_epoch: request.expected_epoch.0,
+        validate_only: request.validate_only,
+        reason: request.reason,
+        mode: mode.into(),
+    }
+}
+
+pub(crate) fn fail_back(request: pb::FailBackRequest) -> Result<FailBack, Failure> {
+    Ok(FailBack {
+        pool: fields::pool("name", &request.name)?,
+        expected_epoch: fields::expected_epoch(request.expected_epoch)?,
+        validate_only: request.validate_only,
+        reason: fields::reason(request.reason)?,
+    })
+}
+
+pub(crate) fn wire_fail_back(request: FailBack) -> pb::FailBackRequest {
+    pb::FailBackRequest {
+        name: request.pool.resource(),
+        expected_epoch: request.expected_epoch.0,
+        validate_only: request.validate_only,
+        reason: request.reason,
+    }
+}
+
+pub(crate) fn hold(request: pb::HoldPoolRequest) -> Result<HoldPool, Failure> {
+    let duration = fields::optional_duration("duration", request.duration)?;
+    if let Some(wrong) = duration.filter(|duration| duration.is_zero() || *duration > HOLD_MAX) {
+        let description = format!("is {} s; above 0 and at most {} s", wrong.as_secs_f64(), HOLD_MAX.as_secs());
+        return Err(Failure::invalid_field("duration", description));
+    }
+    Ok(HoldPool {
+        pool: fields::pool("name", &request.name)?,
+        expected_epoch: fields::serving("expected_epoch", request.expected_epoch)?,
+        duration,
+        validate_only: request.validate_only,
+        reason: fields::reason(request.reason)?,
+    })
+}
+
+pub(crate) fn wire_hold(request: HoldPool) -> pb::HoldPoolRequest {
+    pb::HoldPoolRequest {
+        name: request.pool.resource(),
+        expected_epoch: request.expected_epoch.unwrap_or_default().0,
+        validate_only: request.validate_only,
+        reason: request.reason,
+        duration: request.duration.and_then(fields::wire_duration),
+    }
+}
+
+pub(crate) fn release(request: pb::ReleasePoolRequest) -> Result<ReleasePool, Failure> {
+    Ok(ReleasePool {
+        pool: fields::pool("name", &request.name)?,
+        expected_epoch: fields::serving("expected_epoch", request.expected_epoch)?,
+        validate_only: request.validate_only,
+        reason: fields::reason(request.reason)?,
+    })
+}
+
+pub(crate) fn wire_release(request: ReleasePool) -> pb::ReleasePoolRequest {
+    pb::ReleasePoolRequest {
+        name: request.pool.resource(),
+        expected_epoch: request.expected_epoch.unwrap_or_default().0,
+        validate_only: request.validate_only,
+        reason: request.reason,
+    }
+}
+
+pub(crate) fn fence(request: pb::FenceMemberRequest) -> Result<FenceMember, Failure> {
+    Ok(FenceMember {
+        pool: fields::pool("name", &request.name)?,
+        member: fields::node("member", &request.member)?,
+        expected_epoch: fields::expected_epoch(request.expected_epoch)?,
+        validate_only: request.validate_only,
+        reason: fields::reason(request.reason)?,
+    })
+}
+
+pub(crate) fn wire_fence(request: FenceMember) -> pb::FenceMemberRequest {
+    pb::FenceMemberRequest {
+        name: request.pool.resource(),
+        member: request.member.resource(),
+        expected_epoch: request.expected_epoch.0,
+        validate_only: request.validate_only,
+        reason: request.reason,
+    }
+}
+
+pub(crate) fn unfence(request: pb::UnfenceMemberRequest) -> Result<FenceMember, Failure> {
+    let pb::UnfenceMemberRequest { name, member, expected_epoch, validate_only, reason } = request;
+    fence(pb::FenceMemberRequest { name, member, expected_epoch, validate_only, reason })
+}
+
+pub(crate) fn wire_unfence(request: FenceMember) -> pb::UnfenceMemberRequest {
+    let pb::FenceMemberRequest { name, member, expected_epoch, validate_only, reason } = wire_fence(request);
+    pb::UnfenceMemberRequest { name, member, expected_epoch, validate_only, reason }
 }
 
 impl Listed for PoolInfo {
@@ -142,3 +259,6 @@ impl Listed for PoolInfo {
         }
     }
 }
+
+/// A pool that is to be held for longer is held until it is released.
+const HOLD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -154,18 +154,23 @@ fn target(given: pb::RouteTarget) -> Result<Target, Failure> {
             return Err(Failure::invalid_field("route_entry.target.protocol", known));
         }
     };
-    let pool = match given.pool.as_str() {
-        "" => None,
-        pool => Some(fields::pool("route_entry.target.pool", pool)?),
-    };
+    let mut pools = Vec::new();
+    if !given.pool.is_empty() {
+        pools.push(fields::pool("route_entry.target.pool", &given.pool)?);
+    }
+    for (place, pool) in given.next_pools.iter().enumerate() {
+        pools.push(fields::pool(&format!("route_entry.target.next_pools[{place}]"), pool)?);
+    }
     let address =
         |(place, text): (usize, &String)| fields::address(&format!("route_entry.target.addresses[{place}]"), text);
     let addresses = given.addresses.iter().enumerate().map(address).collect::<Result<_, _>>()?;
-    Target::from_parts(pool, addresses, given.refuse, protocol).map_err(|why| {
+    Target::from_parts(pools, addresses, given.refuse, protocol).map_err(|why| {
         let field = match why {
             cluster::TargetError::NotOne => "route_entry.target",
             cluster::TargetError::ForeignPool => "route_entry.target.protocol",
             cluster::TargetError::NoAddress | cluster::TargetError::TooManyAddresses => "route_entry.target.addresses",
+            cluster::TargetError::NoPool => "route_entry.target.pool",
+            cluster::TargetError::TooManyPools | cluster::TargetError::PoolTwice => "route_entry.target.next_pools",
         };
         Failure::invalid_field(field, why.to_string())
     })
@@ -206,7 +211,11 @@ pub(crate) fn wire_match(matches: RouteMatch) -> pb::RouteMatch {
 pub(crate) fn wire_target(target: Target) -> pb::RouteTarget {
     let mut wire = pb::RouteTarget { protocol: pb::RouteProtocol::Headwater.into(), ..pb::RouteTarget::default() };
     match target {
-        Target::Pool(pool) => wire.pool = pool.resource(),
+        Target::Pools(pools) => {
+            let mut pools = pools.iter().map(PoolId::resource);
+            wire.pool = pools.next().unwrap_or_default();
+            wire.next_pools = pools.collect();
+        }
         Target::Refuse => wire.refuse = true,
         Target::Addresses { addresses, protocol } => {
             wire.addresses = list(&addresses);
@@ -272,7 +281,7 @@ impl Listed for RouteInfo {
             ("app", _) => vec![matches.app.to_string()],
             ("instance", _) => vec![matches.instance.to_string()],
             ("stream", _) => vec![matches.stream.to_string()],
-            ("pool", Target::Pool(pool)) => vec![pool.resource(), pool.to_string()],
+            ("pool", Target::Pools(pools)) => pools.iter().flat_map(|p| [p.resource(), p.to_string()]).collect(),
             ("author", _) => vec![self.author.clone()],
             _ => vec![],
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cluster::{Beat, Epoch, Member, Role};
+use cluster::{Beat, Grant, Member, Role, SyncChange, SyncRequest};
 use proto::control::v1::{self as pb, node_session_request::Message as Up, node_session_response::Message as Down};
 
 use super::{
-    super::{Command, CommandResult, FromControl, FromNode, RoleGrant, SessionsReport, StreamsReport, Welcome, fields},
+    super::{Command, CommandResult, FromControl, FromNode, SessionsReport, StreamsReport, Welcome, fields},
     members, streams,
 };
 use crate::status::Failure;
@@ -40,6 +40,11 @@ pub(crate) fn from_node(request: pb::NodeSessionRequest) -> Result<Option<FromNo
             affected: result.affected,
             error: fields::optional_text("command_result.error", result.error, ERROR_CHARS_MAX)?,
         }),
+        Some(Up::SyncRequest(request)) => FromNode::SyncRequest(sync_request(request)?),
+        Some(Up::Yielded(yielded)) => FromNode::Yielded { epoch: fields::epoch("yielded.epoch", yielded.epoch)? },
+        Some(Up::HandOver(asked)) => {
+            FromNode::HandOver { reason: fields::text("hand_over.reason", asked.reason, REASON_CHARS_MAX)? }
+        }
     }))
 }
 
@@ -51,7 +56,46 @@ fn beat(given: pb::NodeBeat) -> Result<Beat, Failure> {
         serving: fields::serving("beat.serving_epoch", given.serving_epoch)?,
         highest_epoch: fields::epoch("beat.highest_epoch", given.highest_epoch)?,
         hears: hears.iter().map(|node| fields::node("beat.hears", node)).collect::<Result<_, _>>()?,
+        head: fields::head("beat.head", given.head)?,
+        follows_active: given.follows_active,
     })
+}
+
+fn sync_request(given: pb::SyncRequest) -> Result<SyncRequest, Failure> {
+    use pb::sync_request::Change;
+    let change = match given.change {
+        Some(Change::Grow(member)) => SyncChange::Grow(fields::member("sync_request.grow", member)?),
+        Some(Change::Shrink(member)) => SyncChange::Shrink(fields::member("sync_request.shrink", member)?),
+        Some(Change::Alone(alone)) => {
+            let without = fields::bounded("sync_request.alone.without", alone.without, MEMBERS_MAX)?;
+            let member = |member| fields::member("sync_request.alone.without", member);
+            SyncChange::Alone { without: without.into_iter().map(member).collect::<Result<_, _>>()? }
+        }
+        None => return Err(Failure::invalid_field("sync_request", "is to say what changes: grow, shrink or alone")),
+    };
+    Ok(SyncRequest {
+        pool: fields::pool("sync_request.pool", &given.pool)?,
+        epoch: fields::epoch("sync_request.epoch", given.epoch)?,
+        version: given.version,
+        change,
+    })
+}
+
+fn wire_sync_request(request: SyncRequest) -> pb::SyncRequest {
+    use pb::sync_request::Change;
+    let change = match request.change {
+        SyncChange::Grow(member) => Change::Grow(fields::wire_member(member)),
+        SyncChange::Shrink(member) => Change::Shrink(fields::wire_member(member)),
+        SyncChange::Alone { without } => {
+            Change::Alone(pb::SyncAlone { without: without.into_iter().map(fields::wire_member).collect() })
+        }
+    };
+    pb::SyncRequest {
+        pool: request.pool.resource(),
+        epoch: request.epoch.0,
+        version: request.version,
+        change: Some(change),
+    }
 }
 
 fn streams_report(report: pb::NodeStreamsReport) -> Result<StreamsReport, Failure> {
@@ -83,6 +127,8 @@ pub(crate) fn wire_from_node(message: FromNode) -> pb::NodeSessionRequest {
             serving_epoch: beat.serving.unwrap_or_default().0,
             highest_epoch: beat.highest_epoch.0,
             hears: beat.hears.iter().map(cluster::NodeId::resource).collect(),
+            head: fields::wire_head(beat.head),
+            follows_active: beat.follows_active,
         }),
         FromNode::Streams(report) => Up::Streams(pb::NodeStreamsReport {
             replace: report.replace,
@@ -99,6 +145,9 @@ pub(crate) fn wire_from_node(message: FromNode) -> pb::NodeSessionRequest {
             affected: result.affected,
             error: result.error.unwrap_or_default(),
         }),
+        FromNode::SyncRequest(request) => Up::SyncRequest(wire_sync_request(request)),
+        FromNode::Yielded { epoch } => Up::Yielded(pb::NodeYielded { epoch: epoch.0 }),
+        FromNode::HandOver { reason } => Up::HandOver(pb::NodeHandOver { reason }),
     };
     pb::NodeSessionRequest { message: Some(message) }
 }
@@ -111,19 +160,47 @@ pub(crate) fn wire_from_control(message: FromControl) -> pb::NodeSessionResponse
             store_id: welcome.store_id,
         }),
         FromControl::Beat { number, route_revision } => Down::Beat(pb::ControlBeat { number, route_revision }),
-        FromControl::Role(grant) => Down::Role(pb::RoleGrant {
-            pool: grant.pool.resource(),
-            role: fields::wire_role(Some(grant.role)),
-            epoch: grant.epoch.0,
-            version: grant.version,
-            incarnation: grant.incarnation.to_string(),
-            loss_epoch: grant.loss_epoch.0,
-            store_id: grant.store_id,
-            active: grant.active.map(|node| node.resource()).unwrap_or_default(),
-        }),
+        FromControl::Role(grant) => Down::Role(wire_grant(grant)),
         FromControl::Command { id, command } => wire_command(id, command),
     };
     pb::NodeSessionResponse { message: Some(message) }
+}
+
+fn wire_grant(grant: Grant) -> pb::RoleGrant {
+    let active = grant.active.map(fields::wire_member).unwrap_or_default();
+    pb::RoleGrant {
+        pool: grant.pool.resource(),
+        role: fields::wire_role(Some(grant.role)),
+        epoch: grant.epoch.0,
+        version: grant.version,
+        incarnation: grant.member.incarnation.to_string(),
+        loss_epoch: grant.loss_epoch.0,
+        store_id: grant.store,
+        active: active.node,
+        active_incarnation: active.incarnation,
+        in_sync: grant.in_sync.into_iter().map(fields::wire_member).collect(),
+        yields: grant.yields,
+        node: grant.member.node.resource(),
+    }
+}
+
+fn grant(wire: pb::RoleGrant) -> Result<Grant, Failure> {
+    let member = |node, incarnation| pb::MemberId { node, incarnation };
+    let active = member(wire.active, wire.active_incarnation);
+    let in_sync = fields::bounded("role.in_sync", wire.in_sync, MEMBERS_MAX)?;
+    Ok(Grant {
+        pool: fields::pool("role.pool", &wire.pool)?,
+        member: fields::member("role", member(wire.node, wire.incarnation))?,
+        // Whatever a newer control plane may mean by it, it is not leave to serve.
+        role: fields::role(wire.role).unwrap_or(Role::Fenced),
+        epoch: fields::epoch("role.epoch", wire.epoch)?,
+        version: wire.version,
+        loss_epoch: fields::epoch("role.loss_epoch", wire.loss_epoch)?,
+        active: if active.node.is_empty() { None } else { Some(fields::member("role.active", active)?) },
+        in_sync: in_sync.into_iter().map(|member| fields::member("role.in_sync", member)).collect::<Result<_, _>>()?,
+        yields: wire.yields,
+        store: wire.store_id,
+    })
 }
 
 fn wire_command(command_id: String, command: Command) -> Down {
@@ -155,17 +232,7 @@ pub(crate) fn from_control(response: pb::NodeSessionResponse) -> Result<Option<F
             store_id: welcome.store_id,
         }),
         Some(Down::Beat(beat)) => FromControl::Beat { number: beat.number, route_revision: beat.route_revision },
-        Some(Down::Role(grant)) => FromControl::Role(RoleGrant {
-            pool: fields::pool("role.pool", &grant.pool)?,
-            // Whatever a newer control plane may mean by it, it is not leave to serve.
-            role: fields::role(grant.role).unwrap_or(Role::Fenced),
-            epoch: Epoch(grant.epoch),
-            version: grant.version,
-            incarnation: fields::incarnation("role.incarnation", &grant.incarnation)?,
-            loss_epoch: Epoch(grant.loss_epoch),
-            store_id: grant.store_id,
-            active: fields::optional_node("role.active", &grant.active)?,
-        }),
+        Some(Down::Role(role)) => FromControl::Role(grant(role)?),
         Some(Down::KickSession(kick)) => {
             command(kick.command_id, Command::KickSession { session: kick.session_id, reason: kick.reason })
         }
@@ -184,7 +251,11 @@ pub(crate) fn from_control(response: pb::NodeSessionResponse) -> Result<Option<F
 /// How many streams or sessions one report may put or remove; more go into further reports.
 pub(crate) const REPORT_MAX: usize = 10_000;
 /// How many nodes one node may hear.
-const HEARS_MAX: usize = 64;
+const HEARS_MAX: usize = 1024;
+/// How many origins a pool may have, as far as messages go.
+const MEMBERS_MAX: usize = 64;
+/// Why an origin ends is for people.
+const REASON_CHARS_MAX: usize = 256;
 /// Ids of commands are made by the control plane, which knows them.
 const COMMAND_ID_CHARS_MAX: usize = 64;
 /// Errors are for people.
