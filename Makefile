@@ -9,7 +9,7 @@ BUILD = $(CARGO) build --locked --workspace --bins --tests
 E2E_THREADS ?= 3
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test check e2e drill bench fuzz tools build
+.PHONY: help run test check e2e drill faults long bench fuzz tools build
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,8 +30,15 @@ check: ## Formatting, clippy, rustdoc, tidy: all must be silent
 e2e: tools build ## The end-to-end tests alone; T=name runs those whose name has it
 	$(CARGO) test --locked -p tests --test e2e -- --test-threads $(E2E_THREADS) $(T)
 
-drill: tools build ## The end-to-end tests with long counts: more viewers, more restarts, longer streams
-	HEADWATER_DRILL=1 $(CARGO) test --locked -p tests --test e2e -- --test-threads 1 $(T)
+drill: faults long ## All that takes long: faults, then long
+
+faults: tools ## Every fault HEADWATER_ROUNDS (50) times on release builds, into docs/failover.md; T=name runs one set
+	tests/tools/install.sh drill
+	$(CARGO) build --locked --release --bins
+	$(CARGO) bench --locked -p tests --bench drill -- $(T)
+
+long: tools build ## The end-to-end tests and the simulation with long counts; T=name runs those whose name has it
+	HEADWATER_DRILL=1 $(CARGO) test --locked -p tests --test e2e --test sim -- --test-threads 1 $(T)
 
 bench: tools ## First-frame times and latency as a table; asserts nothing
 	$(CARGO) build --locked --release --bins

@@ -13,9 +13,11 @@ pub mod body;
 pub mod cases;
 pub mod crowd;
 pub mod ledger;
+pub mod nginx;
 pub mod pool;
 pub mod row;
 pub mod scene;
+pub mod sets;
 pub mod source;
 pub mod stamp;
 

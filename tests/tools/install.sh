@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs the encoders, players and balancers that the end-to-end tests use:
-#   Debian packages  ffmpeg, rtmpdump, GStreamer, HAProxy, iproute2  (when root, or with sudo that asks nothing)
+#   Debian packages  ffmpeg, rtmpdump, GStreamer, HAProxy, iproute2, nftables  (when root, or with sudo that asks nothing)
+#                    with the argument `drill` also nginx with its RTMP module
 #   .tools/bin       ffmpeg9 (inside the Python package imageio-ffmpeg), grpcurl (with `go install`)
 # What is there already is left alone. What cannot be installed is named with its reason; with CI=true that is a failure,
 # otherwise the tests that need it say that they were skipped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+for=${1:-tests}
 tools=$PWD/.tools
 mkdir -p "$tools/bin"
 export PATH="$tools/bin:$PATH"
@@ -22,6 +24,8 @@ missing_packages() {
     has rtmpdump || echo rtmpdump
     has haproxy || has /usr/sbin/haproxy || echo haproxy
     has ip || has /usr/sbin/ip || has /sbin/ip || echo iproute2
+    has nft || has /usr/sbin/nft || echo nftables
+    [ "$for" != drill ] || [ -e /usr/lib/nginx/modules/ngx_rtmp_module.so ] || printf '%s\n' nginx-light libnginx-mod-rtmp
     has gst-launch-1.0 || echo gstreamer1.0-tools
     local element
     for element in base:decodebin good:souphttpsrc bad:rtmp2src; do
@@ -94,7 +98,7 @@ report() {
     for row in \
         'ffmpeg:ffmpeg -version' 'ffmpeg9:ffmpeg9 -version' 'rtmpdump:rtmpdump --help' \
         'gstreamer:gst-inspect-1.0 rtmp2src' 'gstreamer-http:gst-inspect-1.0 souphttpsrc' \
-        'haproxy:haproxy -v' 'iproute2:ip -V' 'grpcurl:grpcurl -version'; do
+        'haproxy:haproxy -v' 'iproute2:ip -V' 'nftables:nft -v' 'grpcurl:grpcurl -version'; do
         program=${row%%:*} probe=${row#*:}
         # shellcheck disable=SC2086 # the probe is a command line
         if PATH="$PATH:/usr/sbin:/sbin" $probe >/dev/null 2>&1; then

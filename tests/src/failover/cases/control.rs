@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     Cluster,
-    failover::{Crowd, Row, Scene, pool::other, scene::urls},
+    failover::{Crowd, Row, Scene, pool::other, row::Promise, scene::urls},
     process,
     wait::{SOON, until},
 };
@@ -86,6 +86,7 @@ pub fn dead_then_standby_dies_stall(scene: &mut Scene) -> Row {
         round
     });
     Row::of("control plane gone, then the standby dies (stall)", "stops; nobody cut, nothing lost", rounds)
+        .promising(Promise::NobodyIsCut)
 }
 
 /// It is dead, then the active origin dies; the control plane comes back and promotes the other.
@@ -110,6 +111,7 @@ pub fn dead_then_active_dies(scene: &mut Scene) -> Row {
         round
     });
     Row::of("control plane gone, then the active dies", "viewers held; promoted ≤ 4 s after its return", rounds)
+        .promising(Promise::NobodyIsCut)
 }
 
 /// Its store is put back to what it was two promotions ago: what the origins know is adopted, and no epoch comes twice.
