@@ -35,6 +35,6 @@ pub use pool::{
 };
 pub use publish::{KeysError, PublishConfig, PublishPolicy, hashed as hashed_publish_key};
 pub use route::{
-    Addresses, FmsError, Loop, LoopCheck, Match, Pattern, PatternError, Protocol, ROUTES_MAX, RouteConfig, RouteEntry,
-    RouteMatch, RouteSource, RouteTable, TableError, Target, TargetError, TraceLine, parse_fms,
+    Addresses, FmsError, Loop, LoopCheck, Match, Pattern, PatternError, Pools, Protocol, ROUTES_MAX, RouteConfig,
+    RouteEntry, RouteMatch, RouteSource, RouteTable, TableError, Target, TargetError, TraceLine, parse_fms,
 };

@@ -8,7 +8,7 @@ mod pattern;
 mod table;
 
 pub use config::RouteConfig;
-pub use entry::{Addresses, Protocol, RouteEntry, RouteMatch, Target, TargetError};
+pub use entry::{Addresses, Pools, Protocol, RouteEntry, RouteMatch, Target, TargetError};
 pub use fms::{FmsError, parse as parse_fms};
 pub use loops::{Loop, LoopCheck};
 pub use pattern::{Pattern, PatternError};

@@ -211,9 +211,9 @@ impl Routes for ControlPlane {
         let target = decided.as_ref().map(|decided| &decided.entry.target);
         let addresses = match target {
             Some(Target::Addresses { addresses, .. }) => addresses.to_vec(),
-            Some(Target::Pool(pool)) => {
-                let info = self.inner.pool_infos.get(&pool.resource());
-                info.iter().flat_map(|info| info.view.peers()).cloned().collect()
+            Some(Target::Pools(pools)) => {
+                let infos = pools.iter().filter_map(|pool| self.inner.pool_infos.get(&pool.resource()));
+                infos.flat_map(|info| info.view.peers().cloned().collect::<Vec<_>>()).collect()
             }
             Some(Target::Refuse) | None => Vec::new(),
         };
@@ -345,14 +345,17 @@ impl ControlPlane {
     /// Refuses an entry that leads to a pool nobody has heard of, most likely a slip of the pen. As long as no origin
     /// has come at all, any pool may be named: entries may be made before the origins are started.
     fn check_pool(&self, target: &Target) -> Result<(), Failure> {
-        let Target::Pool(pool) = target else { return Ok(()) };
+        let Target::Pools(pools) = target else { return Ok(()) };
         let config = &self.inner.config;
         let known: Vec<_> = lock(&self.inner.pools).keys().cloned().collect();
-        let configured = config.pools.iter().any(|settings| settings.name == *pool)
-            || self.inner.routes.list().iter().any(|route| route.author == CONFIG && route.entry.target == *target);
-        if known.is_empty() || known.contains(pool) || configured {
+        let routed =
+            self.inner.routes.list().iter().any(|route| route.author == CONFIG && route.entry.target == *target);
+        let is_known =
+            |pool: &PoolId| known.contains(pool) || config.pools.iter().any(|settings| settings.name == *pool);
+        if known.is_empty() || routed {
             return Ok(());
         }
+        let Some(pool) = pools.iter().find(|pool| !is_known(pool)) else { return Ok(()) };
         let known = known.iter().map(PoolId::resource).collect::<Vec<_>>().join(", ");
         let message = format!(
             "there is no origin pool {}; there are {known}: start an origin of that pool first, or name it under pools \
@@ -439,7 +442,7 @@ fn reused(request_id: &str, made: &RouteId) -> Failure {
 
 fn told(entry: &RouteEntry) -> String {
     let target = match &entry.target {
-        Target::Pool(pool) => pool.resource(),
+        Target::Pools(pools) => pools.iter().map(PoolId::resource).collect::<Vec<_>>().join(", else "),
         Target::Addresses { addresses, .. } => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         Target::Refuse => return format!("requests for {} are refused", entry.matches),
     };

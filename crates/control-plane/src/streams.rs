@@ -36,7 +36,7 @@ impl Streams for ControlPlane {
             members.get(origin)?.registration.pool.clone()
         });
         let routed = || match self.resolve_route(name).route?.entry.target {
-            Target::Pool(pool) => Some(pool),
+            Target::Pools(pools) => pools.first().cloned(),
             Target::Addresses { .. } | Target::Refuse => None,
         };
         let pool = of_origin.or_else(routed).and_then(|pool| self.pool(&pool));

@@ -7,11 +7,12 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{Addresses, Protocol, RouteEntry, RouteMatch, Target, TargetError, parse_fms};
+use super::{Addresses, Pools, Protocol, RouteEntry, RouteMatch, Target, TargetError, parse_fms};
 use crate::{Address, PoolId, RouteId};
 
 /// One item of `routes`: `"*:*;10.0.0.6:1935"`, or
 /// `{ name: live, match: { app: live }, to: { pool: main } }`, or
+/// `{ match: { app: news }, to: { pools: [main, second] } }` for pools that are each other's stand-in, or
 /// `{ match: { app: tv }, to: { addresses: ["10.0.0.9:1935"] }, protocol: rtmp }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteConfig {
@@ -54,6 +55,8 @@ struct To {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pool: Option<PoolId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pools: Vec<PoolId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     addresses: Vec<Address>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     refuse: bool,
@@ -63,24 +66,29 @@ impl TryFrom<Structured> for RouteConfig {
     type Error = TargetError;
 
     fn try_from(entry: Structured) -> Result<Self, TargetError> {
-        let target = Target::from_parts(entry.to.pool, entry.to.addresses, entry.to.refuse, entry.protocol)?;
+        let To { pool, pools, addresses, refuse } = entry.to;
+        if pool.is_some() && !pools.is_empty() {
+            return Err(TargetError::NotOne);
+        }
+        let pools = pool.into_iter().chain(pools).collect();
+        let target = Target::from_parts(pools, addresses, refuse, entry.protocol)?;
         Ok(Self { name: entry.name, matches: entry.matches, target })
     }
 }
 
 impl Target {
-    /// The target that fields of a form name: exactly one of pool, addresses and refuse.
+    /// The target that fields of a form name: exactly one of pools, addresses and refuse.
     pub fn from_parts(
-        pool: Option<PoolId>,
+        pools: Vec<PoolId>,
         addresses: Vec<Address>,
         refuse: bool,
         protocol: Protocol,
     ) -> Result<Self, TargetError> {
-        match (pool, addresses.is_empty(), refuse) {
-            (Some(_), true, false) if protocol == Protocol::Rtmp => Err(TargetError::ForeignPool),
-            (Some(pool), true, false) => Ok(Self::Pool(pool)),
-            (None, false, false) => Ok(Self::Addresses { addresses: Addresses::try_from(addresses)?, protocol }),
-            (None, true, true) => Ok(Self::Refuse),
+        match (pools.is_empty(), addresses.is_empty(), refuse) {
+            (false, true, false) if protocol == Protocol::Rtmp => Err(TargetError::ForeignPool),
+            (false, true, false) => Ok(Self::Pools(Pools::try_from(pools)?)),
+            (true, false, false) => Ok(Self::Addresses { addresses: Addresses::try_from(addresses)?, protocol }),
+            (true, true, true) => Ok(Self::Refuse),
             _ => Err(TargetError::NotOne),
         }
     }
@@ -115,7 +123,10 @@ impl<'de> Visitor<'de> for Either {
 impl Serialize for RouteConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (to, protocol) = match &self.target {
-            Target::Pool(pool) => (To { pool: Some(pool.clone()), ..To::default() }, Protocol::Headwater),
+            Target::Pools(pools) => match &pools[..] {
+                [pool] => (To { pool: Some(pool.clone()), ..To::default() }, Protocol::Headwater),
+                pools => (To { pools: pools.to_vec(), ..To::default() }, Protocol::Headwater),
+            },
             Target::Addresses { addresses, protocol } => {
                 (To { addresses: addresses.to_vec(), ..To::default() }, *protocol)
             }
@@ -149,12 +160,31 @@ mod tests {
     }
 
     #[test]
+    fn several_pools_stand_in_order_and_one_reads_as_before() {
+        let several = read(r#"{"to":{"pools":["main","second"]}}"#).unwrap();
+        let Target::Pools(pools) = &several.target else { panic!("{several:?}") };
+        assert_eq!(pools.iter().map(PoolId::as_str).collect::<Vec<_>>(), ["main", "second"]);
+        assert_eq!(read(&serde_json::to_string(&several).unwrap()), Ok(several.clone()));
+        assert_eq!(read(r#"{"to":{"pools":["main"]}}"#), read(r#"{"to":{"pool":"main"}}"#));
+        let stored: Target = serde_json::from_str(r#"{"pool":"main"}"#).unwrap();
+        assert_eq!(stored, PoolId::main().into());
+        assert_eq!(serde_json::to_string(&stored).unwrap(), r#"{"pool":"main"}"#);
+        assert_eq!(
+            serde_json::from_value::<Target>(serde_json::to_value(&several.target).unwrap()).unwrap(),
+            several.target
+        );
+    }
+
+    #[test]
     fn mistakes_say_what_was_expected() {
         for (json, expected) in [
             (r#""*:*""#, "HOST:PORT;HOST:PORT"),
             ("7", "a route entry"),
             (r#"{"to":{}}"#, "exactly one of pool"),
             (r#"{"to":{"pool":"main","refuse":true}}"#, "exactly one of pool"),
+            (r#"{"to":{"pool":"main","pools":["second"]}}"#, "exactly one of pool"),
+            (r#"{"to":{"pools":["a","b","a"]}}"#, "named twice"),
+            (r#"{"to":{"pools":["a","b","c","d","e"]}}"#, "more than 4 pools"),
             (r#"{"to":{"pool":"main"},"wat":1}"#, "unknown field `wat`"),
             (r#"{"match":{"app":"a*b"},"to":{"pool":"main"}}"#, "a * may stand at the end only"),
         ] {

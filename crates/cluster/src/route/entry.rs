@@ -93,8 +93,10 @@ fn any() -> Pattern {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// A pool that the control plane knows; its members are found there.
-    Pool(PoolId),
+    /// Pools that the control plane knows; their members are found there. Usually one; a stream that the first of several
+    /// has no longer is taken from the next.
+    #[serde(rename = "pool", alias = "pools")]
+    Pools(Pools),
     /// A VIP, or single origins.
     Addresses {
         /// Tried in this order.
@@ -104,6 +106,72 @@ pub enum Target {
     },
     /// Nowhere: such requests are refused.
     Refuse,
+}
+
+impl From<PoolId> for Target {
+    fn from(pool: PoolId) -> Self {
+        Self::Pools(pool.into())
+    }
+}
+
+/// At least one pool, at most 4, none twice. Written as its only one, or as a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "OneOrMore", into = "OneOrMore")]
+pub struct Pools(Vec<PoolId>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(PoolId),
+    More(Vec<PoolId>),
+}
+
+impl TryFrom<Vec<PoolId>> for Pools {
+    type Error = TargetError;
+
+    fn try_from(pools: Vec<PoolId>) -> Result<Self, TargetError> {
+        match pools.len() {
+            0 => return Err(TargetError::NoPool),
+            1..=POOLS_MAX => {}
+            _ => return Err(TargetError::TooManyPools),
+        }
+        let twice = pools.iter().enumerate().any(|(at, pool)| pools[..at].contains(pool));
+        if twice { Err(TargetError::PoolTwice) } else { Ok(Self(pools)) }
+    }
+}
+
+impl From<PoolId> for Pools {
+    fn from(pool: PoolId) -> Self {
+        Self(vec![pool])
+    }
+}
+
+impl TryFrom<OneOrMore> for Pools {
+    type Error = TargetError;
+
+    fn try_from(pools: OneOrMore) -> Result<Self, TargetError> {
+        match pools {
+            OneOrMore::One(pool) => Ok(pool.into()),
+            OneOrMore::More(pools) => pools.try_into(),
+        }
+    }
+}
+
+impl From<Pools> for OneOrMore {
+    fn from(Pools(mut pools): Pools) -> Self {
+        match (pools.pop(), pools.is_empty()) {
+            (Some(pool), true) => Self::One(pool),
+            (last, _) => Self::More(pools.into_iter().chain(last).collect()),
+        }
+    }
+}
+
+impl Deref for Pools {
+    type Target = [PoolId];
+
+    fn deref(&self) -> &[PoolId] {
+        &self.0
+    }
 }
 
 /// What is spoken with a target.
@@ -156,6 +224,8 @@ impl Deref for Addresses {
 
 /// How many addresses one entry may name: an edge tries them one after the other.
 const ADDRESSES_MAX: usize = 16;
+/// How many pools one entry may name: an edge goes from one to the next when one is gone.
+const POOLS_MAX: usize = 4;
 
 /// Why a target is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -166,8 +236,17 @@ pub enum TargetError {
     /// The list is too long.
     #[error("more than {ADDRESSES_MAX} addresses")]
     TooManyAddresses,
+    /// The list of pools is empty.
+    #[error("at least one pool is needed")]
+    NoPool,
+    /// The list of pools is too long.
+    #[error("more than {POOLS_MAX} pools")]
+    TooManyPools,
+    /// A pool stands twice in the list.
+    #[error("a pool is named twice")]
+    PoolTwice,
     /// Not exactly one of pool, addresses and refuse is given.
-    #[error("exactly one of pool, addresses and refuse must be given")]
+    #[error("exactly one of pool (or pools), addresses and refuse must be given")]
     NotOne,
     /// A foreign protocol with a pool.
     #[error("protocol rtmp needs addresses: a pool speaks headwater")]

@@ -123,7 +123,7 @@ async fn entries_that_make_no_sense_beside_the_others_are_refused() {
 
 fn to_pool(id: &str, pool: &str) -> CreateRoute {
     let matches = RouteMatch { app: id.parse().unwrap(), ..RouteMatch::any() };
-    CreateRoute { matches, target: Target::Pool(PoolId::new(pool).unwrap()), ..entry(id, "*:*;null") }
+    CreateRoute { matches, target: PoolId::new(pool).unwrap().into(), ..entry(id, "*:*;null") }
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_pool_that_nobody_knows_is_refused_once_one_is_known() {
         reason: String::new(),
     };
     let retarget = |pool: &str| RouteChange {
-        target: Some(Target::Pool(PoolId::new(pool).unwrap())),
+        target: Some(PoolId::new(pool).unwrap().into()),
         description: Some("new".into()),
         ..RouteChange::default()
     };
