@@ -23,20 +23,21 @@ fn append_all(writer: &mut Writer, bodies: impl IntoIterator<Item = Body>) {
 #[test]
 fn nobody_sees_what_is_not_committed() {
     let (_hub, mut writer) = open(RingLimits::default());
+    push(&mut writer, config());
     let mut early = writer.stream().subscribe(Start::Live);
     append_all(&mut writer, [key(0), delta(40), key(80), delta(120)]);
-    assert_eq!(read(&mut early).0, Read::Empty);
-    writer.commit_below(4);
-    assert_eq!(read(&mut early), (Read::Items, vec![(2, false), (3, false)]));
+    assert_eq!(read(&mut early), (Read::Empty, vec![]));
+    writer.commit_below(5);
+    assert_eq!(read(&mut early), (Read::Items, vec![(3, true), (3, false), (4, false)]));
     let mut late = writer.stream().subscribe(Start::Live);
-    assert_eq!(read(&mut late).1, [(2, false), (3, false)], "the newest keyframe is not committed");
+    assert_eq!(read(&mut late).1, [(3, true), (3, false), (4, false)], "the newest keyframe is not committed");
     let mut next = writer.stream().subscribe(Start::NextKeyframe);
-    assert_eq!(read(&mut next).0, Read::Empty);
-    writer.commit_below(6);
-    assert_eq!(read(&mut early).1, [(4, false), (5, false)]);
-    assert_eq!(read(&mut next).1, [(4, false), (5, false)]);
+    assert_eq!(read(&mut next), (Read::Empty, vec![]));
+    writer.commit_below(7);
+    assert_eq!(read(&mut early).1, [(5, false), (6, false)]);
+    assert_eq!(read(&mut next).1, [(5, true), (5, false), (6, false)]);
     let mut late = writer.stream().subscribe(Start::Live);
-    assert_eq!(read(&mut late).1, [(4, false), (5, false)]);
+    assert_eq!(read(&mut late).1, [(5, true), (5, false), (6, false)]);
 }
 
 #[test]
