@@ -140,6 +140,13 @@ impl Config {
     }
 }
 
+impl Config {
+    /// How streams are kept.
+    pub fn replica(&self) -> replica::Config {
+        replica::Config { splice: self.stream.splice(), ..replica::Config::default() }
+    }
+}
+
 impl Stream {
     /// The rules of who feeds a stream.
     pub fn splice(&self) -> splice::Config {

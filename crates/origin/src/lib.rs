@@ -7,8 +7,6 @@
 //! ```
 
 mod config;
-mod gone;
-mod live;
 mod metrics;
 mod node;
 mod public;
@@ -17,11 +15,12 @@ mod role;
 mod rtmp;
 mod service;
 mod stats;
+mod streams;
 
 pub use config::Config;
-pub use live::{Feed, Listed, NotTaken, Source, Streams};
 pub use public::Public;
 pub use relay::Relay;
 pub use role::{EpochFileError, GrantError, Role, Roles, Term};
 pub use service::serve;
 pub use stats::Stats;
+pub use streams::{Feed, Listed, Streams};

@@ -15,7 +15,7 @@ pub(crate) fn register(registry: &Registry, node: Arc<OriginNode>) {
         samples.gauge("epoch", "The highest epoch heard of.", pool, node.roles.highest_epoch().0 as f64);
         let streams = node.streams.list();
         samples.gauge("streams", "Streams kept.", &[], streams.len() as f64);
-        let jumps = streams.iter().map(|stream| stream.jumps).sum::<u64>() as f64;
+        let jumps = streams.iter().map(|listed| listed.stream.jumps).sum::<u64>() as f64;
         samples.gauge("timestamp_jumps", "Jumps of the present encoders' clocks.", &[], jumps);
         let stats = &node.stats;
         for (name, help, count) in [

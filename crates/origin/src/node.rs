@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -13,7 +16,7 @@ use daemon::{
 };
 use rpc::{
     agent::{Local, Standing},
-    control::{Command, Holding, StreamReport},
+    control::{Command, FromNode, Holding, StreamReport},
     node::{self, LocalSession, LocalStream, NodeStatus, Ping, SessionKind},
     status::Failure,
 };
@@ -23,9 +26,9 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
-    live::Streams,
     role::{Role, Roles, Term},
     stats::Stats,
+    streams::{Listed, Streams},
 };
 
 /// The origin as others see it.
@@ -49,6 +52,8 @@ pub struct OriginNode {
     pub(crate) shutdown: Shutdown,
     pub(crate) started: Instant,
     pub(crate) rates: Rates,
+    /// Whether the control plane was told that all is committed and another may be active.
+    pub(crate) told_yielded: AtomicBool,
 }
 
 /// Traffic rates.
@@ -76,7 +81,7 @@ impl OriginNode {
     /// Sent and received in the last second, in bytes.
     fn traffic(&self) -> (f64, f64) {
         let now = Instant::now();
-        let received = self.streams.list().iter().map(|stream| stream.info.bytes_total).sum();
+        let received = self.streams.list().iter().map(|listed| listed.stream.info.bytes_total).sum();
         let sent = self.rtmp_stats.bytes_out.load(Ordering::Relaxed) + self.stats.pulled_bytes.load(Ordering::Relaxed);
         (self.rates.ingress.sample(received, now), self.rates.egress.sample(sent, now))
     }
@@ -93,6 +98,7 @@ impl Local for OriginNode {
     fn beat(&self) -> Beat {
         let (ingress, egress) = self.traffic();
         let sessions = self.sessions.list();
+        let replica = self.streams.standing();
         let viewers = sessions.iter().filter(|session| session.kind == Kind::Play).count();
         Beat {
             load: Load {
@@ -106,15 +112,15 @@ impl Local for OriginNode {
             role: Some(if self.role().active { cluster::Role::Active } else { cluster::Role::Standby }),
             serving: self.serving(),
             highest_epoch: self.roles.highest_epoch(),
-            hears: Vec::new(),
-            head: (Epoch(0), 0),
-            follows_active: false,
+            hears: self.streams.with(|replica, _| replica.hears()).into_iter().collect(),
+            head: replica.head,
+            follows_active: replica.follows,
         }
     }
 
     fn streams(&self) -> Vec<StreamReport> {
         let epoch = self.role().epoch;
-        let report = |stream: crate::live::Listed| StreamReport {
+        let report = |Listed { stream, since, bytes_per_second }: Listed| StreamReport {
             name: stream.name,
             holding: Holding::Origin,
             publication: Some(stream.publication),
@@ -125,9 +131,9 @@ impl Local for OriginNode {
             head_timestamp_ms: stream.info.last_dts.unwrap_or(0),
             epoch,
             viewers: stream.info.readers as u32,
-            bits_per_second: (stream.bytes_per_second * 8.0) as u64,
+            bits_per_second: (bytes_per_second * 8.0) as u64,
             codecs: Vec::new(),
-            since: stream.since,
+            since,
         };
         self.streams.list().into_iter().map(report).collect()
     }
@@ -137,14 +143,23 @@ impl Local for OriginNode {
     }
 
     fn role(&self, grant: Grant) {
-        let taken = if grant.role == cluster::Role::Active && grant.member.incarnation == self.incarnation {
-            self.roles.grant(grant.epoch)
-        } else {
-            self.roles.stand_by(grant.epoch, None)
-        };
-        if let Err(error) = taken {
-            tracing::error!(epoch = grant.epoch.0, %error, "role.refused");
+        let epoch = grant.epoch.0;
+        if let Err(error) = self.roles.handle_grant(grant) {
+            tracing::error!(epoch, %error, "role.refused");
         }
+    }
+
+    fn poll_request(&self) -> Option<FromNode> {
+        if let Some(request) = self.streams.take_request() {
+            return Some(FromNode::SyncRequest(request));
+        }
+        let standing = self.streams.standing();
+        // Once for each time that it comes to that.
+        if standing.yielded != self.told_yielded.swap(standing.yielded, Ordering::Relaxed) && standing.yielded {
+            return Some(FromNode::Yielded { epoch: standing.epoch });
+        }
+        let reason = "the process is about to end".to_owned();
+        self.roles.take_request_for_relief().then_some(FromNode::HandOver { reason })
     }
 
     async fn command(&self, command: Command) -> Result<u32, String> {
@@ -176,8 +191,8 @@ impl node::Node for OriginNode {
             uptime: self.started.elapsed(),
             load: node::Load {
                 streams: streams.len() as u32,
-                publishers: streams.iter().filter(|stream| stream.connected).count() as u32,
-                viewers: streams.iter().map(|stream| stream.info.readers as u32).sum(),
+                publishers: streams.iter().filter(|listed| listed.stream.connected).count() as u32,
+                viewers: streams.iter().map(|listed| listed.stream.info.readers as u32).sum(),
                 ingress_bytes_per_second: ingress,
                 egress_bytes_per_second: egress,
             },
@@ -200,7 +215,7 @@ impl node::Node for OriginNode {
 
     fn streams(&self) -> Vec<LocalStream> {
         let epoch = self.role().epoch.0;
-        let stream = |stream: crate::live::Listed| LocalStream {
+        let stream = |Listed { stream, since, .. }: Listed| LocalStream {
             name: stream.name,
             publication: Some(stream.publication),
             head: stream.info.next_seq.saturating_sub(1),
@@ -208,7 +223,7 @@ impl node::Node for OriginNode {
             epoch,
             viewers: stream.info.readers as u32,
             bytes_received: stream.info.bytes_total,
-            since: stream.since,
+            since,
         };
         self.streams.list().into_iter().map(stream).collect()
     }
@@ -254,7 +269,7 @@ impl Inspect for OriginNode {
         let standing = self.standing();
         let age = standing.as_ref().and_then(Standing::config_age).map(|age| age.as_secs_f64());
         let role = if self.role().active { "active" } else { "standby" };
-        let streams = self.streams.list().into_iter().map(|stream| {
+        let streams = self.streams.list().into_iter().map(|Listed { stream, .. }| {
             vec![
                 stream.name.to_string().into(),
                 stream.source.edge.map_or_else(|| "public port".to_owned(), |edge| edge.to_string()).into(),

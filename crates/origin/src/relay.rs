@@ -16,7 +16,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use crate::{live::Streams, role::Term, stats::Stats};
+use crate::{role::Term, stats::Stats, streams::Streams};
 
 /// The origin as edges see it.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl rpc::relay::Relay for Relay {
         if !self.admission.admits(&hello.stream, key, &hello.peer) {
             return Err(RelayError::Refused(PublishRefusal::Denied));
         }
-        push::serve(self, hello, up)
+        push::serve(self, hello, up).await
     }
 
     async fn pull(&self, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
@@ -58,6 +58,8 @@ impl Relay {
         let term = self.term.borrow();
         if epoch > term.epoch {
             self.stats.stale_epoch_rejected.fetch_add(1, Ordering::Relaxed);
+            // C8: we are not active any more, though nobody has told us.
+            self.streams.with(|replica, now| replica.handle_epoch(epoch, now));
         }
         if !term.serving || epoch > term.epoch {
             return Err(not_active(&term));

@@ -1,19 +1,33 @@
 //! What this origin is in its pool now.
 
+mod epoch_file;
+
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use cluster::Epoch;
-use tokio::sync::watch;
+use cluster::{Epoch, Grant, Member, PoolView};
+use replica::GrantRefused;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::streams::Streams;
+use epoch_file::EpochFile;
+pub use epoch_file::EpochFileError;
 
 /// Active or not, in which epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Role {
-    /// True exactly while this origin serves as the active one.
+    /// True while this origin is the active one.
     pub active: bool,
-    /// The epoch of the newest word from the control plane.
+    /// It is active and about to hand over: it takes nothing more.
+    pub yielding: bool,
+    /// The highest epoch heard of.
     pub epoch: Epoch,
     /// Where the active origin's peer port is, if this one is not active and knows.
     pub active_at: Option<String>,
@@ -21,14 +35,15 @@ pub struct Role {
 
 /// Whether this origin serves at this moment: the role as it has been carried out.
 ///
-/// Follows the role: serving begins once the public port is open and positions are above those of earlier epochs, and
-/// ends before anything is closed.
+/// Follows the role: serving begins once the public port is open, and ends before anything is closed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Term {
     /// The epoch in which it serves, or the newest one it knows.
     pub epoch: Epoch,
     /// True while it serves.
     pub serving: bool,
+    /// It serves and takes nothing more, because another is about to.
+    pub yielding: bool,
     /// Where the active origin's peer port is, if this one does not serve and knows.
     pub active_at: Option<String>,
 }
@@ -37,13 +52,38 @@ pub struct Term {
 #[derive(Debug)]
 pub struct Roles {
     role: watch::Sender<Role>,
-    heard: EpochFile,
+    streams: Arc<Streams>,
+    heard: Arc<EpochFile>,
+    /// Who is active by the newest record.
+    active: Mutex<Option<Member>>,
+    /// The pool, as the control plane has described it.
+    pool: watch::Receiver<Option<PoolView>>,
+    /// Someone is to take over, because this process is about to end.
+    relief: AtomicBool,
+    urgent: Arc<Notify>,
 }
 
 impl Roles {
     /// A process that starts is standby, whatever its disk says.
-    pub fn standby(data_dir: &Path) -> Result<Self, EpochFileError> {
-        Ok(Self { role: watch::Sender::default(), heard: EpochFile::open(data_dir)? })
+    pub fn standby(
+        data_dir: &Path,
+        streams: Arc<Streams>,
+        pool: watch::Receiver<Option<PoolView>>,
+        urgent: Arc<Notify>,
+    ) -> Result<Self, EpochFileError> {
+        let heard = Arc::new(EpochFile::open(data_dir)?);
+        streams.with(|replica, now| replica.handle_epoch(heard.epoch(), now));
+        let roles = Self {
+            role: watch::Sender::default(),
+            streams,
+            heard,
+            active: Mutex::default(),
+            pool,
+            relief: AtomicBool::default(),
+            urgent,
+        };
+        roles.refresh();
+        Ok(roles)
     }
 
     /// The role, to be watched.
@@ -53,135 +93,107 @@ impl Roles {
 
     /// The highest epoch heard of, also before this start.
     pub fn highest_epoch(&self) -> Epoch {
-        self.heard.epoch().max(self.role.borrow().epoch)
+        self.streams.standing().epoch
     }
 
-    /// The control plane says that this origin is active in `epoch`. A grant below the highest epoch heard is refused.
-    pub fn grant(&self, epoch: Epoch) -> Result<(), GrantError> {
-        let highest = self.highest_epoch();
-        if epoch < highest {
-            return Err(GrantError::Stale { epoch, highest });
+    /// The control plane says what the record says. The epoch is on disk before anyone acts on it.
+    pub fn handle_grant(&self, grant: Grant) -> Result<(), GrantError> {
+        self.heard.store(grant.epoch)?;
+        let (epoch, active) = (grant.epoch, grant.active.clone());
+        self.streams.with(|replica, now| replica.handle_grant(grant, now))?;
+        if epoch >= self.role.borrow().epoch {
+            *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
         }
-        self.heard.store(epoch)?;
-        self.set(Role { active: true, epoch, active_at: None });
+        self.refresh();
         Ok(())
     }
 
-    /// Another origin is active, or none is known. Word from an older epoch is left unheard.
-    pub fn stand_by(&self, epoch: Epoch, active_at: Option<String>) -> Result<(), GrantError> {
-        if epoch < self.role.borrow().epoch {
-            return Ok(());
+    /// Somebody has heard of this epoch (REPLICATION C8).
+    pub fn hear(&self, epoch: Epoch) {
+        if epoch > self.role.borrow().epoch {
+            self.streams.with(|replica, now| replica.handle_epoch(epoch, now));
+            self.refresh();
         }
-        self.heard.store(epoch.max(self.heard.epoch()))?;
-        self.set(Role { active: false, epoch, active_at });
-        Ok(())
     }
 
-    fn set(&self, role: Role) {
-        self.role.send_if_modified(|held| {
+    /// Asks for another origin to take over.
+    pub fn ask_for_relief(&self) {
+        self.relief.store(true, Ordering::Relaxed);
+        self.urgent.notify_one();
+    }
+
+    /// True once after each [`Roles::ask_for_relief`], while this origin is active.
+    pub fn take_request_for_relief(&self) -> bool {
+        self.role.borrow().active && self.relief.swap(false, Ordering::Relaxed)
+    }
+
+    /// Keeps the role what the replica says it is, and what was heard on disk, until told to stop.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut changes = self.streams.changes();
+        let mut pool = self.pool.clone();
+        loop {
+            self.refresh();
+            let epoch = self.role.borrow().epoch;
+            if epoch > self.heard.epoch() {
+                let heard = self.heard.clone();
+                // Acted on already: the disk only has to know before this process ends.
+                match tokio::task::spawn_blocking(move || heard.store(epoch)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "epoch.not_stored"),
+                    Err(error) => tracing::error!(%error, "epoch.not_stored"),
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = changes.changed() => changed.expect("the streams outlive this loop"),
+                Ok(()) = pool.changed() => {}
+            }
+        }
+    }
+
+    fn refresh(&self) {
+        let standing = self.streams.standing();
+        let active_at = if standing.active { None } else { self.active_at() };
+        let news = self.role.send_if_modified(|held| {
+            let role = Role {
+                active: standing.active,
+                yielding: standing.yielding,
+                epoch: standing.epoch,
+                active_at: active_at.clone(),
+            };
             let changed = *held != role;
             if changed {
-                tracing::info!(active = role.active, epoch = role.epoch.0, "role.changed");
+                tracing::info!(active = role.active, yielding = role.yielding, epoch = role.epoch.0, "role.changed");
                 *held = role;
             }
             changed
         });
-    }
-}
-
-/// The highest epoch heard, on disk.
-#[derive(Debug)]
-struct EpochFile {
-    path: PathBuf,
-    epoch: watch::Sender<Epoch>,
-}
-
-impl EpochFile {
-    fn open(data_dir: &Path) -> Result<Self, EpochFileError> {
-        let path = data_dir.join("epoch");
-        let error = |reason: String| EpochFileError { path: path.clone(), reason };
-        fs::create_dir_all(data_dir).map_err(|e| error(e.to_string()))?;
-        let epoch = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map(Epoch).map_err(|_| error("it is not a number".into()))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Epoch::default(),
-            Err(e) => return Err(error(e.to_string())),
-        };
-        Ok(Self { path, epoch: watch::Sender::new(epoch) })
-    }
-
-    fn epoch(&self) -> Epoch {
-        *self.epoch.borrow()
-    }
-
-    /// On disk before anyone acts on it: written beside, synced, renamed.
-    fn store(&self, epoch: Epoch) -> io::Result<()> {
-        if epoch == self.epoch() {
-            return Ok(());
+        if news || standing.yielded {
+            self.urgent.notify_one();
         }
-        let beside = self.path.with_extension("new");
-        fs::write(&beside, format!("{}\n", epoch.0))?;
-        fs::File::open(&beside)?.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        self.epoch.send_replace(epoch);
-        Ok(())
     }
 }
 
-/// The highest epoch cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot use {}: {reason}; it must hold the highest epoch this origin has heard of. If it is damaged, remove it: \
-     the control plane grants above every epoch that any node reports",
-    path.display()
-)]
-pub struct EpochFileError {
-    path: PathBuf,
-    reason: String,
+impl Roles {
+    /// The peer address of the active origin.
+    fn active_at(&self) -> Option<String> {
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let pool = self.pool.borrow();
+        let member = pool.as_ref()?.members.iter().find(|member| member.member == active)?;
+        Some(member.peer.to_string())
+    }
 }
 
 /// Why a grant is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
-    /// It is older than what this origin has heard.
-    #[error("epoch {} is below {}, which was heard before", epoch.0, highest.0)]
-    Stale {
-        /// The epoch of the grant.
-        epoch: Epoch,
-        /// The highest heard.
-        highest: Epoch,
-    },
+    /// The replica does not take it.
+    #[error(transparent)]
+    Refused(#[from] GrantRefused),
     /// The epoch cannot be put on disk, and so cannot be taken.
     #[error("cannot store the epoch: {0}")]
     Store(#[from] io::Error),
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_highest_epoch_outlives_the_process_and_older_grants_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let roles = Roles::standby(dir.path()).unwrap();
-        assert_eq!(*roles.watch().borrow(), Role::default());
-        roles.grant(Epoch(7)).unwrap();
-        assert!(roles.watch().borrow().active);
-        roles.stand_by(Epoch(3), None).unwrap();
-        assert!(roles.watch().borrow().active, "old word is left unheard");
-        roles.stand_by(Epoch(8), Some("o2:9000".into())).unwrap();
-        assert!(!roles.watch().borrow().active);
-
-        let again = Roles::standby(dir.path()).unwrap();
-        assert!(!again.watch().borrow().active, "a process that starts is standby");
-        assert!(matches!(again.grant(Epoch(7)), Err(GrantError::Stale { .. })));
-        again.grant(Epoch(9)).unwrap();
-    }
-
-    #[test]
-    fn a_damaged_epoch_file_is_refused_with_a_hint() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("epoch"), "seven").unwrap();
-        let error = Roles::standby(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("epoch") && error.contains("remove it"), "{error}");
-    }
-}
+mod tests;

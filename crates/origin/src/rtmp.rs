@@ -6,11 +6,14 @@ use daemon::Admission;
 use hub::{Reader, Start};
 use media::{MediaMessage, PublicationId};
 use rand::Rng;
+use replica::{NotTaken, Refused, Source};
 use rtmp_net::{IngestEnded, Play, PlayRefusal, Publish, PublishRefusal};
-use splice::Taken;
-use tokio::time::{Instant, timeout};
+use tokio::{sync::watch, time::timeout};
 
-use crate::live::{Feed, NotTaken, Source, Streams};
+use crate::{
+    role::Term,
+    streams::{Feed, Streams},
+};
 
 /// How long a player waits for a stream that is not there yet.
 const PLAY_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -24,6 +27,8 @@ pub struct Service {
     pub streams: Arc<Streams>,
     /// Who may publish.
     pub admission: Arc<Admission>,
+    /// Whether this origin serves.
+    pub term: watch::Receiver<Term>,
 }
 
 impl rtmp_net::Service for Service {
@@ -36,10 +41,11 @@ impl rtmp_net::Service for Service {
         }
         let publication = PublicationId::from_bits(rand::rng().random());
         let source = Source { edge: None, peer };
-        let feed = self.streams.publish(&request.stream, publication, source, Instant::now().into_std());
-        match feed {
-            Ok(feed) => Ok(Ingest { feed, next_number: 0 }),
-            Err(Taken::Busy | Taken::Gone) => Err(PublishRefusal::Taken),
+        let publish = replica::Publish { name: request.stream, publication, source, first_number: 0 };
+        match self.streams.publish(publish).await {
+            Ok(feed) => Ok(Ingest { feed, term: self.term.clone(), next_number: 0 }),
+            Err(Refused::NotActive) => Err(PublishRefusal::Unavailable),
+            Err(Refused::Busy | Refused::Gone | Refused::Ending) => Err(PublishRefusal::Taken),
         }
     }
 
@@ -62,10 +68,16 @@ impl rtmp_net::Service for Service {
 #[derive(Debug)]
 pub struct Ingest {
     feed: Feed,
+    term: watch::Receiver<Term>,
     next_number: u64,
 }
 
 impl Ingest {
+    /// While another is about to take over, nothing more is taken: the encoder waits, and is cut off with the port.
+    async fn room(&mut self) -> Result<(), IngestEnded> {
+        self.term.wait_for(|term| !term.yielding).await.map(drop).map_err(|_| IngestEnded::TakenOver)
+    }
+
     fn number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
@@ -75,17 +87,22 @@ impl Ingest {
 
 impl rtmp_net::Ingest for Ingest {
     async fn message(&mut self, message: MediaMessage) -> Result<(), IngestEnded> {
+        self.room().await?;
         let number = self.number();
-        self.feed.handle_message(number, message, Instant::now().into_std()).map_err(ended)
+        self.feed.handle_message(number, message).map_err(ended)
     }
 
     async fn metadata_cleared(&mut self) -> Result<(), IngestEnded> {
+        self.room().await?;
         let number = self.number();
-        self.feed.handle_metadata_cleared(number, Instant::now().into_std()).map_err(ended)
+        self.feed.handle_metadata_cleared(number).map_err(ended)
     }
 
-    async fn close(self) {
-        self.feed.close();
+    async fn close(mut self) {
+        let number = self.number();
+        if let Err(why) = self.feed.handle_close(number) {
+            tracing::debug!(%why, "publish.close_not_taken");
+        }
     }
 }
 

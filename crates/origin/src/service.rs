@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use cluster::{Address, Incarnation, Member, NodeAddresses, NodeKind, PublishPolicy, Registration};
+use cluster::{
+    Address, Grant, Incarnation, Member, NodeAddresses, NodeKind, PoolId, PoolView, PublishPolicy, Registration,
+    Surroundings,
+};
 use daemon::{Admission, Process, publish_policy};
 use hub::Hub;
 use rpc::{
@@ -20,7 +23,7 @@ use rpc::{
 use rtmp_net::{Connections, Sessions, tls};
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -28,7 +31,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    live::Streams,
     metrics,
     node::OriginNode,
     public::Public,
@@ -36,6 +38,7 @@ use crate::{
     role::{Role, Roles, Term},
     rtmp,
     stats::Stats,
+    streams::Streams,
 };
 
 /// How often the public port is tried again when another process holds it.
@@ -49,23 +52,26 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let auth = Arc::new(Auth::open(config.tokens.as_deref(), process.dev)?);
     let token = Token::own(config.tokens.as_deref(), Caller::Origin)?;
     let tls = public_tls(&config)?;
-    let roles = Arc::new(Roles::standby(&config.data_dir)?);
     let peer_listener = daemon::bind("relay and node gRPC", "peer.listen", config.peer.listen)?;
     let peer_address = peer_listener.local_addr().context("the peer port has no address")?;
 
     let hub = Hub::new(config.stream.ring());
-    let streams = Arc::new(Streams::new(hub, config.stream.splice()));
+    let incarnation = Incarnation::from_bits(rand::random());
+    let me = Member { node: config.node.clone(), incarnation };
+    let urgent = Arc::new(Notify::new());
+    let pool = watch::Sender::new(None);
+    let streams = Arc::new(Streams::new(me.clone(), hub, config.replica(), urgent.clone()));
+    let roles = Arc::new(Roles::standby(&config.data_dir, streams.clone(), pool.subscribe(), urgent.clone())?);
     let stats = Arc::new(Stats::default());
     let admission = Arc::new(Admission::new(policy.subscribe()));
     let sessions = Sessions::default();
     let rtmp_config = rtmp_net::Config { vhosts: config.vhosts.clone(), ..rtmp_net::Config::default() };
-    let rtmp_service = rtmp::Service { streams: streams.clone(), admission: admission.clone() };
+    let term = watch::Sender::new(Term::default());
+    let rtmp_service = rtmp::Service { streams: streams.clone(), admission: admission.clone(), term: term.subscribe() };
     let connections = Connections::new(rtmp_config, rtmp_service, sessions.clone());
 
     let in_force = watch::Sender::new(Arc::new(config.clone()));
-    let incarnation = Incarnation::from_bits(rand::random());
-    let term = watch::Sender::new(Term::default());
-    let standing = watch::Sender::new(None);
+    let standing: watch::Sender<Option<agent::Standing>> = watch::Sender::new(None);
     let node = Arc::new(OriginNode {
         id: config.node.clone(),
         incarnation,
@@ -84,6 +90,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         shutdown: process.shutdown.clone(),
         started: Instant::now(),
         rates: Default::default(),
+        told_yielded: Default::default(),
     });
     metrics::register(&process.metrics, node.clone());
     rtmp_net::metrics::register(&process.metrics, sessions, connections.stats().clone());
@@ -106,14 +113,23 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn({
-        let (streams, stop) = (streams.clone(), stop.clone());
-        async move { streams.run(stop).await }
+        let (streams, stop, standing) = (streams.clone(), stop.clone(), standing.subscribe());
+        let surroundings = move || Surroundings {
+            control_heard: standing.borrow().as_ref().is_none_or(agent::Standing::connected),
+            edges: 0,
+            edges_hearing: 0,
+        };
+        async move { streams.run(surroundings, stop).await }
+    });
+    tasks.spawn({
+        let (roles, stop) = (roles.clone(), stop.clone());
+        async move { roles.run(stop).await }
     });
     tasks.spawn({
         let stop = stop.clone();
         async move { peer_server.serve(peer_listener, stop.cancelled()).await }
     });
-    let front = Front { config: config.clone(), roles: roles.clone(), streams, public, health, term };
+    let front = Front { config: config.clone(), roles: roles.clone(), public, health, term };
     let front_stop = CancellationToken::new();
     let fronting = tokio::spawn(front.run(front_stop.clone()));
     let reload = Reload { policy, auth, in_force, dev: process.dev };
@@ -122,19 +138,27 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let agent = match config.control_plane.is_empty() {
         true => {
             // Nobody else decides: a process that starts is a new active, in an epoch of its own.
-            roles.grant(roles.highest_epoch().next())?;
+            roles.handle_grant(alone(&config, me, &roles))?;
             None
         }
         false => {
-            Some(start_agent(&config, incarnation, peer_address, process.admin.address(), token, &roles, node).await)
+            let addresses = addresses(&config, peer_address, process.admin.address());
+            Some(start_agent(&config, me, addresses, token, &roles, urgent, node).await)
         }
     };
     standing.send_replace(agent.as_ref().map(Agent::standing));
+    if let Some(agent) = &agent {
+        tasks.spawn(follow_pool(config.pool.clone(), agent.snapshot(), pool, stop.clone()));
+    }
 
     process.shutdown.begun().await;
-    // First the role, so that edges look elsewhere and keep their viewers and encoders; then the public port, its
-    // listener before its connections.
-    let left = process.shutdown.deadline().map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+    // First another takes over, where there is one, so that nobody waits; then the role goes, so that edges look
+    // elsewhere and keep their viewers and encoders; then the public port, its listener before its connections.
+    let left = || process.shutdown.deadline().map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+    if agent.as_ref().is_some_and(|agent| agent.standing().connected()) {
+        hand_over(&roles, left().min(HAND_OVER_MAX)).await;
+    }
+    let left = left();
     front_stop.cancel();
     if timeout(left, fronting).await.is_err() {
         tracing::warn!("public.not_closed_in_time");
@@ -151,7 +175,6 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
 struct Front {
     config: Config,
     roles: Arc<Roles>,
-    streams: Arc<Streams>,
     public: Arc<Public<rtmp::Service>>,
     health: Health,
     term: watch::Sender<Term>,
@@ -167,7 +190,7 @@ impl Front {
                 self.serve_as_active(&mut roles, &stop).await;
                 continue;
             }
-            self.term.send_replace(Term { epoch: role.epoch, serving: false, active_at: role.active_at });
+            self.term.send_replace(Term { epoch: role.epoch, active_at: role.active_at, ..Term::default() });
             tokio::select! {
                 () = stop.cancelled() => {}
                 changed = roles.changed() => changed.expect("the roles live as long as we do"),
@@ -183,16 +206,19 @@ impl Front {
         let close = CancellationToken::new();
         let serving = self.public.clone().serve(listener, close.clone());
         tokio::pin!(serving);
+        let mut opened = false;
         loop {
             let role = roles.borrow_and_update().clone();
             if !role.active || stop.is_cancelled() {
                 break;
             }
-            // Positions of a later epoch are above those of any earlier one, and nobody is served before they are.
-            self.streams.hub().raise_floor(role.epoch.0 << EPOCH_SHIFT);
-            self.term.send_replace(Term { epoch: role.epoch, serving: true, active_at: None });
-            self.health.set_active(true).await;
-            tracing::info!(epoch = role.epoch.0, "public.opened");
+            let term = Term { epoch: role.epoch, serving: true, yielding: role.yielding, active_at: None };
+            let epoch = self.term.send_replace(term).epoch;
+            if epoch != role.epoch || !opened {
+                opened = true;
+                self.health.set_active(true).await;
+                tracing::info!(epoch = role.epoch.0, "public.opened");
+            }
             tokio::select! {
                 () = &mut serving => unreachable!("it serves until it is told to close"),
                 () = stop.cancelled() => {}
@@ -201,11 +227,10 @@ impl Front {
         }
         // Told before anything ends, so that whoever is cut off knows that the streams have not ended.
         let role = roles.borrow().clone();
-        self.term.send_replace(Term { epoch: role.epoch, serving: false, active_at: role.active_at });
+        self.term.send_replace(Term { epoch: role.epoch, active_at: role.active_at, ..Term::default() });
         self.health.set_active(false).await;
         close.cancel();
         serving.await;
-        self.streams.withdraw_all();
         tracing::info!(epoch = role.epoch.0, "public.closed");
     }
 
@@ -229,8 +254,59 @@ impl Front {
     }
 }
 
-/// Where the positions of an epoch begin (REPLICATION C7): room for 2^40 items in each.
-const EPOCH_SHIFT: u32 = 40;
+/// Asks for another origin to take over, and waits until one has, or for so long.
+async fn hand_over(roles: &Roles, wait: Duration) {
+    let mut role = roles.watch();
+    if !role.borrow().active {
+        return;
+    }
+    roles.ask_for_relief();
+    match timeout(wait, role.wait_for(|role| !role.active)).await {
+        Ok(_) => tracing::info!("role.handed_over"),
+        Err(_) => tracing::warn!("role.nobody_took_over"),
+    }
+}
+
+/// Keeps the view of our own pool what the control plane says.
+async fn follow_pool(
+    id: PoolId,
+    mut snapshot: watch::Receiver<agent::Snapshot>,
+    pool: watch::Sender<Option<PoolView>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let view = snapshot.borrow_and_update().pools.iter().find(|pool| pool.id == id).cloned();
+        pool.send_if_modified(|held| {
+            let changed = *held != view;
+            *held = view;
+            changed
+        });
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = snapshot.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Nobody else decides: a process that starts is a new active, in an epoch of its own.
+fn alone(config: &Config, me: Member, roles: &Roles) -> Grant {
+    let epoch = roles.highest_epoch().next();
+    Grant {
+        pool: config.pool.clone(),
+        member: me.clone(),
+        role: cluster::Role::Active,
+        epoch,
+        version: 1,
+        loss_epoch: epoch,
+        active: Some(me.clone()),
+        in_sync: [me].into(),
+        yields: false,
+        store: String::new(),
+    }
+}
+
+/// How long another origin may take to take over when this one is told to end.
+const HAND_OVER_MAX: Duration = Duration::from_secs(3);
 
 /// Takes what may change while the process runs: keys and tokens.
 struct Reload {
@@ -263,23 +339,26 @@ fn listeners(config: &Config, peer: SocketAddr, admin: SocketAddr) -> BTreeMap<S
     pairs.into_iter().map(|(name, address)| (name.to_owned(), address.to_string())).collect()
 }
 
-async fn start_agent(
-    config: &Config,
-    incarnation: Incarnation,
-    peer: SocketAddr,
-    admin: SocketAddr,
-    token: Option<Token>,
-    roles: &Roles,
-    node: Arc<OriginNode>,
-) -> Agent {
-    let addresses = NodeAddresses {
+fn addresses(config: &Config, peer: SocketAddr, admin: SocketAddr) -> NodeAddresses {
+    NodeAddresses {
         public: Some(config.public.advertise.clone().unwrap_or_else(|| Address::from(config.public.listen))),
         peer: Some(config.peer.advertise.clone().unwrap_or_else(|| Address::from(peer))),
         http: None,
         admin: Some(admin.into()),
-    };
+    }
+}
+
+async fn start_agent(
+    config: &Config,
+    member: Member,
+    addresses: NodeAddresses,
+    token: Option<Token>,
+    roles: &Roles,
+    urgent: Arc<Notify>,
+    node: Arc<OriginNode>,
+) -> Agent {
     let registration = Registration {
-        member: Member { node: config.node.clone(), incarnation },
+        member,
         kind: NodeKind::Origin,
         pool: Some(config.pool.clone()),
         addresses,
@@ -291,6 +370,5 @@ async fn start_agent(
     };
     let target = Target::new(config.control_plane.iter().map(ToString::to_string), token);
     let snapshot_file = Some(config.data_dir.join("control-plane.json"));
-    let urgent = Arc::default();
     Agent::start(agent::Config { target, registration, snapshot_file, urgent }, node).await
 }

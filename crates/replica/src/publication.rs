@@ -214,18 +214,24 @@ impl Replica {
         self.append(name, Body::Event(Event::Close { publication }), Some(provenance), None);
     }
 
-    /// The log that the ticket's connection feeds.
-    fn fed_by(&mut self, ticket: &Ticket) -> Result<&mut Log, NotTaken> {
+    /// Whether the ticket still gives its right.
+    pub fn check(&self, ticket: &Ticket) -> Result<(), NotTaken> {
         if self.term.is_none() {
             return Err(NotTaken::Superseded);
         }
-        let log = self.logs.get_mut(&ticket.name).ok_or(NotTaken::Gone)?;
-        if log.publication() != ticket.publication {
+        let log = self.logs.get(&ticket.name).ok_or(NotTaken::Gone)?;
+        if log.publication() != ticket.publication || log.splice.has_ended() {
             Err(NotTaken::Gone)
         } else if log.connection != ticket.connection {
             Err(NotTaken::Superseded)
         } else {
-            Ok(log)
+            Ok(())
         }
+    }
+
+    /// The log that the ticket's connection feeds.
+    fn fed_by(&mut self, ticket: &Ticket) -> Result<&mut Log, NotTaken> {
+        self.check(ticket)?;
+        self.logs.get_mut(&ticket.name).ok_or(NotTaken::Gone)
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Relay, deposed};
-use crate::{live::Streams, role::Term, stats::Stats};
+use crate::{role::Term, stats::Stats, streams::Streams};
 
 /// How often an edge hears from us while there is nothing to send.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ impl Outlet {
                 error = deposed(&mut self.term) => return Err(error),
                 () = reader.ready() => {}
                 _ = self.heartbeat.tick() => {
-                    let head = reader.stream().info().next_seq.saturating_sub(1);
+                    let head = reader.stream().info().committed_below.saturating_sub(1);
                     return Ok(Some(PullDown::Heartbeat { epoch, head }));
                 }
             }

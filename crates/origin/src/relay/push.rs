@@ -3,33 +3,28 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use media::PublicationId;
+use replica::{Acked, NotTaken, Publish, Refused, Source};
 use rpc::relay::{PublishRefusal, PushDown, PushHello, PushUp, RelayError, Stream};
-use splice::Taken;
-use tokio::{
-    sync::watch,
-    time::{Instant, Interval},
-};
+use tokio::{sync::watch, time::Interval};
 
-use super::{Relay, beats, deposed, epoch};
-use crate::{
-    live::{Feed, NotTaken, Source},
-    role::Term,
-};
+use super::{Relay, beats, epoch, not_active};
+use crate::{role::Term, streams::Feed};
 
 /// How often the edge is told that we are there (REPLICATION P2).
 const BEAT: Duration = Duration::from_millis(100);
 
-/// Opens the publication; the answer takes its messages in as it is read.
-pub(super) fn serve(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
-    let source = Source { edge: Some(hello.edge), peer: hello.peer };
-    let now = Instant::now().into_std();
-    let feed = relay.streams.publish(&hello.stream, hello.publication, source, now).map_err(refusal)?;
+/// Opens the publication, which takes until its opening is committed; the answer takes its messages in as it is read.
+pub(super) async fn serve(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
+    let publish = Publish {
+        name: hello.stream,
+        publication: hello.publication,
+        source: Source { edge: Some(hello.edge), peer: hello.peer },
+        first_number: hello.first_number,
+    };
+    let feed = relay.streams.publish(publish).await.map_err(|why| refusal(why, &relay.term))?;
     relay.stats.pushes_served.fetch_add(1, Ordering::Relaxed);
-    let next_number = feed.next_number();
-    let opened = PushDown::Opened { epoch: epoch(&relay.term)?, next_number };
-    let intake =
-        Intake { up, term: relay.term.clone(), publication: hello.publication, feed: Some(feed), beat: beats(BEAT) };
+    let opened = PushDown::Opened { epoch: epoch(&relay.term)?, next_number: feed.next_number() };
+    let intake = Intake { up, term: relay.term.clone(), feed, beat: beats(BEAT), said: Said::More };
     let answers = stream::unfold(Some(intake), |intake| async {
         let mut intake = intake?;
         match intake.next().await {
@@ -45,72 +40,93 @@ pub(super) fn serve(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -> Resu
 struct Intake {
     up: Stream<PushUp>,
     term: watch::Receiver<Term>,
-    publication: PublicationId,
-    /// None once the encoder has closed the publication.
-    feed: Option<Feed>,
+    feed: Feed,
     beat: Interval,
+    said: Said,
+}
+
+/// How far the edge has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// More may come.
+    More,
+    /// The encoder's close has come, and is not known to be committed.
+    Close,
+    /// The close is committed.
+    All,
 }
 
 impl Intake {
     /// The next thing to tell the edge; None when the publication is over.
     async fn next(&mut self) -> Result<Option<PushDown>, RelayError> {
+        if self.said == Said::All {
+            return Ok(None);
+        }
         loop {
+            let epoch = epoch(&self.term)?;
+            // While another is about to be active, nothing more is taken: the edge keeps it for that one.
+            let takes = self.said == Said::More && !self.term.borrow().yielding;
             tokio::select! {
                 biased;
-                error = deposed(&mut self.term) => return Err(error),
-                up = self.up.next() => {
-                    let Some(up) = up else { return Ok(None) };
-                    if let Some(down) = self.handle(up?)? {
+                changed = self.term.changed() => {
+                    changed.map_err(|_| RelayError::Transport("the origin is shutting down".into()))?;
+                }
+                acked = self.feed.committed() => {
+                    if let Some(down) = self.acked(acked.map_err(|why| self.lost(why))?)? {
                         return Ok(Some(down));
                     }
                 }
-                _ = self.beat.tick() => return Ok(Some(PushDown::Beat { epoch: epoch(&self.term)? })),
+                up = self.up.next(), if takes => match up {
+                    Some(up) => self.handle(up?)?,
+                    None => return Ok(None),
+                },
+                _ = self.beat.tick() => return Ok(Some(PushDown::Beat { epoch })),
             }
         }
     }
 
-    fn handle(&mut self, up: PushUp) -> Result<Option<PushDown>, RelayError> {
-        if let PushUp::Beat { .. } | PushUp::Skip { .. } = up {
-            return Ok(None);
+    fn acked(&mut self, acked: Acked) -> Result<Option<PushDown>, RelayError> {
+        match (acked.closed, self.said) {
+            (true, Said::More) => return Err(RelayError::Gone),
+            (true, _) => self.said = Said::All,
+            (false, _) => {}
         }
-        let Some(feed) = &self.feed else { return Err(RelayError::Gone) };
-        let now = Instant::now().into_std();
-        let gone = |why: NotTaken| {
-            tracing::info!(publication = %self.publication, %why, "push.not_taken");
-            match why {
-                NotTaken::Gone(_) => RelayError::Gone,
-                NotTaken::Superseded => RelayError::Transport(why.to_string()),
-            }
-        };
-        let through = match up {
-            PushUp::Beat { .. } | PushUp::Skip { .. } => return Ok(None),
+        let epoch = epoch(&self.term)?;
+        Ok(acked.through.map(|through| PushDown::Ack { through, epoch }))
+    }
+
+    fn handle(&mut self, up: PushUp) -> Result<(), RelayError> {
+        let taken = match up {
+            PushUp::Beat { .. } => Ok(()),
             PushUp::Messages(messages) => {
-                let mut through = None;
-                for (number, message) in messages {
-                    feed.handle_message(number, message, now).map_err(gone)?;
-                    through = Some(number);
-                }
-                through
+                messages.into_iter().try_for_each(|(number, message)| self.feed.handle_message(number, message))
             }
-            PushUp::MetadataCleared(number) => {
-                feed.handle_metadata_cleared(number, now).map_err(gone)?;
-                Some(number)
+            PushUp::MetadataCleared(number) => self.feed.handle_metadata_cleared(number),
+            PushUp::Skip { from, to } => {
+                tracing::warn!(stream = %self.feed.name(), from, to, "stream.skipped");
+                self.feed.handle_skip(from, to)
             }
             PushUp::Close(number) => {
-                if let Some(feed) = self.feed.take() {
-                    feed.close();
-                }
-                Some(number)
+                self.said = Said::Close;
+                self.feed.handle_close(number)
             }
         };
-        let epoch = epoch(&self.term)?;
-        Ok(through.map(|through| PushDown::Ack { through, epoch }))
+        taken.map_err(|why| self.lost(why))
+    }
+
+    fn lost(&self, why: NotTaken) -> RelayError {
+        tracing::info!(stream = %self.feed.name(), %why, "push.not_taken");
+        match why {
+            NotTaken::Gone => RelayError::Gone,
+            NotTaken::Superseded => RelayError::Transport(why.to_string()),
+        }
     }
 }
 
-fn refusal(taken: Taken) -> RelayError {
-    match taken {
-        Taken::Busy => RelayError::Refused(PublishRefusal::NameTaken),
-        Taken::Gone => RelayError::Gone,
+fn refusal(refused: Refused, term: &watch::Receiver<Term>) -> RelayError {
+    match refused {
+        Refused::Busy | Refused::Ending => RelayError::Refused(PublishRefusal::NameTaken),
+        Refused::Gone => RelayError::Gone,
+        Refused::NotActive => not_active(&term.borrow()),
     }
 }

@@ -1,23 +1,32 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::{Epoch, PublishPolicy};
+use cluster::{Epoch, Incarnation, Member, PublishPolicy};
 use futures_util::{StreamExt, stream};
 use hub::{Hub, RingLimits};
 use media::{DEFAULT_VHOST, MediaMessage, Medium, PublicationId, StreamName};
 use rpc::relay::{Body, Event, PublishKey, PullFrom, Relay as _};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
+use crate::streams::tests::grant;
 
 const A: PublicationId = PublicationId::from_bits(0xa);
 const B: PublicationId = PublicationId::from_bits(0xb);
+/// Where a stream's first event stands in epoch 5.
+const FIRST: u64 = 5 << 40;
 
 /// An origin that serves in epoch 5, and what it serves by.
 fn origin(policy: PublishPolicy) -> (Relay, watch::Sender<Term>) {
-    let term = watch::Sender::new(Term { epoch: Epoch(5), serving: true, active_at: None });
-    let streams = Arc::new(Streams::new(Hub::new(RingLimits::default()), splice::Config::default()));
+    let term = watch::Sender::new(Term { epoch: Epoch(5), serving: true, active_at: None, yielding: false });
+    let me = Member { node: node("origin-1"), incarnation: Incarnation::from_bits(1) };
+    let hub = Hub::new(RingLimits::default());
+    let streams = Arc::new(Streams::new(me.clone(), hub, replica::Config::default(), Arc::new(Notify::new())));
+    streams.with(|replica, now| replica.handle_grant(grant(me, 5), now)).unwrap();
     let relay = Relay {
         node: node("origin-1"),
         streams,
@@ -102,11 +111,14 @@ async fn a_pushed_message_is_acked_and_pulled() {
     up.send(PushUp::Messages(vec![key(0), key(1)])).await.unwrap();
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Ack { through: 1, epoch: Epoch(5) })));
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
-    assert_eq!(next_pull(&mut items).await, Some(Ok(PullDown::Opened { epoch: Epoch(5), head: 3, rejoined: false })));
-    assert_eq!(positions(next_pull(&mut items).await), [3]);
+    assert_eq!(
+        next_pull(&mut items).await,
+        Some(Ok(PullDown::Opened { epoch: Epoch(5), head: FIRST + 2, rejoined: false }))
+    );
+    assert_eq!(positions(next_pull(&mut items).await), [FIRST + 2]);
     up.send(PushUp::Messages(vec![key(1), key(2)])).await.unwrap();
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Ack { through: 2, epoch: Epoch(5) })));
-    assert_eq!(positions(next_pull(&mut items).await), [4], "what was heard before is not repeated");
+    assert_eq!(positions(next_pull(&mut items).await), [FIRST + 3], "what was heard before is not repeated");
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +135,7 @@ async fn a_pull_may_wait_for_its_stream_and_ends_with_it() {
     next_push(&mut answers).await;
     let (opened, mut items) = wait.await.unwrap();
     assert!(matches!(opened, Some(Ok(PullDown::Opened { .. }))), "{opened:?}");
-    assert_eq!(positions(next_pull(&mut items).await), [2]);
+    assert_eq!(positions(next_pull(&mut items).await), [FIRST + 1]);
     up.send(PushUp::Close(1)).await.unwrap();
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Ack { through: 1, epoch: Epoch(5) })));
     let Some(Ok(PullDown::Items { items: last, .. })) = next_pull(&mut items).await else { panic!("no close") };
@@ -146,7 +158,7 @@ async fn a_lost_edge_leaves_the_stream_in_its_grace_and_resumes() {
     up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
     next_push(&mut answers).await;
     drop((up, answers));
-    assert!(!relay.streams.list()[0].connected);
+    assert!(!relay.streams.list()[0].stream.connected);
     let (_up, mut answers) = push(&relay, hello(A)).await;
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Opened { epoch: Epoch(5), next_number: 1 })));
 }
@@ -175,7 +187,7 @@ async fn only_the_active_origin_serves_and_a_deposed_one_says_so() {
         "the asker has heard of a later epoch"
     );
     assert_eq!(relay.stats.stale_epoch_rejected.load(Ordering::Relaxed), 1);
-    term.send_replace(Term { epoch: Epoch(6), serving: false, active_at: Some("o2:9000".into()) });
+    term.send_replace(Term { epoch: Epoch(6), serving: false, active_at: Some("o2:9000".into()), yielding: false });
     let not_active = RelayError::NotActive { active: Some("o2:9000".into()), epoch: Epoch(6) };
     assert_eq!(next_pull(&mut items).await, Some(Err(not_active.clone())));
     assert_eq!(relay.push(hello(A), stream::empty().boxed()).await.err(), Some(not_active));
@@ -198,7 +210,7 @@ async fn a_later_grant_to_the_same_origin_ends_nothing() {
     let (relay, term) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     next_push(&mut answers).await;
-    term.send_replace(Term { epoch: Epoch(6), serving: true, active_at: None });
+    term.send_replace(Term { epoch: Epoch(6), serving: true, active_at: None, yielding: false });
     up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Ack { through: 0, epoch: Epoch(6) })));
 }
@@ -212,8 +224,8 @@ async fn a_deposed_origin_does_not_tell_edges_that_its_streams_ended() {
     next_push(&mut answers).await;
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     assert!(matches!(next_pull(&mut items).await, Some(Ok(PullDown::Opened { .. }))));
-    term.send_replace(Term { epoch: Epoch(6), serving: false, active_at: None });
-    relay.streams.withdraw_all();
+    term.send_replace(Term { epoch: Epoch(6), serving: false, active_at: None, yielding: false });
+    relay.streams.with(|replica, now| replica.handle_epoch(Epoch(6), now));
     let told = Some(Err(RelayError::NotActive { active: None, epoch: Epoch(6) }));
     assert_eq!(next_pull(&mut items).await, told);
 }

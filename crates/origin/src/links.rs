@@ -1,0 +1,132 @@
+//! Edges that hold a Link with this origin, and whether they hear it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use cluster::{NodeId, Surroundings};
+
+/// The edges around this origin. An active that can ask nobody goes on alone only while most of them hear it
+/// (REPLICATION C5).
+#[derive(Debug, Default)]
+pub struct Links {
+    edges: Mutex<BTreeMap<NodeId, Edge>>,
+}
+
+#[derive(Debug)]
+struct Edge {
+    /// Counts this edge's Links: what an older one says, or its end, means nothing any more.
+    link: u64,
+    standing: EdgeStanding,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EdgeStanding {
+    /// Its beats come.
+    Here { hears: bool },
+    /// Its Link is gone.
+    Gone { since: Instant },
+}
+
+/// One Link of an edge, as [`Links::opened`] numbers it.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    node: NodeId,
+    link: u64,
+}
+
+/// An edge that has been gone for so long is not coming back: it was stopped for good.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+impl Links {
+    /// An edge opens a Link.
+    pub(crate) fn opened(&self, node: NodeId) -> Link {
+        let mut edges = self.lock();
+        let edge = edges.entry(node.clone()).or_insert(Edge { link: 0, standing: EdgeStanding::Here { hears: false } });
+        edge.link += 1;
+        Link { node, link: edge.link }
+    }
+
+    /// It beats, and says whether it hears our beats.
+    pub(crate) fn heard(&self, link: &Link, hears: bool) {
+        self.change(link, EdgeStanding::Here { hears });
+    }
+
+    /// The Link is gone.
+    pub(crate) fn closed(&self, link: &Link, now: Instant) {
+        self.change(link, EdgeStanding::Gone { since: now });
+    }
+
+    fn change(&self, link: &Link, standing: EdgeStanding) {
+        if let Some(edge) = self.lock().get_mut(&link.node).filter(|edge| edge.link == link.link) {
+            edge.standing = standing;
+        }
+    }
+
+    /// What is seen around this origin. While the control plane is away nobody is forgotten: edges on the other side of
+    /// a cut must not cease to count.
+    pub fn around(&self, control_heard: bool, now: Instant) -> Surroundings {
+        let mut edges = self.lock();
+        if control_heard {
+            edges.retain(|_, edge| match edge.standing {
+                EdgeStanding::Here { .. } => true,
+                EdgeStanding::Gone { since } => now.saturating_duration_since(since) < REMEMBERED,
+            });
+        }
+        let hearing = edges.values().filter(|edge| edge.standing == EdgeStanding::Here { hears: true });
+        Surroundings { control_heard, edges_hearing: hearing.count(), edges: edges.len() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Edge>> {
+        // A panic while the lock was held left one edge as it was.
+        self.edges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str) -> NodeId {
+        NodeId::new(id).unwrap()
+    }
+
+    fn counts(around: Surroundings) -> (usize, usize) {
+        (around.edges, around.edges_hearing)
+    }
+
+    #[test]
+    fn an_edge_whose_link_is_gone_counts_as_one_that_does_not_hear() {
+        let (links, now) = (Links::default(), Instant::now());
+        let one = links.opened(node("edge-1"));
+        let two = links.opened(node("edge-2"));
+        links.heard(&one, true);
+        links.heard(&two, true);
+        assert_eq!(counts(links.around(true, now)), (2, 2));
+        links.closed(&one, now);
+        links.heard(&two, false);
+        assert_eq!(counts(links.around(true, now)), (2, 0));
+    }
+
+    #[test]
+    fn an_old_link_says_nothing_about_an_edge_that_is_back() {
+        let (links, now) = (Links::default(), Instant::now());
+        let old = links.opened(node("edge-1"));
+        let new = links.opened(node("edge-1"));
+        links.heard(&new, true);
+        links.closed(&old, now);
+        assert_eq!(counts(links.around(true, now)), (1, 1));
+    }
+
+    #[test]
+    fn edges_are_forgotten_after_a_minute_unless_nobody_can_be_asked() {
+        let (links, now) = (Links::default(), Instant::now());
+        let one = links.opened(node("edge-1"));
+        links.closed(&one, now);
+        let later = now + REMEMBERED;
+        assert_eq!(counts(links.around(false, later)), (1, 0));
+        assert_eq!(counts(links.around(true, later)), (0, 0));
+    }
+}

@@ -1,0 +1,172 @@
+//! The Follow that this origin holds with one other.
+
+use std::{sync::Arc, time::Duration};
+
+use cluster::NodeId;
+use futures_util::StreamExt;
+use replica::{FollowDown, FollowError, FollowUp};
+use rpc::{
+    channel::Target,
+    relay::{Client, RelayError, Stream},
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::retry::Retry;
+use crate::{
+    pulse::{Pulse, Silent},
+    streams::Streams,
+};
+
+/// Follows one other origin for as long as it is driven.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) node: NodeId,
+    pub(super) target: Target,
+    pub(super) streams: Arc<Streams>,
+    pub(super) urgent: Arc<Notify>,
+}
+
+/// Why a Follow ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The other side ended it in order: its process ends.
+    #[error("the other side ended it")]
+    Ended,
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] RelayError),
+    /// Nothing came for too long.
+    #[error(transparent)]
+    Silent(#[from] Silent),
+    /// What came cannot be followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+    /// The other side answers nothing, or takes nothing.
+    #[error("no answer in {} ms", ANSWER_MAX.as_millis())]
+    NoAnswer,
+}
+
+/// How long the other side may take to admit us, and to take what we say.
+const ANSWER_MAX: Duration = Duration::from_millis(400);
+/// Words that the connection has not taken yet.
+const UNSENT_MAX: usize = 64;
+
+impl Follower {
+    /// Opens the Follow again whenever it ends.
+    pub(super) async fn run(self) {
+        let mut retry = Retry::default();
+        let mut told = String::new();
+        loop {
+            let broken = match self.open().await {
+                Ok(talk) => {
+                    retry = Retry::default();
+                    told.clear();
+                    tracing::info!(peer = %self.node, "follow.opened");
+                    talk.go_on().await
+                }
+                Err(broken) => broken,
+            };
+            // Said once for each reason, however often it is tried.
+            let reason = broken.to_string();
+            if reason != told {
+                tracing::info!(peer = %self.node, reason, "follow.broken");
+                told = reason;
+            }
+            sleep(retry.next_delay()).await;
+        }
+    }
+
+    async fn open(&self) -> Result<Talk, Broken> {
+        let opening = async {
+            let client = Client::connect(&self.target).await?;
+            let (up, said) = mpsc::channel(UNSENT_MAX);
+            let hello = self.streams.with(|replica, _| replica.hello());
+            let down = client.follow(hello, ReceiverStream::new(said)).await?;
+            Ok(Talk::begin(self.node.clone(), self.streams.clone(), self.urgent.clone(), up, down))
+        };
+        timeout(ANSWER_MAX, opening).await.unwrap_or(Err(Broken::NoAnswer))
+    }
+}
+
+/// A Follow that stands.
+pub(super) struct Talk {
+    seat: Seat,
+    up: mpsc::Sender<FollowUp>,
+    down: Stream<FollowDown>,
+    pulse: Pulse,
+}
+
+impl Talk {
+    pub(super) fn begin(
+        node: NodeId,
+        streams: Arc<Streams>,
+        urgent: Arc<Notify>,
+        up: mpsc::Sender<FollowUp>,
+        down: Stream<FollowDown>,
+    ) -> Self {
+        Self { seat: Seat::take(node, streams, urgent), up, down, pulse: Pulse::new() }
+    }
+
+    /// Follows until that is no longer possible, and says why.
+    pub(super) async fn go_on(mut self) -> Broken {
+        loop {
+            if let Err(broken) = self.step().await {
+                return broken;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Broken> {
+        tokio::select! {
+            biased;
+            said = self.down.next() => {
+                let said = said.ok_or(Broken::Ended)??;
+                self.pulse.heard();
+                self.seat.streams.with(|replica, now| replica.handle_down(self.seat.conn, said, now))?;
+                while let Some(up) = self.seat.streams.with(|replica, _| replica.poll_up(self.seat.conn)) {
+                    self.say(up).await?;
+                }
+            }
+            beat = self.pulse.next() => {
+                beat?;
+                let up = self.seat.streams.with(|replica, _| replica.beat_up());
+                self.say(up).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(&self, up: FollowUp) -> Result<(), Broken> {
+        match timeout(ANSWER_MAX, self.up.send(up)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Broken::Ended),
+            Err(_) => Err(Broken::NoAnswer),
+        }
+    }
+}
+
+/// The replica's end of the Follow, which goes with it. The control plane hears of both.
+struct Seat {
+    streams: Arc<Streams>,
+    urgent: Arc<Notify>,
+    conn: u64,
+}
+
+impl Seat {
+    fn take(node: NodeId, streams: Arc<Streams>, urgent: Arc<Notify>) -> Self {
+        let conn = streams.with(|replica, _| replica.leader_opened(node));
+        urgent.notify_one();
+        Self { streams, urgent, conn }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.streams.with(|replica, _| replica.leader_closed(self.conn));
+        self.urgent.notify_one();
+    }
+}

@@ -1,0 +1,76 @@
+//! Signs of life between nodes: given each 100 ms, and missed after 400 (REPLICATION L1, L2).
+
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// Our beats on one connection, by which we also notice that the other side has none: whoever beats late himself suspects
+/// late.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    beats: Interval,
+    /// Beats of ours since the other side was heard.
+    unheard: u32,
+}
+
+/// The other side has said nothing for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nothing was heard for {} ms", (BEAT * (UNHEARD_MAX - 1)).as_millis())]
+pub(crate) struct Silent;
+
+/// How often a node says that it is there.
+pub(crate) const BEAT: Duration = Duration::from_millis(100);
+/// Five beats are 400 ms apart.
+const UNHEARD_MAX: u32 = 5;
+
+impl Pulse {
+    /// The first beat is due at once.
+    pub(crate) fn new() -> Self {
+        Self { beats: beats(BEAT), unheard: 0 }
+    }
+
+    /// The other side was heard.
+    pub(crate) fn heard(&mut self) {
+        self.unheard = 0;
+    }
+
+    /// Waits until our next beat is due. Safe to drop at the await.
+    pub(crate) async fn next(&mut self) -> Result<(), Silent> {
+        self.beats.tick().await;
+        self.unheard += 1;
+        if self.unheard < UNHEARD_MAX { Ok(()) } else { Err(Silent) }
+    }
+}
+
+/// Beats that do not make up for the time in which the process was away; the first is due at once.
+pub(crate) fn beats(period: Duration) -> Interval {
+    let mut beats = interval(period);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_noticed_after_400_ms() {
+        let (mut pulse, begin) = (Pulse::new(), Instant::now());
+        while pulse.next().await.is_ok() {}
+        assert_eq!(begin.elapsed(), Duration::from_millis(400));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_was_away_himself_does_not_blame_the_other() {
+        let mut pulse = Pulse::new();
+        pulse.next().await.unwrap();
+        advance(Duration::from_secs(5)).await;
+        for _ in 0..3 {
+            pulse.next().await.unwrap();
+        }
+        pulse.heard();
+        pulse.next().await.unwrap();
+    }
+}
