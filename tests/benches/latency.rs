@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tests::{
     Cluster,
+    failover::{Source, pool::other},
     limits::raise_open_files,
+    process,
     rtmp::{Event, Viewer},
     synthetic::{self, Feed},
+    wait::SOON,
 };
 use tokio::task::JoinSet;
 
@@ -21,6 +24,9 @@ const COLD: usize = 50;
 const CROWD: usize = 1000;
 /// Frames whose way is timed.
 const FRAMES: u32 = 1500;
+/// Streams whose cost is measured, and for how long.
+const STREAMS: usize = 40;
+const COST_TIME: Duration = Duration::from_secs(10);
 /// A frame each so often, where its way is timed.
 const PERIOD: Duration = Duration::from_millis(20);
 
@@ -53,8 +59,33 @@ async fn main() -> Result<()> {
         cold.push(first_frame(&cluster.rtmp("edge-2", &stream)).await?);
     }
     row("first frame, stream not yet at the edge", cold);
-    row("publisher's socket to viewer's, edge - origin - edge", way(&cluster).await?);
+    let pool = cluster.wait_in_sync();
+    row("publisher's socket to viewer's, edge - origin - edge, standby in sync", way(&cluster).await?);
+    let with = cost(&cluster, &[&pool.active, other(&pool.active)]).await;
+    cluster.kill(other(&pool.active));
+    cluster.wait_pool("the standby to be out", SOON, |pool| pool.in_sync.len() == 1);
+    row("the same without a standby: what is missing is the hop that commits", way(&cluster).await?);
+    let without = cost(&cluster, &[&pool.active]).await;
+    println!("\n| CPU a stream of 73 messages a second, {STREAMS} streams | active | standby |\n|---|---:|---:|");
+    println!("| standby in sync | {:.2} % | {:.2} % |", with[0], with[1]);
+    println!("| without a standby | {:.2} % | |", without[0]);
     Ok(())
+}
+
+/// The share of a core that these nodes use for each of many streams without viewers.
+async fn cost(cluster: &Cluster, nodes: &[&str]) -> Vec<f64> {
+    let url = |number: usize| cluster.rtmp(["edge-1", "edge-2"][number % 2], &format!("bench/cost-{number}"));
+    let sources: Vec<Source> = (0..STREAMS).map(|number| Source::start(&[url(number)])).collect();
+    sources.iter().for_each(Source::wait_accepted);
+    let used = || -> Vec<Duration> { nodes.iter().map(|node| process::cpu_time(cluster.pid(node))).collect() };
+    let before = used();
+    tokio::time::sleep(COST_TIME).await;
+    let after = used();
+    for source in sources {
+        source.end().await;
+    }
+    let share = |(after, before): (&Duration, &Duration)| (*after - *before).as_secs_f64() / COST_TIME.as_secs_f64();
+    after.iter().zip(&before).map(|times| share(times) * 100.0 / STREAMS as f64).collect()
 }
 
 /// From the first byte sent to the first coded frame received.

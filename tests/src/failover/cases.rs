@@ -3,6 +3,7 @@
 pub mod control;
 pub mod crash;
 pub mod cuts;
+pub mod loss;
 pub mod planned;
 pub mod standby;
 pub mod vip;

@@ -85,6 +85,17 @@ impl Cluster {
         self.operator().call(&format!("{SERVICE}/PromoteMember"), &request)
     }
 
+    /// Promotes the standby, once it is in sync; gives the pool as it is then.
+    #[track_caller]
+    pub fn promote_the_other(&self) -> Pool {
+        let pool = self.wait_in_sync();
+        if let Err(refusal) = self.promote(other(&pool.active), pool.epoch) {
+            panic!("PromoteMember: {}", refusal.text);
+        }
+        self.wait_epoch_above(pool.epoch);
+        self.wait_in_sync()
+    }
+
     /// Calls a verb of the pool with its epoch.
     pub fn pool_verb(&self, verb: &str, expected_epoch: u64) -> Result<Value, Refusal> {
         let request = json!({

@@ -17,17 +17,29 @@ pub struct Form {
     pub viewers: usize,
     /// How long viewers are watched from a fault on.
     pub window: Duration,
+    /// How long a cable stays cut.
+    pub cut: Duration,
     /// How long a control plane stays dead.
     pub control_dead: Duration,
 }
 
 impl Form {
     /// For every change: it asserts what is promised, and times only roughly.
-    pub const SHORT: Self =
-        Self { rounds: 3, viewers: 12, window: Duration::from_millis(2500), control_dead: Duration::from_secs(5) };
+    pub const SHORT: Self = Self {
+        rounds: 3,
+        viewers: 12,
+        window: Duration::from_millis(2500),
+        cut: Duration::from_secs(3),
+        control_dead: Duration::from_secs(5),
+    };
     /// For the table.
-    pub const LONG: Self =
-        Self { rounds: 50, viewers: 50, window: Duration::from_secs(5), control_dead: Duration::from_secs(30) };
+    pub const LONG: Self = Self {
+        rounds: 50,
+        viewers: 50,
+        window: Duration::from_secs(5),
+        cut: Duration::from_secs(5),
+        control_dead: Duration::from_secs(30),
+    };
 }
 
 /// The stream that is watched.

@@ -6,9 +6,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     Form, Row, Scene, cases,
-    cases::{control, crash, cuts, planned, standby, vip},
+    cases::{control, crash, cuts, loss, planned, standby, vip},
     nginx,
-    scene::STREAM,
+    scene::{EDGES, STREAM},
 };
 use crate::{
     Cluster, cluster,
@@ -45,7 +45,10 @@ pub const ALL: &[Set] = &[
     Set { name: "control", title: "The control plane is gone", run: control },
     Set { name: "stall", title: "The control plane is gone, and the active waits", run: stall },
     Set { name: "vip", title: "The encoder publishes to the origins' virtual IP", run: vip },
-    Set { name: "cables", title: "Cables are cut", run: cables },
+    Set { name: "move", title: "The encoder moves while the active dies", run: encoder_moves },
+    Set { name: "loss", title: "More is gone than one origin", run: loss },
+    Set { name: "cables", title: "The active is cut off", run: cables },
+    Set { name: "links", title: "Single cables of the active are cut", run: links },
     Set { name: "nginx", title: "Another server under the same drill", run: others },
 ];
 
@@ -111,7 +114,22 @@ fn vip(form: Form, show: Show<'_>) {
         let mut haproxy = Haproxy::start(&[origin("origin-1"), origin("origin-2")], cluster.scratch());
         haproxy.wait_serving();
         let ingest = [format!("rtmp://{}/{STREAM}", haproxy.vip)];
-        show(&vip::kill(&mut Scene::with(cluster, form, &ingest, &super::scene::EDGES)));
+        show(&vip::kill(&mut Scene::with(cluster, form, &ingest, &EDGES)));
+    });
+}
+
+fn encoder_moves(form: Form, show: Show<'_>) {
+    on_loopback(|cluster| {
+        let ingest = EDGES.map(|edge| cluster.rtmp(edge, STREAM));
+        show(&vip::encoder_moves(&mut Scene::with(cluster, form, &ingest, &EDGES)));
+    });
+}
+
+fn loss(form: Form, show: Show<'_>) {
+    on_loopback(|cluster| {
+        let mut scene = Scene::at_an_edge(cluster, form);
+        show(&loss::none_in_sync(&mut scene));
+        show(&loss::all_restart(&mut scene));
     });
 }
 
@@ -119,6 +137,17 @@ fn cables(form: Form, show: Show<'_>) {
     on_hosts(|cluster, _vip| {
         let mut scene = Scene::at_an_edge(cluster, form);
         show(&cuts::active_off(&mut scene));
+        show(&cuts::active_from_all_edges(&mut scene));
+    });
+    on_hosts(|cluster, _vip| {
+        let ingest = [cluster.rtmp("edge-2", STREAM)];
+        show(&cuts::active_with_a_minority(&mut Scene::with(cluster, form, &ingest, &["edge-2"])));
+    });
+}
+
+fn links(form: Form, show: Show<'_>) {
+    on_hosts(|cluster, _vip| {
+        let mut scene = Scene::at_an_edge(cluster, form);
         show(&cuts::active_from_standby(&mut scene));
         show(&cuts::active_from_control_plane(&mut scene));
         show(&cuts::active_from_an_edge(&mut scene, "edge-1"));

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -30,6 +30,7 @@ const LONGEST: Duration = Duration::from_secs(3 * 3600);
 pub struct Source {
     log: Arc<Mutex<Log>>,
     end: watch::Sender<bool>,
+    hang_up: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -56,8 +57,15 @@ impl Source {
     pub fn start(urls: &[String]) -> Self {
         let log = Arc::new(Mutex::new(Log::default()));
         let (end, ended) = watch::channel(false);
-        let run = Run { urls: urls.to_vec(), start: Instant::now(), next: [0; 2], log: log.clone() };
-        Self { log, end, task: tokio::spawn(run.run(ended)) }
+        let hang_up = Arc::new(Notify::new());
+        let (urls, start) = (urls.to_vec(), Instant::now());
+        let run = Run { urls, start, next: [0; 2], log: log.clone(), hang_up: hang_up.clone() };
+        Self { log, end, hang_up, task: tokio::spawn(run.run(ended)) }
+    }
+
+    /// Closes the connection without a word; the next attempt goes to the next address.
+    pub fn hang_up(&self) {
+        self.hang_up.notify_one();
     }
 
     /// Waits until it may publish.
@@ -110,6 +118,7 @@ struct Run {
     start: Instant,
     next: [u32; 2],
     log: Arc<Mutex<Log>>,
+    hang_up: Arc<Notify>,
 }
 
 impl Run {
@@ -164,6 +173,7 @@ impl Run {
                     readable?;
                     hear(&mut publisher).await?;
                 }
+                () = self.hang_up.notified() => bail!("it hung up"),
                 _ = ended.changed() => {
                     let name = url.rsplit('/').next().unwrap_or_default();
                     publisher.end(name).await?;

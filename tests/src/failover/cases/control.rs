@@ -8,7 +8,6 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    Cluster,
     failover::{Crowd, Row, Scene, pool::other, row::Promise, scene::urls},
     process,
     wait::{SOON, until},
@@ -125,7 +124,7 @@ pub fn restored_from_an_old_copy(scene: &mut Scene) -> Row {
         scene.cluster.restart("control-plane");
         let mut epochs = Vec::new();
         for _ in 0..2 {
-            epochs.push(promote_the_other(&scene.cluster));
+            epochs.push(scene.cluster.promote_the_other().epoch);
         }
         let round = scene.watch(|cluster| {
             cluster.kill("control-plane");
@@ -135,19 +134,9 @@ pub fn restored_from_an_old_copy(scene: &mut Scene) -> Row {
             let adopted = cluster.wait_pool("the epoch in force to be adopted", SOON, |pool| pool.epoch >= highest);
             assert_eq!(adopted.epoch, highest, "nothing is granted for it: {}", adopted.text);
         });
-        epochs.push(promote_the_other(&scene.cluster));
+        epochs.push(scene.cluster.promote_the_other().epoch);
         assert!(epochs.is_sorted_by(|a, b| a < b), "no epoch is granted twice: {epochs:?}");
         round
     });
     Row::of("control plane restored from an old store", "nothing happens; no epoch twice", rounds)
-}
-
-/// Promotes the standby; gives the new epoch.
-#[track_caller]
-fn promote_the_other(cluster: &Cluster) -> u64 {
-    let pool = cluster.wait_in_sync();
-    if let Err(refusal) = cluster.promote(other(&pool.active), pool.epoch) {
-        panic!("PromoteMember: {}", refusal.text);
-    }
-    cluster.wait_epoch_above(pool.epoch).epoch
 }

@@ -1,45 +1,38 @@
 //! Cables are cut: the active off from everyone, or one link of it.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Instant};
 
 use super::FREEZE;
 use crate::{
     Cluster,
     failover::{
-        Row, Scene,
+        Round, Row, Scene,
         pool::{Pool, other},
+        scene::EDGES,
     },
     http,
     wait::{SOON, until},
 };
-
-/// How long a cut lasts.
-const CUT: Duration = Duration::from_secs(5);
 
 /// The active is cut off from everyone, and joined again: it wakes deposed.
 pub fn active_off(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
         let before = scene.cluster.wait_in_sync();
         let round = while_cut(scene, |cluster| cluster.network().cut_off(&before.active), &before.active);
-        let after = scene.cluster.wait_epoch_above(before.epoch);
-        assert_eq!(after.active, other(&before.active), "the other origin is promoted: {}", after.text);
-        assert_eq!(after.loss_epoch, before.loss_epoch, "without loss: {}", after.text);
+        promoted_without_loss(scene, &before);
         until("the origin that was cut off to know that it is deposed", SOON, || {
             let answer = http::get(scene.cluster.address(&before.active, "admin"), "/active").ok()?;
             (answer.status != 200).then_some(())
         });
         round
     });
-    Row::of("active origin cut off for 5 s", FREEZE, rounds)
+    Row::of("active origin cut off", FREEZE, rounds)
 }
 
 /// Only active and standby do not hear each other.
 pub fn active_from_standby(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
-        let before = scene.cluster.wait_in_sync();
+        let before = scene.cluster.promote_the_other();
         let cut = |cluster: &Cluster| cluster.network().cut_between(&before.active, other(&before.active));
         let round = while_cut(scene, cut, &before.active);
         no_promotion(scene, &before);
@@ -74,13 +67,48 @@ pub fn active_from_an_edge(scene: &mut Scene, edge: &'static str) -> Row {
     Row::of(&format!("only active and {edge} cut"), "no promotion; on by `via` within 1 s", rounds)
 }
 
+/// No edge hears the active any more, which the control plane still does: they hear the standby, and it is promoted.
+pub fn active_from_all_edges(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let cut = |cluster: &Cluster| {
+            EDGES.into_iter().for_each(|edge| cluster.network().cut_between(&before.active, edge));
+        };
+        let round = while_cut(scene, cut, &before.active);
+        promoted_without_loss(scene, &before);
+        round
+    });
+    Row::of("active cut from all edges", FREEZE, rounds)
+}
+
+/// The active and `edge-1` are cut off together: with half of the edges it does not go on alone, and the other is promoted.
+///
+/// The scene's encoder and viewers are at `edge-2`.
+pub fn active_with_a_minority(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let apart = ["control-plane", other(&before.active), "edge-2"];
+        let cut = |cluster: &Cluster| {
+            for host in [before.active.as_str(), "edge-1"] {
+                apart.iter().for_each(|other| cluster.network().cut_between(host, other));
+            }
+        };
+        let round = while_cut(scene, cut, &before.active);
+        scene.cluster.network().mend("edge-1");
+        promoted_without_loss(scene, &before);
+        round
+    });
+    Row::of("active and the other edge cut off together", FREEZE, rounds)
+}
+
 /// Cuts, mends at this host after a while, and watches all of it.
-fn while_cut(scene: &mut Scene, cut: impl FnOnce(&Cluster), host: &str) -> crate::failover::Round {
-    let window = CUT + scene.form.window;
+fn while_cut(scene: &mut Scene, cut: impl FnOnce(&Cluster), host: &str) -> Round {
+    let lasts = scene.form.cut;
+    let window = lasts + scene.form.window;
     scene.watch_for(window, |cluster| {
         let start = Instant::now();
         cut(cluster);
-        thread::sleep((start + CUT).saturating_duration_since(Instant::now()));
+        thread::sleep((start + lasts).saturating_duration_since(Instant::now()));
         cluster.network().mend(host);
     })
 }
@@ -89,4 +117,11 @@ fn while_cut(scene: &mut Scene, cut: impl FnOnce(&Cluster), host: &str) -> crate
 fn no_promotion(scene: &Scene, before: &Pool) {
     let after = scene.cluster.wait_in_sync();
     assert_eq!((&after.active, after.epoch), (&before.active, before.epoch), "no promotion: {}", after.text);
+}
+
+#[track_caller]
+fn promoted_without_loss(scene: &Scene, before: &Pool) {
+    let after = scene.cluster.wait_epoch_above(before.epoch);
+    assert_eq!(after.active, other(&before.active), "the other origin is promoted: {}", after.text);
+    assert_eq!(after.loss_epoch, before.loss_epoch, "without loss: {}", after.text);
 }

@@ -1,4 +1,6 @@
 //! The standby dies, or freezes: the active goes on as soon as it need not wait any more.
+//!
+//! An active that has seen a standby drop out takes it back later each time. A promotion before each round makes that forgotten.
 
 use std::{thread, time::Duration};
 
@@ -18,7 +20,7 @@ const FROZEN: Duration = Duration::from_secs(2);
 /// SIGKILL; it is started again after each round.
 pub fn kill(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
-        let before = scene.cluster.wait_in_sync();
+        let before = scene.cluster.promote_the_other();
         let standby = other(&before.active);
         let pid = scene.cluster.pid(standby);
         let round = scene.watch(|_| process::send(pid, Signal::SIGKILL));
@@ -33,7 +35,7 @@ pub fn kill(scene: &mut Scene) -> Row {
 pub fn freeze(scene: &mut Scene) -> Row {
     let window = FROZEN + scene.form.window;
     let rounds = scene.rounds(|scene, _| {
-        let before = scene.cluster.wait_in_sync();
+        let before = scene.cluster.promote_the_other();
         let pid = scene.cluster.pid(other(&before.active));
         let _wakes = Frozen(pid);
         let round = scene.watch_for(window, |cluster| {

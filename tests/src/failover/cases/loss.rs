@@ -1,0 +1,62 @@
+//! More is gone at once than one origin: viewers and encoders stay, and what is lost is named.
+
+use nix::sys::signal::Signal;
+
+use super::crash::Frozen;
+use crate::{
+    Cluster,
+    failover::{
+        Round, Row, Scene,
+        pool::{Pool, other},
+        row::Promise,
+    },
+    process,
+    wait::SOON,
+};
+
+/// The standby is frozen and so out of sync, the active dies, the standby wakes: after 2 s it is promoted, with loss.
+pub fn none_in_sync(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.promote_the_other();
+        let standby = other(&before.active);
+        let (active, frozen) = (scene.cluster.pid(&before.active), Frozen(scene.cluster.pid(standby)));
+        process::send(frozen.0, Signal::SIGSTOP);
+        scene.cluster.wait_pool("the standby to be out", SOON, |pool| pool.in_sync == [pool.active.clone()]);
+        let round = scene.watch(|cluster| {
+            process::send(active, Signal::SIGKILL);
+            process::send(frozen.0, Signal::SIGCONT);
+            promoted_with_loss(cluster, &before, &before.active);
+        });
+        scene.cluster.restart(&before.active);
+        round
+    });
+    with_loss("none in sync, and the active dies", rounds)
+}
+
+/// Both origins are killed and start again with nothing in memory.
+pub fn all_restart(scene: &mut Scene) -> Row {
+    let rounds = scene.rounds(|scene, _| {
+        let before = scene.cluster.wait_in_sync();
+        let pids = ["origin-1", "origin-2"].map(|origin| scene.cluster.pid(origin));
+        scene.watch(|cluster| {
+            pids.into_iter().for_each(|pid| process::send(pid, Signal::SIGKILL));
+            ["origin-1", "origin-2"].into_iter().for_each(|origin| cluster.restart(origin));
+            promoted_with_loss(cluster, &before, "");
+        })
+    });
+    with_loss("both origins killed and started again", rounds)
+}
+
+fn with_loss(case: &str, rounds: Vec<Round>) -> Row {
+    Row::of(case, "nobody cut; what is lost is named", rounds).promising(Promise::NobodyIsCutWithLoss)
+}
+
+/// A new epoch with the mark of loss, and the event that names it.
+#[track_caller]
+fn promoted_with_loss(cluster: &Cluster, before: &Pool, not: &str) {
+    let after = cluster.wait_epoch_above(before.epoch);
+    assert_ne!(after.active, not, "{}", after.text);
+    assert!(after.loss_epoch > before.epoch, "the promotion is one with loss: {}", after.text);
+    let named = cluster.events().iter().any(|event| event.to_string().contains("RESUME_WITH_LOSS"));
+    assert!(named, "no event names the loss: {:?}", cluster.events());
+}
