@@ -1,6 +1,6 @@
 //! Route entries.
 
-use cluster::{Addresses, Pattern, Protocol, RouteEntry, RouteMatch, Target, parse_fms};
+use cluster::{Addresses, Pattern, PoolId, Protocol, RouteEntry, RouteMatch, Target, parse_fms};
 use proto::control::v1 as pb;
 
 use super::super::{
