@@ -15,6 +15,7 @@ mod grant;
 mod id;
 mod lineage;
 mod membership;
+mod notice;
 mod pool;
 mod publish;
 mod route;
@@ -29,6 +30,7 @@ pub use membership::{
     Beat, Change, DeregisterError, Liveness, Load, Membership, MembershipLimits, Node, NodeAddresses, RegisterError,
     Registration, SessionError, SessionNumber,
 };
+pub use notice::{Mishap, Notice};
 pub use pool::{
     Cause, LastChange, Mode, Pool, PoolMember, PoolRecord, PoolReport, PoolRules, PoolView, PoolViewMember,
     PromoteError,

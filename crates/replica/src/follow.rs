@@ -14,7 +14,7 @@ use splice::Splice;
 use crate::{
     Replica,
     log::{Log, closes},
-    message::{Entry, FollowDown, FollowUp, LogState, SnapshotHead, Source},
+    message::{Entry, FollowDown, FollowHello, FollowUp, LogState, SnapshotHead, Source},
 };
 
 /// One Follow that this origin holds with another.
@@ -113,6 +113,29 @@ impl Leader {
 }
 
 impl Replica {
+    /// This origin opened a Follow with another.
+    pub fn leader_opened(&mut self, node: NodeId) -> u64 {
+        let id = self.new_conn();
+        self.leaders.insert(id, Leader::new(node));
+        id
+    }
+
+    /// The first word of a Follow.
+    pub fn hello(&self) -> FollowHello {
+        FollowHello { member: self.me.clone(), epoch: self.highest }
+    }
+
+    /// That connection is gone.
+    pub fn leader_closed(&mut self, conn: u64) {
+        self.leaders.remove(&conn);
+        self.note_change();
+    }
+
+    /// "I am there", for whoever this origin follows.
+    pub fn beat_up(&self) -> FollowUp {
+        FollowUp::Beat { epoch: self.highest }
+    }
+
     /// What another origin says on the Follow that we hold with it. After an error the connection has to be closed.
     pub fn handle_down(&mut self, conn: u64, down: FollowDown, now: Instant) -> Result<(), FollowError> {
         let epoch = down.epoch();

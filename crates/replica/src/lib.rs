@@ -14,16 +14,19 @@
 mod follow;
 mod gone;
 mod journal;
+mod lead;
 mod log;
 mod message;
 mod publication;
 mod replica;
+mod role;
 mod term;
 
 pub use follow::FollowError;
 pub use message::{Entry, FollowDown, FollowHello, FollowUp, LogState, SnapshotHead, Source};
 pub use publication::{Acked, NotTaken, Publish, Refused, Ticket};
-pub use replica::{Config, GrantRefused, Listed, Replica, Standing};
+pub use replica::{Config, Listed, Replica, Standing};
+pub use role::GrantRefused;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cluster::Epoch;
+use cluster::{Epoch, Mishap};
 use hub::{Body, Event};
 use media::{MediaMessage, Provenance, PublicationId, StreamName};
 use splice::{Accepted, Opened, Splice, Taken};
@@ -118,6 +118,7 @@ impl Replica {
         if lost {
             // It was a stream elsewhere, and what it was is lost.
             self.append(name, Body::Event(Event::Loss { epoch: epoch.0, from: 0, to: None }), None, None);
+            self.notice(name, Mishap::Lost { from: 0 });
         }
         Ok(())
     }
@@ -173,6 +174,7 @@ impl Replica {
         if let Some(provenance) = log.splice.handle_skip(ticket.publication, from, to, now)? {
             let skip = Event::Skip { publication: ticket.publication, from, to };
             self.append(&ticket.name, Body::Event(skip), Some(provenance), None);
+            self.notice(&ticket.name, Mishap::Skipped { from, to });
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use media::{PublicationId, StreamName};
 
 use crate::{
     journal::Journal,
-    log::Log,
-    message::{FollowDown, LogState, SnapshotHead},
+    log::{Log, closes},
+    message::{Entry, FollowDown, LogState, SnapshotHead, Source},
 };
 
 /// What an origin has while it is active, and loses when it is not.
@@ -86,6 +86,24 @@ impl Term {
 
     pub(crate) fn epoch(&self) -> Epoch {
         self.commits.epoch()
+    }
+
+    /// Gives an item its order.
+    pub(crate) fn push(
+        &mut self,
+        name: &StreamName,
+        item: Arc<Item>,
+        publication: PublicationId,
+        source: Option<Source>,
+    ) {
+        let number = item.provenance.and_then(|provenance| provenance.number);
+        let (seq, closes) = (item.seq, closes(&item));
+        self.journal.push(Entry { name: name.clone(), item, source });
+        let order = self.commits.append();
+        self.pending.push_back(Pending { order, name: name.clone(), seq, publication, number, closes });
+        if self.sending.is_empty() {
+            self.forget_sent();
+        }
     }
 
     /// A follower has said what it holds: from here on it gets everything that it lacks.
