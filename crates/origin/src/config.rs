@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use cluster::{Address, NodeId, PoolId, PublishConfig};
+use cluster::{Address, CommitRules, NodeId, PoolId, PublishConfig};
 use daemon::{
     Settings,
     config::{Period, Problems, Size},
@@ -42,6 +42,8 @@ section! {
         pub vhosts: Vec<String> = Vec::new(),
         /// How long streams wait for their encoders, and how much of each stays in memory.
         pub stream: Stream = Stream::default(),
+        /// How streams are kept the same on the origins of the pool.
+        pub replication: Replication = Replication::default(),
     }
 }
 
@@ -88,6 +90,29 @@ section! {
         /// Length of a stream kept.
         pub ring_duration: Period = Period::from_millis(RingLimits::default().duration_ms),
     }
+}
+
+section! {
+    /// What the active origin does for the others, and without them.
+    #[derive(PartialEq)]
+    pub struct Replication {
+        /// What an active origin does that neither the control plane nor a member in sync answers: `serve`, which goes on
+        /// without that member while most of its edges hear it, or `stall`, which waits for one of them.
+        pub when_alone: WhenAlone = WhenAlone::Serve,
+        /// How long the publications of edges wait for their edge at an origin that has become active. Until then they
+        /// yield to nobody.
+        pub resume_wait: Period = Period(replica::Config::default().resume_wait),
+    }
+}
+
+/// What an active origin does that can ask nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenAlone {
+    /// It goes on without the members that do not answer, while most of its edges hear it.
+    Serve,
+    /// It commits nothing until they answer, or the control plane does.
+    Stall,
 }
 
 /// When another encoder may take over one that is still connected.
@@ -143,7 +168,16 @@ impl Config {
 impl Config {
     /// How streams are kept.
     pub fn replica(&self) -> replica::Config {
-        replica::Config { splice: self.stream.splice(), ..replica::Config::default() }
+        let when_alone = match self.replication.when_alone {
+            WhenAlone::Serve => cluster::WhenAlone::Serve,
+            WhenAlone::Stall => cluster::WhenAlone::Stall,
+        };
+        replica::Config {
+            splice: self.stream.splice(),
+            commit: CommitRules { when_alone, ..CommitRules::default() },
+            resume_wait: *self.replication.resume_wait,
+            ..replica::Config::default()
+        }
     }
 }
 

@@ -7,9 +7,12 @@
 //! ```
 
 mod config;
+mod links;
 mod metrics;
 mod node;
+mod peers;
 mod public;
+mod pulse;
 mod relay;
 mod role;
 mod rtmp;
@@ -18,6 +21,8 @@ mod stats;
 mod streams;
 
 pub use config::Config;
+pub use links::Links;
+pub use peers::Peers;
 pub use public::Public;
 pub use relay::Relay;
 pub use role::{EpochFileError, GrantError, Role, Roles, Term};

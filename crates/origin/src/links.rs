@@ -65,6 +65,11 @@ impl Links {
         }
     }
 
+    /// Edges that are here or were lately, and those that hear us.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts::of(&self.lock())
+    }
+
     /// What is seen around this origin. While the control plane is away nobody is forgotten: edges on the other side of
     /// a cut must not cease to count.
     pub fn around(&self, control_heard: bool, now: Instant) -> Surroundings {
@@ -75,13 +80,27 @@ impl Links {
                 EdgeStanding::Gone { since } => now.saturating_duration_since(since) < REMEMBERED,
             });
         }
-        let hearing = edges.values().filter(|edge| edge.standing == EdgeStanding::Here { hears: true });
-        Surroundings { control_heard, edges_hearing: hearing.count(), edges: edges.len() }
+        let Counts { edges, edges_hearing } = Counts::of(&edges);
+        Surroundings { control_heard, edges, edges_hearing }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Edge>> {
         // A panic while the lock was held left one edge as it was.
         self.edges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many edges there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) edges: usize,
+    pub(crate) edges_hearing: usize,
+}
+
+impl Counts {
+    fn of(edges: &BTreeMap<NodeId, Edge>) -> Self {
+        let hearing = edges.values().filter(|edge| edge.standing == EdgeStanding::Here { hears: true });
+        Self { edges: edges.len(), edges_hearing: hearing.count() }
     }
 }
 

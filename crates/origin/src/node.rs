@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
+    links::Links,
     role::{Role, Roles, Term},
     stats::Stats,
     streams::{Listed, Streams},
@@ -40,6 +41,7 @@ pub struct OriginNode {
     pub(crate) streams: Arc<Streams>,
     pub(crate) roles: Arc<Roles>,
     pub(crate) sessions: Sessions,
+    pub(crate) links: Arc<Links>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) rtmp_stats: Arc<rtmp_net::Stats>,
     pub(crate) admission: Arc<Admission>,
@@ -84,6 +86,22 @@ impl OriginNode {
         let received = self.streams.list().iter().map(|listed| listed.stream.info.bytes_total).sum();
         let sent = self.rtmp_stats.bytes_out.load(Ordering::Relaxed) + self.stats.pulled_bytes.load(Ordering::Relaxed);
         (self.rates.ingress.sample(received, now), self.rates.egress.sample(sent, now))
+    }
+
+    /// How far the other origins have what this one has.
+    fn replication(&self) -> [(&'static str, Cell); 7] {
+        let standing = self.streams.standing();
+        let hears: Vec<_> = self.streams.with(|replica, _| replica.hears()).iter().map(ToString::to_string).collect();
+        let edges = self.links.counts();
+        [
+            ("in_sync_with", standing.counted.into()),
+            ("followers", self.stats.followers.load(Ordering::Relaxed).into()),
+            ("follows_active", standing.follows.into()),
+            ("hears", hears.join(" ").into()),
+            ("edges_hearing", format!("{} of {}", edges.edges_hearing, edges.edges).into()),
+            ("journal_entries", standing.journal.into()),
+            ("alone_from_order", standing.alone_from.into()),
+        ]
     }
 
     /// Ends a stream, and refuses encoders on its name for a while.
@@ -300,6 +318,7 @@ impl Inspect for OriginNode {
                     ("config_age_seconds", age.into()),
                 ],
             )
+            .facts("Replication", self.replication())
             .facts("Listeners", self.listeners.clone())
             .table(
                 "Streams",

@@ -1,24 +1,30 @@
-//! What edges ask of this origin: to take publications in (Push) and to hand streams out (Pull).
+//! What edges and other origins ask of this one: to take publications in (Push), to hand streams out (Pull), to be
+//! followed (Follow), and to say who it is (Link).
 
+pub(crate) mod follow;
+mod link;
 mod pull;
 mod push;
+mod via;
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use cluster::{Epoch, NodeId};
 use daemon::Admission;
-use rpc::relay::{PublishRefusal, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream};
-use tokio::{
-    sync::watch,
-    time::{Interval, MissedTickBehavior, interval},
+use replica::{FollowDown, FollowHello, FollowUp};
+use rpc::{
+    auth::Token,
+    relay::{
+        LinkDown, LinkHello, LinkUp, PublishRefusal, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError,
+        Stream,
+    },
 };
+use telemetry::metrics::Histogram;
+use tokio::sync::watch;
 
-use crate::{role::Term, stats::Stats, streams::Streams};
+use crate::{links::Links, role::Term, stats::Stats, streams::Streams};
 
-/// The origin as edges see it.
+/// The origin as edges and other origins see it.
 #[derive(Debug, Clone)]
 pub struct Relay {
     /// This node, to see a request that comes round in a circle.
@@ -29,12 +35,22 @@ pub struct Relay {
     pub term: watch::Receiver<Term>,
     /// Who may publish.
     pub admission: Arc<Admission>,
+    /// The edges that hold a Link with us.
+    pub links: Arc<Links>,
+    /// What is presented to the active origin, where calls are passed on to it.
+    pub token: Option<Token>,
     /// What is counted.
     pub stats: Arc<Stats>,
+    /// How long the messages of edges take from being taken until they are committed.
+    pub commit_latency: Histogram,
 }
 
 impl rpc::relay::Relay for Relay {
     async fn push(&self, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
+        self.check_path(&hello.path)?;
+        if hello.via && !self.serves(hello.epoch) {
+            return via::push(self, hello, up).await;
+        }
         self.check_serving(hello.epoch)?;
         let key = hello.key.as_ref().map(|key| key.0.as_str());
         if !self.admission.admits(&hello.stream, key, &hello.peer) {
@@ -44,39 +60,58 @@ impl rpc::relay::Relay for Relay {
     }
 
     async fn pull(&self, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
-        self.check_serving(request.epoch)?;
-        if request.path.contains(&self.node) {
-            return Err(RelayError::Loop);
+        self.check_path(&request.path)?;
+        if request.via && !self.serves(request.epoch) {
+            return via::pull(self, request).await;
         }
+        self.check_serving(request.epoch)?;
         Ok(pull::serve(self, request))
+    }
+
+    async fn follow(&self, hello: FollowHello, up: Stream<FollowUp>) -> Result<Stream<FollowDown>, RelayError> {
+        self.check_path(std::slice::from_ref(&hello.member.node))?;
+        Ok(follow::serve(&self.streams, &self.stats, hello, up))
+    }
+
+    async fn link(&self, hello: LinkHello, up: Stream<LinkUp>) -> Result<Stream<LinkDown>, RelayError> {
+        Ok(link::serve(self, hello, up))
     }
 }
 
 impl Relay {
-    /// Refuses, unless we serve and the asker has not heard of a later epoch than ours.
-    fn check_serving(&self, epoch: Epoch) -> Result<(), RelayError> {
-        let term = self.term.borrow();
-        if epoch > term.epoch {
-            self.stats.stale_epoch_rejected.fetch_add(1, Ordering::Relaxed);
-            // C8: we are not active any more, though nobody has told us.
+    /// Somebody has heard of this epoch: if it is later than ours, we are not active any more, though nobody has told us
+    /// (REPLICATION C8).
+    fn hear(&self, epoch: Epoch) {
+        if epoch > self.term.borrow().epoch {
             self.streams.with(|replica, now| replica.handle_epoch(epoch, now));
         }
-        if !term.serving || epoch > term.epoch {
-            return Err(not_active(&term));
+    }
+
+    fn serves(&self, epoch: Epoch) -> bool {
+        let term = self.term.borrow();
+        term.serving && epoch <= term.epoch
+    }
+
+    /// Refuses, unless we serve and the asker has not heard of a later epoch than ours.
+    fn check_serving(&self, epoch: Epoch) -> Result<(), RelayError> {
+        if self.serves(epoch) {
+            return Ok(());
         }
-        Ok(())
+        if epoch > self.term.borrow().epoch {
+            self.stats.stale_epoch_rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        self.hear(epoch);
+        Err(not_active(&self.term.borrow()))
+    }
+
+    /// Refuses what has come through this node before.
+    fn check_path(&self, path: &[NodeId]) -> Result<(), RelayError> {
+        if path.contains(&self.node) { Err(RelayError::Loop) } else { Ok(()) }
     }
 }
 
 fn not_active(term: &Term) -> RelayError {
     RelayError::NotActive { active: term.active_at.clone(), epoch: term.epoch }
-}
-
-/// A beat that does not make up for the time in which the process was away.
-fn beats(period: Duration) -> Interval {
-    let mut beats = interval(period);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    beats
 }
 
 /// The epoch in which we serve, or what the caller is to be told when we do no longer.
@@ -94,4 +129,4 @@ async fn deposed(term: &mut watch::Receiver<Term>) -> RelayError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,6 @@ use std::{
 use anyhow::Context as _;
 use cluster::{
     Address, Grant, Incarnation, Member, NodeAddresses, NodeKind, PoolId, PoolView, PublishPolicy, Registration,
-    Surroundings,
 };
 use daemon::{Admission, Process, publish_policy};
 use hub::Hub;
@@ -31,14 +30,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    links::Links,
     metrics,
     node::OriginNode,
+    peers::Peers,
     public::Public,
     relay::Relay,
     role::{Role, Roles, Term},
     rtmp,
     stats::Stats,
-    streams::Streams,
+    streams::{self, Streams},
 };
 
 /// How often the public port is tried again when another process holds it.
@@ -62,6 +63,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let pool = watch::Sender::new(None);
     let streams = Arc::new(Streams::new(me.clone(), hub, config.replica(), urgent.clone()));
     let roles = Arc::new(Roles::standby(&config.data_dir, streams.clone(), pool.subscribe(), urgent.clone())?);
+    let links = Arc::new(Links::default());
     let stats = Arc::new(Stats::default());
     let admission = Arc::new(Admission::new(policy.subscribe()));
     let sessions = Sessions::default();
@@ -79,6 +81,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         streams: streams.clone(),
         roles: roles.clone(),
         sessions: sessions.clone(),
+        links: links.clone(),
         stats: stats.clone(),
         rtmp_stats: connections.stats().clone(),
         admission: admission.clone(),
@@ -100,7 +103,10 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         streams: streams.clone(),
         term: term.subscribe(),
         admission,
+        links: links.clone(),
+        token: token.clone(),
         stats,
+        commit_latency: metrics::commit_latency(&process.metrics),
     });
     let health = Health::new().await;
     let peer_server = Server::builder(auth.clone(), &health).node(node.clone()).relay(relay.clone()).build().await;
@@ -114,12 +120,8 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let mut tasks = JoinSet::new();
     tasks.spawn({
         let (streams, stop, standing) = (streams.clone(), stop.clone(), standing.subscribe());
-        let surroundings = move || Surroundings {
-            control_heard: standing.borrow().as_ref().is_none_or(agent::Standing::connected),
-            edges: 0,
-            edges_hearing: 0,
-        };
-        async move { streams.run(surroundings, stop).await }
+        let control_heard = move || standing.borrow().as_ref().is_none_or(agent::Standing::connected);
+        async move { streams.run(|| links.around(control_heard(), streams::now()), stop).await }
     });
     tasks.spawn({
         let (roles, stop) = (roles.clone(), stop.clone());
@@ -143,11 +145,13 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         }
         false => {
             let addresses = addresses(&config, peer_address, process.admin.address());
-            Some(start_agent(&config, me, addresses, token, &roles, urgent, node).await)
+            Some(start_agent(&config, me, addresses, token.clone(), &roles, urgent.clone(), node).await)
         }
     };
     standing.send_replace(agent.as_ref().map(Agent::standing));
     if let Some(agent) = &agent {
+        let peers = Peers { me: config.node.clone(), streams, token, urgent };
+        tasks.spawn(peers.run(pool.subscribe(), stop.clone()));
         tasks.spawn(follow_pool(config.pool.clone(), agent.snapshot(), pool, stop.clone()));
     }
 

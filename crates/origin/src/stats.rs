@@ -2,9 +2,13 @@
 
 use std::sync::atomic::AtomicU64;
 
-/// Counters since the process started.
+/// Counters since the process started, and what is open now.
 #[derive(Debug, Default)]
 pub struct Stats {
+    /// Other origins that follow this one now.
+    pub followers: AtomicU64,
+    /// Calls of edges that were passed on to the active origin.
+    pub passed_on: AtomicU64,
     /// Calls refused because their sender had heard of a later epoch.
     pub stale_epoch_rejected: AtomicU64,
     /// Pulls taken since the start.

@@ -140,7 +140,7 @@ impl Talk {
         Ok(())
     }
 
-    async fn say(&self, up: FollowUp) -> Result<(), Broken> {
+    async fn say(&mut self, up: FollowUp) -> Result<(), Broken> {
         match timeout(ANSWER_MAX, self.up.send(up)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Broken::Ended),

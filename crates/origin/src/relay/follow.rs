@@ -1,6 +1,6 @@
 //! One other origin that follows this one.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use cluster::NodeId;
 use futures_util::{StreamExt, stream};
@@ -11,16 +11,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     pulse::{BEAT, Pulse, beats},
+    stats::Stats,
     streams::Streams,
 };
 
 /// What the follower is told, for as long as it is there. What it says is heard meanwhile, however slowly it takes our
 /// words: its acks wait for nothing.
-pub(super) fn serve(streams: &Arc<Streams>, hello: FollowHello, up: Stream<FollowUp>) -> Stream<FollowDown> {
+pub(crate) fn serve(
+    streams: &Arc<Streams>,
+    stats: &Arc<Stats>,
+    hello: FollowHello,
+    up: Stream<FollowUp>,
+) -> Stream<FollowDown> {
     let node = hello.member.node.clone();
     let conn = streams.with(|replica, now| replica.follower_opened(hello, now));
     tracing::info!(follower = %node, conn, "follower.opened");
-    let seat = Seat { streams: streams.clone(), node, conn };
+    stats.followers.fetch_add(1, Ordering::Relaxed);
+    let seat = Seat { streams: streams.clone(), stats: stats.clone(), node, conn };
     let telling = Telling {
         streams: streams.clone(),
         conn,
@@ -68,6 +75,7 @@ async fn listen(seat: Seat, mut up: Stream<FollowUp>) -> RelayError {
 /// The replica's end of the Follow, which goes with it.
 struct Seat {
     streams: Arc<Streams>,
+    stats: Arc<Stats>,
     node: NodeId,
     conn: u64,
 }
@@ -75,6 +83,7 @@ struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.streams.with(|replica, _| replica.follower_closed(self.conn));
+        self.stats.followers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

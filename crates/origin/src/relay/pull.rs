@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Relay, deposed};
-use crate::{role::Term, stats::Stats, streams::Streams};
+use crate::{pulse::beats, role::Term, stats::Stats, streams::Streams};
 
 /// How often an edge hears from us while there is nothing to send.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(super) fn serve(relay: &Relay, request: PullRequest) -> Stream<PullDown> {
         name: request.stream,
         from: request.from,
         reader: None,
-        heartbeat: super::beats(HEARTBEAT),
+        heartbeat: beats(HEARTBEAT),
         give_up_at: Instant::now() + WAIT_MAX,
     };
     stream::unfold(Some(outlet), |outlet| async {
@@ -107,19 +107,23 @@ impl Outlet {
         }
     }
 
-    /// Joins the stream, if it is there.
+    /// Joins the stream, if it is there: committed in the present epoch, and not only known from an earlier one.
     fn open(&mut self, epoch: Epoch) -> Option<PullDown> {
+        self.streams.standing().committed?;
         let stream = self.streams.hub().get(&self.name)?;
         let info = stream.info();
+        if info.committed_below <= info.first_seq {
+            return None;
+        }
         let (start, rejoined) = match self.from {
             PullFrom::Live => (Start::Live, false),
             PullFrom::After(seq) => (Start::After(seq), seq.saturating_add(1) < info.first_seq),
         };
         self.reader = Some(stream.subscribe(start));
-        Some(PullDown::Opened { epoch, head: info.next_seq.saturating_sub(1), rejoined })
+        Some(PullDown::Opened { epoch, head: info.committed_below - 1, rejoined })
     }
 
-    /// Waits for a stream to open, this one or another.
+    /// Waits for the opening of a stream to be committed, of this one or another.
     async fn wait(&mut self, epoch: Epoch) -> Result<Option<PullDown>, RelayError> {
         tokio::select! {
             biased;

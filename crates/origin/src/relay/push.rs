@@ -1,17 +1,21 @@
 //! One publication coming in from an edge.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{collections::VecDeque, sync::atomic::Ordering};
 
 use futures_util::{StreamExt, stream};
 use replica::{Acked, NotTaken, Publish, Refused, Source};
 use rpc::relay::{PublishRefusal, PushDown, PushHello, PushUp, RelayError, Stream};
-use tokio::{sync::watch, time::Interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, Interval},
+};
 
-use super::{Relay, beats, epoch, not_active};
-use crate::{role::Term, streams::Feed};
-
-/// How often the edge is told that we are there (REPLICATION P2).
-const BEAT: Duration = Duration::from_millis(100);
+use super::{Relay, epoch, not_active};
+use crate::{
+    pulse::{BEAT, beats},
+    role::Term,
+    streams::Feed,
+};
 
 /// Opens the publication, which takes until its opening is committed; the answer takes its messages in as it is read.
 pub(super) async fn serve(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
@@ -24,7 +28,15 @@ pub(super) async fn serve(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -
     let feed = relay.streams.publish(publish).await.map_err(|why| refusal(why, &relay.term))?;
     relay.stats.pushes_served.fetch_add(1, Ordering::Relaxed);
     let opened = PushDown::Opened { epoch: epoch(&relay.term)?, next_number: feed.next_number() };
-    let intake = Intake { up, term: relay.term.clone(), feed, beat: beats(BEAT), said: Said::More };
+    let intake = Intake {
+        relay: relay.clone(),
+        up,
+        term: relay.term.clone(),
+        feed,
+        uncommitted: Uncommitted::default(),
+        beat: beats(BEAT),
+        said: Said::More,
+    };
     let answers = stream::unfold(Some(intake), |intake| async {
         let mut intake = intake?;
         match intake.next().await {
@@ -38,9 +50,11 @@ pub(super) async fn serve(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -
 }
 
 struct Intake {
+    relay: Relay,
     up: Stream<PushUp>,
     term: watch::Receiver<Term>,
     feed: Feed,
+    uncommitted: Uncommitted,
     beat: Interval,
     said: Said,
 }
@@ -91,14 +105,22 @@ impl Intake {
             (true, _) => self.said = Said::All,
             (false, _) => {}
         }
+        if let Some(through) = acked.through {
+            let latency = &self.relay.commit_latency;
+            self.uncommitted.settle(through).for_each(|taken_at| latency.observe_duration(taken_at.elapsed()));
+        }
         let epoch = epoch(&self.term)?;
         Ok(acked.through.map(|through| PushDown::Ack { through, epoch }))
     }
 
     fn handle(&mut self, up: PushUp) -> Result<(), RelayError> {
         let taken = match up {
-            PushUp::Beat { .. } => Ok(()),
+            PushUp::Beat { epoch } => {
+                self.relay.hear(epoch);
+                Ok(())
+            }
             PushUp::Messages(messages) => {
+                self.uncommitted.note(messages.last().map(|(number, _)| *number));
                 messages.into_iter().try_for_each(|(number, message)| self.feed.handle_message(number, message))
             }
             PushUp::MetadataCleared(number) => self.feed.handle_metadata_cleared(number),
@@ -118,8 +140,33 @@ impl Intake {
         tracing::info!(stream = %self.feed.name(), %why, "push.not_taken");
         match why {
             NotTaken::Gone => RelayError::Gone,
+            NotTaken::Superseded if !self.relay.streams.standing().active => not_active(&self.term.borrow()),
             NotTaken::Superseded => RelayError::Transport(why.to_string()),
         }
+    }
+}
+
+/// When batches were taken that are not known to be committed.
+#[derive(Debug, Default)]
+struct Uncommitted {
+    /// The last number of each, and when it came.
+    taken: VecDeque<(u64, Instant)>,
+}
+
+impl Uncommitted {
+    /// More than this is not counted: nothing is committed for a long time then.
+    const MAX: usize = 1024;
+
+    fn note(&mut self, last: Option<u64>) {
+        if self.taken.len() < Self::MAX {
+            self.taken.extend(last.map(|last| (last, Instant::now())));
+        }
+    }
+
+    /// When those were taken that are committed now.
+    fn settle(&mut self, through: u64) -> impl Iterator<Item = Instant> + '_ {
+        let settled = self.taken.partition_point(|(last, _)| *last <= through);
+        self.taken.drain(..settled).map(|(_, taken_at)| taken_at)
     }
 }
 

@@ -1,19 +1,26 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::{Epoch, Incarnation, Member, PublishPolicy};
+use cluster::{Epoch, Incarnation, Member, NodeKind, PublishPolicy, Role};
 use futures_util::{StreamExt, stream};
 use hub::{Hub, RingLimits};
 use media::{DEFAULT_VHOST, MediaMessage, Medium, PublicationId, StreamName};
-use rpc::relay::{Body, Event, PublishKey, PullFrom, Relay as _};
+use rpc::{
+    auth::{Auth, Caller, Tokens},
+    relay::{Body, Event, PublishKey, PullFrom, Relay as _},
+    server::{Health, Server},
+};
+use telemetry::metrics::Registry;
 use tokio::{
+    net::TcpListener,
     sync::{Notify, mpsc},
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::streams::tests::grant;
+use crate::{links::Counts, streams::tests::grant};
 
 const A: PublicationId = PublicationId::from_bits(0xa);
 const B: PublicationId = PublicationId::from_bits(0xb);
@@ -27,14 +34,22 @@ fn origin(policy: PublishPolicy) -> (Relay, watch::Sender<Term>) {
     let hub = Hub::new(RingLimits::default());
     let streams = Arc::new(Streams::new(me.clone(), hub, replica::Config::default(), Arc::new(Notify::new())));
     streams.with(|replica, now| replica.handle_grant(grant(me, 5), now)).unwrap();
-    let relay = Relay {
+    let admission = Arc::new(Admission::new(watch::channel(policy).1));
+    (Relay { term: term.subscribe(), admission, ..relay(streams) }, term)
+}
+
+/// An origin that stands by, with these streams, where anybody may publish.
+pub(crate) fn relay(streams: Arc<Streams>) -> Relay {
+    Relay {
         node: node("origin-1"),
         streams,
-        term: term.subscribe(),
-        admission: Arc::new(Admission::new(watch::channel(policy).1)),
+        term: watch::channel(Term::default()).1,
+        admission: Arc::new(Admission::new(watch::channel(PublishPolicy::Open).1)),
+        links: Arc::default(),
+        token: None,
         stats: Arc::default(),
-    };
-    (relay, term)
+        commit_latency: crate::metrics::commit_latency(&Registry::new()),
+    }
 }
 
 fn node(id: &str) -> NodeId {
@@ -228,4 +243,104 @@ async fn a_deposed_origin_does_not_tell_edges_that_its_streams_ended() {
     relay.streams.with(|replica, now| replica.handle_epoch(Epoch(6), now));
     let told = Some(Err(RelayError::NotActive { active: None, epoch: Epoch(6) }));
     assert_eq!(next_pull(&mut items).await, told);
+}
+
+/// A link whose beats the test sends, and what it is told.
+async fn link(relay: &Relay, epoch: u64) -> (mpsc::Sender<LinkUp>, Stream<LinkDown>) {
+    let (up, queue) = mpsc::channel(10);
+    let hello = LinkHello { node: node("edge-1"), kind: NodeKind::Edge, epoch: Epoch(epoch) };
+    let down = relay.link(hello, ReceiverStream::new(queue).map(Ok).boxed()).await.unwrap();
+    (up, down)
+}
+
+fn told(epoch: u64, role: Role, active: Option<&str>) -> Option<Result<LinkDown, RelayError>> {
+    Some(Ok(LinkDown::Beat { epoch: Epoch(epoch), role, active: active.map(str::to_owned) }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_tells_at_once_who_is_active() {
+    let (relay, term) = origin(PublishPolicy::Open);
+    let (_up, mut down) = link(&relay, 0).await;
+    assert_eq!(down.next().await, told(5, Role::Active, None));
+    assert_eq!(down.next().await, told(5, Role::Active, None), "the first beat is due at once");
+    let begin = tokio::time::Instant::now();
+    term.send_replace(Term { epoch: Epoch(6), active_at: Some("o2:9000".into()), ..Term::default() });
+    assert_eq!(down.next().await, told(6, Role::Standby, Some("o2:9000")));
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert_eq!(down.next().await, told(6, Role::Standby, Some("o2:9000")));
+    assert_eq!(begin.elapsed(), Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_counts_while_its_beats_come() {
+    let (relay, _term) = origin(PublishPolicy::Open);
+    let (up, mut down) = link(&relay, 5).await;
+    up.send(LinkUp::Beat { epoch: Epoch(5), hears: true }).await.unwrap();
+    down.next().await;
+    down.next().await;
+    assert_eq!(relay.links.counts(), Counts { edges: 1, edges_hearing: 1 });
+    while let Some(Ok(_)) = down.next().await {}
+    assert_eq!(relay.links.counts(), Counts { edges: 1, edges_hearing: 0 }, "it was silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_hears_of_a_later_epoch_is_active_no_more() {
+    let (by_hello, _term) = origin(PublishPolicy::Open);
+    let _link = link(&by_hello, 6).await;
+    assert!(!by_hello.streams.standing().active);
+    let (by_beat, _term) = origin(PublishPolicy::Open);
+    let (up, mut down) = link(&by_beat, 5).await;
+    up.send(LinkUp::Beat { epoch: Epoch(6), hears: true }).await.unwrap();
+    down.next().await;
+    down.next().await;
+    assert!(!by_beat.streams.standing().active);
+    let (by_push, _term) = origin(PublishPolicy::Open);
+    let (up, mut answers) = push(&by_push, hello(A)).await;
+    up.send(PushUp::Beat { epoch: Epoch(6) }).await.unwrap();
+    let told = Some(Err(RelayError::NotActive { active: None, epoch: Epoch(5) }));
+    assert!(matches!(next_push(&mut answers).await, Some(Ok(PushDown::Opened { .. }))));
+    assert_eq!(next_push(&mut answers).await, told);
+}
+
+/// Lets edges and origins call this one over a port of its own.
+pub(crate) async fn served(relay: Relay) -> (String, Token, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let token = Token::generate();
+    let mut tokens = Tokens::default();
+    tokens.add(Caller::Origin, &token);
+    let server =
+        Server::builder(Arc::new(Auth::new(tokens)), &Health::new().await).relay(Arc::new(relay)).build().await;
+    let serving = tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
+    (address, token, AbortOnDropHandle::new(serving))
+}
+
+#[tokio::test]
+async fn one_that_stands_by_passes_calls_on_for_edges_that_cannot_reach_the_active_one() {
+    let (active, _term) = origin(PublishPolicy::Open);
+    let (address, token, _server) = served(active.clone()).await;
+    let term = Term { epoch: Epoch(5), active_at: Some(address.clone()), ..Term::default() };
+    let standby = Relay { node: node("origin-2"), term: watch::channel(term).1, token: Some(token), ..active.clone() };
+    let refused = standby.push(hello(A), stream::empty().boxed()).await.err();
+    assert_eq!(refused, Some(RelayError::NotActive { active: Some(address), epoch: Epoch(5) }), "it was not asked to");
+    let (up, mut answers) = push(&standby, PushHello { via: true, ..hello(A) }).await;
+    assert!(matches!(next_push(&mut answers).await, Some(Ok(PushDown::Opened { .. }))));
+    up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
+    assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Ack { through: 0, epoch: Epoch(5) })));
+    let mut items = standby.pull(PullRequest { via: true, ..pull(PullFrom::Live) }).await.unwrap();
+    assert!(matches!(next_pull(&mut items).await, Some(Ok(PullDown::Opened { .. }))));
+    assert_eq!(positions(next_pull(&mut items).await), [FIRST + 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detour_goes_in_no_circle() {
+    let (relay, _term) = origin(PublishPolicy::Open);
+    let standby = Relay { term: watch::channel(Term::default()).1, ..relay };
+    let long = (0..4).map(|n| node(&format!("o{n}"))).collect();
+    for path in [vec![node("edge-1"), node("origin-1")], long] {
+        let request = PullRequest { via: true, path, ..pull(PullFrom::Live) };
+        assert_eq!(standby.pull(request).await.err(), Some(RelayError::Loop));
+    }
+    let unknown = standby.pull(PullRequest { via: true, ..pull(PullFrom::Live) }).await.err();
+    assert_eq!(unknown, Some(RelayError::NotActive { active: None, epoch: Epoch(0) }));
 }

@@ -1,5 +1,7 @@
 //! A detour: calls of edges that cannot reach the active origin are passed on to it (REPLICATION L3).
 
+use std::sync::atomic::Ordering;
+
 use cluster::NodeId;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use rpc::{
@@ -13,13 +15,10 @@ use super::{Relay, not_active};
 const PATH_MAX: usize = 4;
 
 /// Passes a push on to the active origin.
-pub(super) async fn push(
-    relay: &Relay,
-    hello: PushHello,
-    up: Stream<PushUp>,
-) -> Result<Stream<PushDown>, RelayError> {
+pub(super) async fn push(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
     let path = lengthened(relay, &hello.path)?;
     let active = connect(relay).await?;
+    relay.stats.passed_on.fetch_add(1, Ordering::Relaxed);
     tracing::info!(stream = %hello.stream, edge = %hello.edge, active = active.address(), "push.passed_on");
     // An error in what the edge says ends what we say: the active origin sees a lost edge, as it should.
     let up = up.take_while(|said| std::future::ready(said.is_ok())).filter_map(|said| std::future::ready(said.ok()));
@@ -30,6 +29,7 @@ pub(super) async fn push(
 pub(super) async fn pull(relay: &Relay, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
     let path = lengthened(relay, &request.path)?;
     let active = connect(relay).await?;
+    relay.stats.passed_on.fetch_add(1, Ordering::Relaxed);
     tracing::info!(stream = %request.stream, active = active.address(), "pull.passed_on");
     active.pull(PullRequest { via: false, path, ..request }).await
 }
