@@ -10,9 +10,15 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use proto::relay::v1::{PushRequest, relay_service_client::RelayServiceClient};
+use proto::relay::v1::relay_service_client::RelayServiceClient;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream, service::until_error, wire};
+use super::{
+    FollowDown, FollowHello, FollowUp, LinkDown, LinkHello, LinkUp, PullDown, PullRequest, PushDown, PushHello, PushUp,
+    RelayError, Stream,
+    service::{ready_ok, until_error},
+    wire,
+};
 use crate::{
     channel::{Authorised, Channel, Target},
     server::RELAY_MESSAGE_BYTES_MAX,
@@ -44,8 +50,8 @@ impl Client {
         &self.address
     }
 
-    /// Pushes a publication. `up` is read as fast as the connection takes it; its end without [`PushUp::Close`] tells the
-    /// origin that the edge is lost. The epoch told with each message is the highest of hello and beats.
+    /// Pushes a publication. `up` is read as fast as the connection takes it; its end without [`PushUp::Close`], or the
+    /// drop of the answer, tells the origin that the edge is lost. The epoch told with each message is the highest of hello and beats.
     pub async fn push(
         &self,
         hello: PushHello,
@@ -66,13 +72,12 @@ impl Client {
             }
             stream::iter(wire::push::up_out(up, epoch))
         });
-        let requests = stream::iter([wire::push::hello_out(hello)]).chain(rest);
-        let requests = Requests(requests.boxed());
+        let (requests, call) = call(stream::iter([wire::push::hello_out(hello)]).chain(rest).boxed());
         let mut relay = self.relay.clone();
         async move {
             let responses = relay.push(requests).await?.into_inner();
             let down = responses.map_err(RelayError::from).map(|response| wire::push::down_in(response?));
-            Ok(until_error(down))
+            Ok(until_error(call.answers(down)))
         }
         .boxed()
     }
@@ -83,15 +88,87 @@ impl Client {
         let down = responses.map_err(RelayError::from).map(|response| wire::pull::down_in(response?));
         Ok(until_error(down))
     }
+
+    /// Follows another origin of the pool. `up` is read as fast as the connection takes it; its end, or the drop of the
+    /// answer, ends the call.
+    pub async fn follow(
+        &self,
+        hello: FollowHello,
+        up: impl futures_util::Stream<Item = FollowUp> + Send + 'static,
+    ) -> Result<Stream<FollowDown>, RelayError> {
+        self.follow_boxed(hello, up.boxed()).await
+    }
+
+    fn follow_boxed(
+        &self,
+        hello: FollowHello,
+        up: BoxStream<'static, FollowUp>,
+    ) -> BoxFuture<'static, Result<Stream<FollowDown>, RelayError>> {
+        let rest = up.flat_map(|up| stream::iter(wire::follow::up_out(up)));
+        let (requests, call) = call(stream::iter([wire::follow::hello_out(hello)]).chain(rest).boxed());
+        let mut relay = self.relay.clone();
+        async move {
+            let responses = relay.follow(requests).await?.into_inner();
+            let mut downs = wire::follow::Downs::default();
+            let read = responses.map_err(RelayError::from).map(move |response| downs.read(response?));
+            Ok(until_error(call.answers(read.try_filter_map(ready_ok))))
+        }
+        .boxed()
+    }
+
+    /// Hears an origin, and is heard. `up` is read as fast as the connection takes it; its end, or the drop of the answer,
+    /// ends the call.
+    pub async fn link(
+        &self,
+        hello: LinkHello,
+        up: impl futures_util::Stream<Item = LinkUp> + Send + 'static,
+    ) -> Result<Stream<LinkDown>, RelayError> {
+        self.link_boxed(hello, up.boxed()).await
+    }
+
+    fn link_boxed(
+        &self,
+        hello: LinkHello,
+        up: BoxStream<'static, LinkUp>,
+    ) -> BoxFuture<'static, Result<Stream<LinkDown>, RelayError>> {
+        let (requests, call) =
+            call(stream::iter([wire::link::hello_out(hello)]).chain(up.map(wire::link::up_out)).boxed());
+        let mut relay = self.relay.clone();
+        async move {
+            let responses = relay.link(requests).await?.into_inner();
+            let down = responses.map_err(RelayError::from).map(|response| wire::link::down_in(response?));
+            Ok(until_error(call.answers(down)))
+        }
+        .boxed()
+    }
 }
 
-/// What a push sends. A type of its own because the compiler cannot prove a future Send that holds a boxed stream as such.
-struct Requests(BoxStream<'static, PushRequest>);
+/// A call whose answers are dropped is over: its requests end then, whatever more they had to say. HTTP/2 alone would
+/// leave that half of it open.
+struct Call(DropGuard);
 
-impl futures_util::Stream for Requests {
-    type Item = PushRequest;
+/// The requests of a call, and what its answers must hold.
+fn call<T: Send + 'static>(requests: BoxStream<'static, T>) -> (Requests<T>, Call) {
+    let over = CancellationToken::new();
+    let requests = requests.take_until(over.clone().cancelled_owned());
+    (Requests(requests.boxed()), Call(over.drop_guard()))
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PushRequest>> {
+impl Call {
+    fn answers<T>(self, down: impl futures_util::Stream<Item = T>) -> impl futures_util::Stream<Item = T> {
+        down.inspect(move |_| {
+            let _held = &self.0;
+        })
+    }
+}
+
+/// What a call sends. A type of its own because the compiler cannot prove a future Send that holds a boxed stream as such.
+struct Requests<T>(BoxStream<'static, T>);
+
+impl<T> futures_util::Stream for Requests<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.0.poll_next_unpin(cx)
     }
 }

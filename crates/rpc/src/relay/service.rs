@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use cluster::NodeKind;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use proto::relay::v1::{
     self as pb,
@@ -10,8 +11,11 @@ use proto::relay::v1::{
 use tokio::time;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{PullDown, PushUp, Relay, RelayError, Stream, wire};
-use crate::server::{Builder, RELAY_MESSAGE_BYTES_MAX};
+use super::{FollowUp, LinkHello, PullDown, PushUp, Relay, RelayError, Stream, wire};
+use crate::{
+    auth::Caller,
+    server::{Builder, RELAY_MESSAGE_BYTES_MAX},
+};
 
 impl Builder {
     /// Adds the relay.
@@ -34,12 +38,12 @@ type Answer<T> = stream::BoxStream<'static, Result<T, Status>>;
 impl<R: Relay> RelayService for Adapter<R> {
     type PushStream = Answer<pb::PushResponse>;
     type PullStream = Answer<pb::PullResponse>;
+    type FollowStream = Answer<pb::FollowResponse>;
+    type LinkStream = Answer<pb::LinkResponse>;
 
     async fn push(&self, request: Request<Streaming<pb::PushRequest>>) -> Result<Response<Self::PushStream>, Status> {
         let mut requests = request.into_inner();
-        let first = time::timeout(HELLO_WAIT, requests.message()).await;
-        let first = first.map_err(|_| RelayError::Invalid("no hello came in time".into()))??;
-        let hello = wire::push::hello_in(first.ok_or_else(|| RelayError::Invalid("a push without a hello".into()))?)?;
+        let hello = wire::push::hello_in(first(&mut requests).await?)?;
         let up = up(requests, hello.first_number);
         let down = self.relay.push(hello, up).await?;
         Ok(Response::new(down.map_ok(wire::push::down_out).map_err(Status::from).boxed()))
@@ -50,6 +54,58 @@ impl<R: Relay> RelayService for Adapter<R> {
         let down = self.relay.pull(request).await?;
         Ok(Response::new(answer(down)))
     }
+
+    async fn follow(
+        &self,
+        request: Request<Streaming<pb::FollowRequest>>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let mut requests = request.into_inner();
+        let hello = wire::follow::hello_in(first(&mut requests).await?)?;
+        let down = self.relay.follow(hello, follower(requests)).await?;
+        let batches = |down| stream::iter(wire::follow::down_out(down).into_iter().map(Ok));
+        Ok(Response::new(down.map_ok(batches).map_err(Status::from).try_flatten().boxed()))
+    }
+
+    async fn link(&self, request: Request<Streaming<pb::LinkRequest>>) -> Result<Response<Self::LinkStream>, Status> {
+        let caller = request.extensions().get().copied();
+        let mut requests = request.into_inner();
+        let hello = wire::link::hello_in(first(&mut requests).await?)?;
+        admit(caller, &hello)?;
+        let up = until_error(requests.map_err(RelayError::from).map(|request| wire::link::up_in(request?)));
+        let down = self.relay.link(hello, up).await?;
+        Ok(Response::new(down.map_ok(wire::link::down_out).map_err(Status::from).boxed()))
+    }
+}
+
+/// The first request of a call.
+async fn first<T>(requests: &mut Streaming<T>) -> Result<T, RelayError> {
+    let first = time::timeout(HELLO_WAIT, requests.message()).await;
+    let first = first.map_err(|_| RelayError::Invalid("no hello came in time".into()))??;
+    first.ok_or_else(|| RelayError::Invalid("a call without a hello".into()))
+}
+
+/// A token speaks for nodes of its own kind only: whom edges hear decides about roles.
+fn admit(caller: Option<Caller>, hello: &LinkHello) -> Result<(), RelayError> {
+    let right = match hello.kind {
+        NodeKind::Origin => Caller::Origin,
+        NodeKind::Edge => Caller::Edge,
+    };
+    if caller == Some(right) {
+        return Ok(());
+    }
+    Err(RelayError::NotAdmitted(format!("the token does not speak for an {}", hello.kind.as_str())))
+}
+
+/// What a follower says, put together and checked; ends with the first error.
+fn follower(requests: Streaming<pb::FollowRequest>) -> Stream<FollowUp> {
+    let mut ups = wire::follow::Ups::default();
+    let read = requests.map_err(RelayError::from).map(move |request| ups.read(request?));
+    until_error(read.try_filter_map(ready_ok))
+}
+
+/// Nothing but its argument: a message that is not whole yet is passed over.
+pub(super) async fn ready_ok<T>(message: Option<T>) -> Result<Option<T>, RelayError> {
+    Ok(message)
 }
 
 /// What the edge says, checked; ends with the first error.
@@ -108,5 +164,5 @@ pub(super) fn until_error<T: Send + 'static>(
     stream::unfold(Some(stream.boxed()), next).boxed()
 }
 
-/// An edge says hello as soon as it has connected.
+/// A node says hello as soon as it has connected.
 const HELLO_WAIT: Duration = Duration::from_secs(5);

@@ -1,4 +1,7 @@
-//! Push and Pull over loopback, with a made-up origin.
+//! All calls over loopback, with a made-up origin.
+
+mod follow;
+mod link;
 
 use std::sync::{
     Arc,
@@ -6,7 +9,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use cluster::{Epoch, NodeId};
+use cluster::{Epoch, NodeId, Role};
 use futures_util::{StreamExt, stream};
 use media::{Frame, Kind, MediaMessage, Medium, PublicationId, StreamName};
 use tokio::sync::{Mutex, mpsc};
@@ -25,6 +28,19 @@ struct Origin {
     hellos: mpsc::UnboundedSender<PushHello>,
     ups: mpsc::UnboundedSender<Option<Result<PushUp, RelayError>>>,
     pulls: Mutex<Vec<Stream<PullDown>>>,
+    /// What the next follower is told.
+    follow: Mutex<Vec<FollowDown>>,
+    followed: mpsc::UnboundedSender<Followed>,
+}
+
+/// What the origin hears of those who follow and link.
+#[derive(Debug, PartialEq)]
+enum Followed {
+    Hello(FollowHello),
+    Up(Result<FollowUp, RelayError>),
+    LinkHello(LinkHello),
+    LinkUp(Result<LinkUp, RelayError>),
+    End,
 }
 
 impl Relay for Origin {
@@ -47,6 +63,36 @@ impl Relay for Origin {
             _ => Ok(self.pulls.lock().await.pop().expect("the test put a stream in")),
         }
     }
+
+    async fn follow(&self, hello: FollowHello, up: Stream<FollowUp>) -> Result<Stream<FollowDown>, RelayError> {
+        self.followed.send(Followed::Hello(hello)).unwrap();
+        tokio::spawn(tell(up, self.followed.clone(), Followed::Up));
+        let downs = std::mem::take(&mut *self.follow.lock().await);
+        Ok(stream::iter(downs).map(Ok).chain(stream::pending()).boxed())
+    }
+
+    async fn link(&self, hello: LinkHello, up: Stream<LinkUp>) -> Result<Stream<LinkDown>, RelayError> {
+        self.followed.send(Followed::LinkHello(hello)).unwrap();
+        tokio::spawn(tell(up, self.followed.clone(), Followed::LinkUp));
+        let beats = [Role::Standby, Role::Active, Role::Fenced].map(|role| {
+            let active = (role == Role::Standby).then(|| "127.0.0.1:9001".to_owned());
+            Ok(LinkDown::Beat { epoch: EPOCH, role, active })
+        });
+        Ok(stream::iter(beats).chain(stream::pending()).boxed())
+    }
+}
+
+/// Tells the test all that comes, and its end.
+async fn tell<T>(
+    mut up: Stream<T>,
+    followed: mpsc::UnboundedSender<Followed>,
+    tell: fn(Result<T, RelayError>) -> Followed,
+) {
+    while let Some(up) = up.next().await {
+        followed.send(tell(up)).unwrap();
+    }
+    // A test that is over hears nothing.
+    let _ = followed.send(Followed::End);
 }
 
 /// Tells the test what comes, `None` at the end, and acks each batch.
@@ -75,15 +121,23 @@ struct Made {
     origin: Arc<Origin>,
     hellos: mpsc::UnboundedReceiver<PushHello>,
     ups: mpsc::UnboundedReceiver<Option<Result<PushUp, RelayError>>>,
+    followed: mpsc::UnboundedReceiver<Followed>,
 }
 
 async fn made() -> Made {
     let (hello_sender, hellos) = mpsc::unbounded_channel();
     let (up_sender, ups) = mpsc::unbounded_channel();
-    let origin = Arc::new(Origin { hellos: hello_sender, ups: up_sender, pulls: Mutex::default() });
+    let (followed_sender, followed) = mpsc::unbounded_channel();
+    let origin = Arc::new(Origin {
+        hellos: hello_sender,
+        ups: up_sender,
+        pulls: Mutex::default(),
+        follow: Mutex::default(),
+        followed: followed_sender,
+    });
     let served = serve(|builder| builder.relay(origin.clone())).await;
     let client = Client::connect(&served.target(Caller::Edge)).await.unwrap();
-    Made { served, client, origin, hellos, ups }
+    Made { served, client, origin, hellos, ups, followed }
 }
 
 fn name(name: &str) -> StreamName {
@@ -183,6 +237,16 @@ async fn a_lost_edge_ends_the_push_without_a_close() {
     // Either the end of the requests or the reset of the call is seen first.
     let ended = made.ups.recv().await.unwrap();
     assert!(!matches!(ended, Some(Ok(_))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn answers_that_are_dropped_end_the_push_although_there_is_more_to_say() {
+    let mut made = made().await;
+    let (sender, down) = push(&made.client).await;
+    drop(down);
+    let ended = made.ups.recv().await.unwrap();
+    assert!(!matches!(ended, Some(Ok(_))), "{ended:?}");
+    drop(sender);
 }
 
 #[tokio::test]

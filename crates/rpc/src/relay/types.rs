@@ -4,12 +4,13 @@ use std::{fmt, future::Future};
 
 use cluster::{Epoch, NodeId};
 use futures_util::stream::BoxStream;
-use hub::Event;
-use media::{Frame, MediaMessage, PublicationId, StreamName};
+use hub::Body;
+use media::{MediaMessage, PublicationId, StreamName};
+use replica::{FollowDown, FollowHello, FollowUp};
 
-use super::RelayError;
+use super::{LinkDown, LinkHello, LinkUp, RelayError};
 
-/// An origin, for those who push to it and pull from it.
+/// An origin, for those who push to it, pull from it, follow it or only hear it.
 pub trait Relay: Send + Sync + 'static {
     /// Takes a publication in. `up` ends with the connection: after [`PushUp::Close`] that is a clean end, otherwise a lost
     /// edge. An error in `up` is to be answered with the same; the answer is dropped when the edge leaves.
@@ -21,6 +22,20 @@ pub trait Relay: Send + Sync + 'static {
 
     /// Hands a stream out. The answer is dropped when the edge leaves.
     fn pull(&self, request: PullRequest) -> impl Future<Output = Result<Stream<PullDown>, RelayError>> + Send;
+
+    /// Lets another origin of the pool follow. Both streams last as long as the two hear each other.
+    fn follow(
+        &self,
+        hello: FollowHello,
+        up: Stream<FollowUp>,
+    ) -> impl Future<Output = Result<Stream<FollowDown>, RelayError>> + Send;
+
+    /// Tells a node who this origin is, now and at every change, for as long as the two hear each other.
+    fn link(
+        &self,
+        hello: LinkHello,
+        up: Stream<LinkUp>,
+    ) -> impl Future<Output = Result<Stream<LinkDown>, RelayError>> + Send;
 }
 
 /// What comes in over a relay call, in order; an error is the last item.
@@ -165,15 +180,4 @@ pub struct Item {
     pub seq: u64,
     /// What stands there.
     pub body: Body,
-}
-
-/// What stands at a position.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Body {
-    /// An audio, video or data message.
-    Frame(Frame),
-    /// Metadata or decoder set-up in force where the reader starts. It takes no position.
-    Setup(Frame),
-    /// Something that happened to the stream.
-    Event(Event),
 }

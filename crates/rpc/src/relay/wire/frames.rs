@@ -17,21 +17,27 @@ pub(super) fn payload_bytes(item: &Item) -> usize {
 }
 
 pub(super) fn item_out(item: Item) -> pb::Item {
-    let body = match item.body {
+    pb::Item { seq: item.seq, body: Some(body_out(item.body)) }
+}
+
+pub(super) fn body_out(body: Body) -> pb::item::Body {
+    match body {
         Body::Frame(frame) => pb::item::Body::Frame(frame_out(frame)),
         Body::Setup(frame) => pb::item::Body::Setup(frame_out(frame)),
         Body::Event(event) => pb::item::Body::Event(event_out(event)),
-    };
-    pb::Item { seq: item.seq, body: Some(body) }
+    }
 }
 
 pub(super) fn item_in(item: pb::Item) -> Result<Item, RelayError> {
-    let body = match item.body.ok_or_else(|| invalid("an item without a body"))? {
+    Ok(Item { seq: counter_in("an item at a position", item.seq)?, body: body_in(item.body)? })
+}
+
+pub(super) fn body_in(body: Option<pb::item::Body>) -> Result<Body, RelayError> {
+    Ok(match body.ok_or_else(|| invalid("an item without a body"))? {
         pb::item::Body::Frame(frame) => Body::Frame(frame_in(frame)?),
         pb::item::Body::Setup(frame) => Body::Setup(frame_in(frame)?),
         pb::item::Body::Event(event) => Body::Event(event_in(event)?),
-    };
-    Ok(Item { seq: counter_in("an item at a position", item.seq)?, body })
+    })
 }
 
 pub(super) fn frame_out(frame: Frame) -> pb::Frame {

@@ -6,7 +6,9 @@ use media::{PublicationId, StreamName};
 
 use super::{BATCH_BYTES, RelayError};
 
+pub(super) mod follow;
 pub(super) mod frames;
+pub(super) mod link;
 pub(super) mod pull;
 pub(super) mod push;
 
