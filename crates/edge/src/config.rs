@@ -116,8 +116,13 @@ section! {
     /// Encoders.
     #[derive(PartialEq)]
     pub struct Ingest {
-        /// Bytes of one publication that the origin has not acknowledged; beyond, its encoder waits.
+        /// Bytes of one publication that are kept until its origin has them safe. Beyond, the encoder waits as long as the
+        /// origin takes some; when it does not, the oldest GOPs are skipped.
         pub unacked: Size = Size(ingest::Config::default().bytes_max as u64),
+        /// How long they are kept.
+        pub unacked_duration: Period = Period(ingest::Config::default().duration_max),
+        /// Bytes of all publications together. Beyond, those who keep more than an even share make room.
+        pub unacked_total: Size = Size(ingest::Config::default().total_bytes_max as u64),
         /// How long an encoder waits for an origin to take its stream.
         pub open_wait: Period = Period(ingest::Config::default().open_wait),
         /// How long the rest of a stream whose encoder has gone may take to reach the origin.
@@ -201,6 +206,12 @@ impl Playback {
 impl Ingest {
     /// The bounds of a publication.
     pub fn bounds(&self) -> ingest::Config {
-        ingest::Config { bytes_max: self.unacked.bytes(), open_wait: *self.open_wait, flush_wait: *self.flush_wait }
+        ingest::Config {
+            bytes_max: self.unacked.bytes(),
+            duration_max: *self.unacked_duration,
+            total_bytes_max: self.unacked_total.bytes(),
+            open_wait: *self.open_wait,
+            flush_wait: *self.flush_wait,
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Encoders at this edge: each publication is pushed to the active origin, and kept until that has it.
 
+mod entry;
 mod outbox;
 mod push;
+mod replay;
+mod sender;
 mod setup;
 
 use std::{sync::Arc, time::Duration};
@@ -15,13 +18,19 @@ use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::upstream::Upstream;
-use outbox::{End, Entry, Outbox};
+use entry::Entry;
+use outbox::{End, House, Outbox};
+use replay::Limits;
 
 /// Bounds of ingest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// Bytes of one publication that may be on their way. Beyond, its encoder waits.
+    /// Bytes of one publication that are kept for an origin to take or to take again.
     pub bytes_max: usize,
+    /// How long a message is kept for an origin to take.
+    pub duration_max: Duration,
+    /// Bytes of all publications together.
+    pub total_bytes_max: usize,
     /// How long an encoder waits for an origin to take its publication.
     pub open_wait: Duration,
     /// How long the rest of a publication that has ended may take to reach the origin.
@@ -30,7 +39,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { bytes_max: 32 << 20, open_wait: Duration::from_secs(10), flush_wait: Duration::from_secs(5) }
+        Self {
+            bytes_max: 32 << 20,
+            duration_max: Duration::from_secs(10),
+            total_bytes_max: 512 << 20,
+            open_wait: Duration::from_secs(10),
+            flush_wait: Duration::from_secs(5),
+        }
     }
 }
 
@@ -39,6 +54,7 @@ impl Default for Config {
 pub struct Ingests {
     upstream: Upstream,
     config: Config,
+    house: Arc<House>,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// The publication of each stream that an encoder here feeds.
@@ -81,6 +97,7 @@ impl Ingests {
         Self {
             upstream,
             config,
+            house: House::new(config.total_bytes_max),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             publications: Arc::default(),
@@ -93,7 +110,8 @@ impl Ingests {
             return Err(Refusal::Denied);
         }
         let publication = PublicationId::from_bits(rand::rng().random());
-        let outbox = Arc::new(Outbox::new(self.config.bytes_max));
+        let limits = Limits { bytes: self.config.bytes_max, duration: self.config.duration_max };
+        let outbox = Arc::new(Outbox::new(&self.house, limits));
         // Dropped with this future: an encoder that goes away while it waits ends its publication too.
         let ingest = Ingest {
             outbox: outbox.clone(),
@@ -136,6 +154,16 @@ impl Ingests {
         self.tasks.len()
     }
 
+    /// Bytes that are kept for origins to take.
+    pub fn bytes_kept(&self) -> usize {
+        self.house.bytes()
+    }
+
+    /// Messages that no origin took in time and that were skipped, since the process started.
+    pub fn skipped(&self) -> usize {
+        self.house.skipped()
+    }
+
     /// Ends all publications, giving each some time to flush but not more than `limit`, and waits for their tasks.
     pub async fn close(&self, limit: Duration) {
         self.tasks.close();
@@ -156,14 +184,24 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes a message, after waiting for room. Safe to drop at the await: then the message was not taken.
+    /// Takes a message, after waiting for room while an origin makes it. Safe to drop at the await: then the message was
+    /// not taken.
     pub async fn message(&mut self, message: MediaMessage) -> Result<(), Ended> {
-        self.outbox.push(Entry::Message(message)).await.map_err(|_| Ended)
+        self.take(Entry::Message(message)).await
     }
 
     /// The encoder withdrew its metadata.
     pub async fn metadata_cleared(&mut self) -> Result<(), Ended> {
-        self.outbox.push(Entry::MetadataCleared).await.map_err(|_| Ended)
+        self.take(Entry::MetadataCleared).await
+    }
+
+    async fn take(&mut self, entry: Entry) -> Result<(), Ended> {
+        let skipped = self.outbox.push(entry).await.map_err(|_| Ended)?;
+        if let Some(to) = skipped.clone().next_back() {
+            let (stream, publication, from) = (&self.stream, &self.publication, skipped.start);
+            tracing::warn!(%stream, %publication, from, to, "push.skipped");
+        }
+        Ok(())
     }
 
     /// The encoder ends its stream.

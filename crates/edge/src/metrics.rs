@@ -15,6 +15,16 @@ pub(crate) fn register(registry: &Registry, node: Arc<EdgeNode>) {
         samples.gauge("pulls", help, &[("state", "waiting")], wanted.saturating_sub(live) as f64);
         samples.gauge("publications", "Encoders' publications on their way.", &[], node.ingests.count() as f64);
         samples.gauge("epoch", "The highest epoch heard of.", &[], node.upstream.highest_epoch().0 as f64);
+        let origins = node.upstream.counts();
+        let help = "Addresses of origins that routes lead to.";
+        samples.gauge("origins", help, &[("state", "heard")], origins.heard as f64);
+        samples.gauge("origins", help, &[("state", "unheard")], (origins.origins - origins.heard) as f64);
+        let help = "Pools that routes lead to and of which no active origin is known.";
+        samples.gauge("pools_without_active", help, &[], origins.pools_without_active as f64);
+        let help = "Bytes of encoders' messages that are kept for an origin to take.";
+        samples.gauge("ingest_kept_bytes", help, &[], node.ingests.bytes_kept() as f64);
+        let help = "Messages that no origin took in time and that were skipped.";
+        samples.counter("ingest_skipped_total", help, &[], node.ingests.skipped() as u64);
         let (pulls, http) = (node.pulls.stats(), &node.http_stats);
         for (name, help, count) in [
             ("pull_calls_total", "Calls to origins for streams.", &pulls.calls),

@@ -109,7 +109,7 @@ impl Local for EdgeNode {
             role: None,
             serving: None,
             highest_epoch: self.upstream.highest_epoch(),
-            hears: Vec::new(),
+            hears: self.upstream.hears(),
             head: (Epoch(0), 0),
             follows_active: false,
         }
@@ -270,6 +270,7 @@ impl Inspect for EdgeNode {
         let standing = self.standing();
         let age = standing.as_ref().and_then(Standing::config_age).map(|age| age.as_secs_f64());
         let (fetched, live) = self.pulls.counts();
+        let origins = self.upstream.counts();
         let streams = self.pulls.live().into_iter().map(|stream| {
             let info = stream.info();
             let head = info.next_seq.saturating_sub(1);
@@ -296,6 +297,14 @@ impl Inspect for EdgeNode {
                     ("viewers", ping.load.viewers.into()),
                     ("streams_wanted", fetched.into()),
                     ("streams_fetched", live.into()),
+                ],
+            )
+            .facts(
+                "Origins",
+                [
+                    ("addresses", Cell::from(origins.origins)),
+                    ("heard", origins.heard.into()),
+                    ("pools_without_active", origins.pools_without_active.into()),
                 ],
             )
             .facts(

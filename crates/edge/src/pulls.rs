@@ -1,17 +1,19 @@
 //! The streams that this edge fetches: one pull each, however many viewers.
 
 mod feed;
+mod mirror;
+mod seam;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
 
 use dashmap::{DashMap, mapref::entry::Entry};
-use hub::{Hub, Reader, Start, Stream, Writer};
+use hub::{Hub, Reader, Start, Stream};
 use media::StreamName;
 use telemetry::Rate;
 use tokio::{
@@ -21,6 +23,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::upstream::Upstream;
+use mirror::Mirror;
 
 /// How the edge waits for streams, and how long it keeps them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +92,8 @@ struct Pull {
     state: watch::Sender<State>,
     /// Viewers who wait for the stream to be there.
     waiting: watch::Sender<usize>,
-    /// None unless the stream is there.
-    writer: Mutex<Option<Writer>>,
+    /// What the edge has of the stream.
+    mirror: Mutex<Mirror>,
 }
 
 /// How a pull stands, for viewers who wait.
@@ -252,7 +255,7 @@ impl Pull {
             rate: Rate::default(),
             state,
             waiting: watch::Sender::new(0),
-            writer: Mutex::default(),
+            mirror: Mutex::default(),
         }
     }
 
@@ -305,7 +308,15 @@ impl Pull {
     /// Viewers are told that the stream has ended; those who wait go on waiting.
     fn end_stream(&self) {
         self.state.send_replace(State::Unanswered);
-        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.mirror().end();
+    }
+
+    fn is_open(&self) -> bool {
+        self.mirror().is_open()
+    }
+
+    fn mirror(&self) -> MutexGuard<'_, Mirror> {
+        self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

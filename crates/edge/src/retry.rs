@@ -26,6 +26,11 @@ impl Retry {
         self.waited += step;
         step.mul_f64(rand::rng().random_range(0.5..1.5))
     }
+
+    /// How long to wait when it is known where to go on: not at all, unless that was just as short-lived.
+    pub(crate) fn at_once(&mut self, lasted: Duration) -> Duration {
+        if lasted >= EAGER_STEP { Duration::ZERO } else { self.next_delay() }
+    }
 }
 
 #[cfg(test)]
@@ -40,5 +45,12 @@ mod tests {
         assert!(delays[100..].iter().all(|delay| *delay > EAGER_STEP * 2 && *delay <= STEP_MAX * 2));
         retry.reset();
         assert!(retry.next_delay() <= EAGER_STEP * 2);
+    }
+
+    #[test]
+    fn a_known_move_costs_no_delay_but_does_not_spin() {
+        let mut retry = Retry::default();
+        assert_eq!(retry.at_once(Duration::from_secs(1)), Duration::ZERO);
+        assert!(retry.at_once(Duration::from_millis(1)) >= EAGER_STEP / 2);
     }
 }

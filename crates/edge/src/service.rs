@@ -88,6 +88,12 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         let stop = stop.clone();
         async move { peer_server.serve(ports.peer, stop.cancelled()).await }
     });
+    tasks.spawn({
+        let (stop, links) = (stop.clone(), node.upstream.clone().keep_links());
+        async move {
+            stop.run_until_cancelled(links).await;
+        }
+    });
     let mut reload = Reload { policy, auth, directions, snapshot, in_force, dev: process.dev };
     // Before anybody is let in: an edge that restarts goes by what its disk remembers.
     reload.direct();
@@ -277,6 +283,6 @@ async fn start_agent(config: &Config, addresses: &Addresses, token: Option<Token
     };
     let target = Target::new(config.control_plane.iter().map(ToString::to_string), token);
     let snapshot_file = Some(config.data_dir.join("control-plane.json"));
-    let urgent = Arc::default();
+    let urgent = node.upstream.hearing();
     Agent::start(agent::Config { target, registration, snapshot_file, urgent }, node).await
 }

@@ -1,59 +1,71 @@
 //! Which origin serves a stream, and a connection to it.
+//!
+//! ```text
+//! directions ─▶ Directing ─▶ Pool (one for each target) ◀─ beats ─ Links, one to each address
+//!                              │ who is active, in which epoch
+//!                              ▼
+//!               pull, push ─▶ Search ─▶ Call, until there is a better place to ask
+//! ```
 
+mod call;
 mod channels;
-mod heard;
+mod choice;
+mod directing;
+mod links;
+mod origin;
+mod origins;
+mod pool;
+mod search;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{sync::Arc, time::Duration};
 
-use cluster::{Epoch, NodeId, PoolView, Protocol, RouteTable, Target};
-use dashmap::DashMap;
-use futures_util::stream::{BoxStream, StreamExt};
+use cluster::{Epoch, NodeId};
+use futures_util::{future::BoxFuture, stream::BoxStream};
 use media::StreamName;
 use rpc::{
     auth::Token,
     relay::{PullDown, PullFrom, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::patience::within;
+use call::Dated;
+pub(crate) use call::{Call, Ended};
 use channels::{Channels, Lease};
-pub(crate) use heard::Heard;
-
-/// What the edge knows of where streams are, from its own configuration and the control plane.
-#[derive(Debug, Clone, Default)]
-pub struct Directions {
-    /// The route entries of both.
-    pub routes: Arc<RouteTable>,
-    /// The pools that the control plane knows.
-    pub pools: Vec<PoolView>,
-}
+pub(crate) use choice::Choice;
+pub(crate) use directing::Directing;
+pub use directing::Directions;
+use origin::{Dial, Grpc};
+pub(crate) use origins::Origins;
+use origins::Stance;
+pub(crate) use pool::Pool;
+use search::Search;
 
 /// The way to the origins. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     node: NodeId,
-    directions: watch::Receiver<Directions>,
+    directing: Directing,
     channels: Arc<Channels>,
-    /// By route target: pools count their epochs each for itself.
-    heard: Arc<DashMap<String, Heard>>,
-}
-
-/// A call that an active origin has taken; the connection is held as long as the answers are.
-pub(crate) struct Call<T> {
-    pub(crate) address: String,
-    /// The epochs of the pool that answers.
-    pub(crate) heard: Heard,
-    pub(crate) down: Stream<T>,
-    _lease: Lease,
 }
 
 /// How long an origin has to admit a call: one that is frozen must not hold us up while another serves.
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(1);
+/// An origin says something on each pull once a second. Its Link tells sooner that it is gone.
+const PULL_SILENCE: Duration = Duration::from_secs(3);
+/// It beats on each push every 100 ms.
+const PUSH_SILENCE: Duration = Duration::from_secs(1);
 
 impl Upstream {
     /// The way to the origins that `directions` name, as this node, with this token.
     pub fn new(node: NodeId, directions: watch::Receiver<Directions>, token: Option<Token>) -> Self {
-        Self { node, directions, channels: Arc::new(Channels::new(token)), heard: Arc::default() }
+        Self::over(node, directions, Arc::new(Grpc(token)))
+    }
+
+    fn over(node: NodeId, directions: watch::Receiver<Directions>, dial: Arc<dyn Dial>) -> Self {
+        Self { node, directing: Directing::new(directions), channels: Channels::new(dial) }
     }
 
     /// This node.
@@ -63,133 +75,125 @@ impl Upstream {
 
     /// Whether some route entry leads this stream to an origin.
     pub fn has_route(&self, name: &StreamName) -> bool {
-        self.directions.borrow().routes.resolve(name).is_some()
-    }
-
-    /// Completes when the directions have changed since the last call on this clone.
-    pub(crate) async fn directions_changed(&mut self) {
-        if self.directions.changed().await.is_err() {
-            // Whoever gave us directions is gone: they stay as they are.
-            std::future::pending::<()>().await;
-        }
+        self.directing.has_route(name)
     }
 
     /// The highest epoch that any origin has answered with, of whatever pool.
     pub fn highest_epoch(&self) -> Epoch {
-        self.heard.iter().map(|heard| heard.epoch()).max().unwrap_or_default()
+        self.directing.pools().iter().map(|pool| pool.epoch()).max().unwrap_or_default()
     }
 
-    /// Asks the origins in turn for a stream.
-    pub(crate) async fn pull(&self, name: &StreamName, from: PullFrom) -> Result<Call<PullDown>, UpstreamError> {
-        let mut search = self.search(name)?;
-        let heard = search.heard.clone();
-        while let Some(address) = search.next() {
-            let path = vec![self.node.clone()];
-            let request = PullRequest { stream: name.clone(), from, epoch: heard.epoch(), path, via: false };
-            let asked = async {
-                let lease = self.channels.lease(&address).await?;
-                let down = lease.pull(request).await?;
-                Ok(Call { address: address.clone(), heard: heard.clone(), down, _lease: lease })
-            };
-            match admitted(asked).await {
-                Ok(call) => return Ok(call),
-                Err(error) => self.note_failure(&mut search, address, error)?,
-            }
+    /// The nodes whose beats have come in the last 400 ms, of all pools that routes lead to.
+    pub fn hears(&self) -> Vec<NodeId> {
+        let pools = self.directing.pools();
+        let mut heard: Vec<_> =
+            pools.iter().flat_map(|pool| pool.origins().heard().cloned().collect::<Vec<_>>()).collect();
+        heard.sort_unstable();
+        heard.dedup();
+        heard
+    }
+
+    /// Notified when [`Upstream::hears`] has changed.
+    pub fn hearing(&self) -> Arc<Notify> {
+        self.directing.hearing().clone()
+    }
+
+    /// Origins that routes lead to, those of them that are heard, and pools of which nobody is known to be active.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for pool in self.directing.pools() {
+            let (origins, heard) = pool.origins().counts();
+            counts.origins += origins;
+            counts.heard += heard;
+            counts.pools_without_active += usize::from(!pool.origins().has_active());
         }
-        Err(search.failed())
+        counts
     }
 
-    /// Hands a publication to the first origin that takes it. `up` makes what is sent to the one that is asked.
+    /// Which way streams go, for one who follows it.
+    pub(crate) fn directing(&self) -> Directing {
+        self.directing.clone()
+    }
+
+    /// Asks the origins of a pool in turn for a stream.
+    pub(crate) async fn pull(
+        &self,
+        pool: &Arc<Pool>,
+        stream: &StreamName,
+        from: PullFrom,
+    ) -> Result<Call<PullDown>, UpstreamError> {
+        let ask = |lease: &Lease, stance: &Stance| {
+            let path = vec![self.node.clone()];
+            let via = stance.attempt.via;
+            lease.pull(PullRequest { stream: stream.clone(), from, epoch: stance.epoch, path, via })
+        };
+        self.ask(pool, stream, PULL_SILENCE, ask).await
+    }
+
+    /// Hands a publication to the first origin of a pool that takes it. `up` makes what is sent to the one that is asked.
     pub(crate) async fn push(
         &self,
-        hello: PushHello,
-        up: impl Fn(Heard) -> BoxStream<'static, PushUp> + Send + Sync,
+        pool: &Arc<Pool>,
+        hello: &PushHello,
+        up: impl Fn() -> BoxStream<'static, PushUp> + Sync,
     ) -> Result<Call<PushDown>, UpstreamError> {
-        let mut search = self.search(&hello.stream)?;
-        let heard = search.heard.clone();
-        while let Some(address) = search.next() {
-            let hello = PushHello { epoch: heard.epoch(), edge: self.node.clone(), ..hello.clone() };
+        let ask = |lease: &Lease, stance: &Stance| {
+            let path = vec![self.node.clone()];
+            let (epoch, via) = (stance.epoch, stance.attempt.via);
+            lease.push(PushHello { epoch, via, path, ..hello.clone() }, up())
+        };
+        self.ask(pool, &hello.stream, PUSH_SILENCE, ask).await
+    }
+
+    async fn ask<T: Dated>(
+        &self,
+        pool: &Arc<Pool>,
+        stream: &StreamName,
+        silence_max: Duration,
+        ask: impl Fn(&Lease, &Stance) -> BoxFuture<'static, Result<Stream<T>, RelayError>> + Sync,
+    ) -> Result<Call<T>, UpstreamError> {
+        let mut search = Search::new(pool);
+        while let Some(attempt) = search.next() {
+            let stance = pool.stance(attempt.clone());
+            let mut origins = pool.watch();
             let asked = async {
-                let lease = self.channels.lease(&address).await?;
-                let down = lease.push(hello, up(heard.clone())).await?;
-                Ok(Call { address: address.clone(), heard: heard.clone(), down, _lease: lease })
+                let lease = self.channels.lease(&attempt.address).await?;
+                let down = ask(&lease, &stance).await?;
+                Ok((lease, down))
             };
-            match admitted(asked).await {
-                Ok(call) => return Ok(call),
-                Err(error) => self.note_failure(&mut search, address, error)?,
+            let asked = tokio::select! {
+                biased;
+                _better = origins::left(&mut origins, &stance) => {
+                    search = Search::new(pool);
+                    continue;
+                }
+                asked = admitted(asked) => asked,
+            };
+            match asked {
+                Ok((lease, down)) => {
+                    return Ok(Call::new(pool, stance, stream, self.directing.clone(), (lease, down), silence_max));
+                }
+                Err(error) => {
+                    if let RelayError::Transport(_) = error {
+                        self.channels.forget(&attempt.address);
+                    }
+                    search.note_failure(&attempt, error)?;
+                }
             }
         }
         Err(search.failed())
     }
-
-    /// Goes on with the search, unless the active origin has said a final word.
-    fn note_failure(&self, search: &mut Search, address: String, error: RelayError) -> Result<(), UpstreamError> {
-        match error {
-            RelayError::NotActive { active, epoch } => {
-                search.heard.note(epoch);
-                // It knows better than our list.
-                search.add(active);
-                search.tried.push(format!("{address}: not active"));
-            }
-            RelayError::Transport(why) => {
-                self.channels.forget(&address);
-                search.tried.push(format!("{address}: {why}"));
-            }
-            // Nothing that this origin alone has decided: its tokens or its place in the path may be wrong.
-            error @ (RelayError::NotAdmitted(_) | RelayError::Loop | RelayError::Invalid(_)) => {
-                tracing::error!(%address, %error, "origin.refuses_us");
-                search.tried.push(format!("{address}: {error}"));
-            }
-            final_word => return Err(UpstreamError::Refused(final_word)),
-        }
-        Ok(())
-    }
-
-    /// Where to ask, best first.
-    fn search(&self, name: &StreamName) -> Result<Search, UpstreamError> {
-        let directions = self.directions.borrow();
-        let Some(route) = directions.routes.resolve(name) else { return Err(UpstreamError::NoRoute) };
-        let (key, addresses) = match &route.entry.target {
-            Target::Pool(id) => {
-                let pool = directions.pools.iter().find(|pool| pool.id == *id);
-                let unknown = || UpstreamError::Unreachable(format!("the control plane has named no pool {id} yet"));
-                (id.resource(), pool.ok_or_else(unknown)?.peers().map(ToString::to_string).collect())
-            }
-            Target::Addresses { protocol: Protocol::Headwater, addresses } => {
-                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-                (addresses.join(" "), addresses)
-            }
-            Target::Addresses { protocol: Protocol::Rtmp, .. } => return Err(UpstreamError::Foreign),
-            Target::Refuse => return Err(UpstreamError::NoRoute),
-        };
-        let heard = self.heard.entry(key).or_default().clone();
-        Ok(Search { heard, addresses, at: 0, tried: Vec::new() })
-    }
 }
 
-/// Addresses to be asked in turn, and what became of those that were.
-struct Search {
-    heard: Heard,
-    addresses: Vec<String>,
-    at: usize,
-    tried: Vec<String>,
-}
-
-impl Search {
-    fn next(&mut self) -> Option<String> {
-        let next = self.addresses.get(self.at).cloned();
-        self.at += 1;
-        next
-    }
-
-    /// One more address, unless it is on the list.
-    fn add(&mut self, address: Option<String>) {
-        self.addresses.extend(address.filter(|address| !self.addresses.contains(address)));
-    }
-
-    fn failed(self) -> UpstreamError {
-        UpstreamError::Unreachable(self.tried.join("; "))
-    }
+/// What there is of origins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    /// Addresses that routes lead to.
+    pub(crate) origins: usize,
+    /// Those whose beats come.
+    pub(crate) heard: usize,
+    /// Pools of which no active origin is known.
+    pub(crate) pools_without_active: usize,
 }
 
 async fn admitted<T>(asked: impl Future<Output = Result<T, RelayError>> + Send) -> Result<T, RelayError> {
@@ -212,11 +216,4 @@ pub enum UpstreamError {
     /// The active origin has answered, and the answer is no.
     #[error(transparent)]
     Refused(RelayError),
-}
-
-impl<T> Call<T> {
-    /// The next answer; None when the origin ended the call in order.
-    pub(crate) async fn next(&mut self) -> Option<Result<T, RelayError>> {
-        self.down.next().await
-    }
 }

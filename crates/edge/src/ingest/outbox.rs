@@ -1,61 +1,52 @@
-//! What an encoder has sent and the origin has not acknowledged.
+//! What an encoder has sent, between its connection and the push that brings it to an origin.
 
 use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use media::MediaMessage;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
-use super::setup::Setup;
+use super::{
+    entry::Entry,
+    replay::{Limits, Piece, Replay},
+};
 
-/// The numbered messages of one publication between its encoder and the active origin.
+/// A [`Replay`] with an encoder on one side and pushes on the other, one after the other.
 ///
-/// They stay until they are acked, so that they can be sent again to whoever is active next. When it is full, the
-/// encoder waits: its socket is not read.
+/// When it is full the encoder waits, its socket unread, as long as an origin acks. When acks cease to come, the oldest
+/// GOPs are skipped: an encoder is never held up for long.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    bytes_max: usize,
-    queue: Mutex<Queue>,
+    house: Arc<House>,
+    inner: Mutex<Inner>,
     /// Something came in, or the end.
     filled: Notify,
     /// Something was acked, or the sender has given up.
     drained: Notify,
 }
 
-/// One numbered thing of a publication.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Entry {
-    /// A message.
-    Message(MediaMessage),
-    /// The encoder withdrew its metadata.
-    MetadataCleared,
-}
-
-impl Entry {
-    fn bytes(&self) -> usize {
-        /// What an entry costs beside its payload, so that empty messages are bounded too.
-        const OVERHEAD: usize = 64;
-        match self {
-            Self::Message(message) => message.payload.len() + OVERHEAD,
-            Self::MetadataCleared => OVERHEAD,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    entries: VecDeque<Entry>,
-    /// The number of the first entry.
-    first: u64,
-    /// All below this number is acked; above the last entry's once the end is.
-    acked_below: u64,
-    /// What a decoder must have, of what is acked and gone.
-    setup: Setup,
-    bytes: usize,
+#[derive(Debug)]
+struct Inner {
+    replay: Replay,
     end: Option<End>,
     given_up: bool,
+}
+
+/// What all publications of an edge hold together.
+#[derive(Debug)]
+pub(crate) struct House {
+    /// Beyond, those that hold more than an even share make room. So it is never more than twice as much.
+    bytes_max: usize,
+    bytes: AtomicUsize,
+    publications: AtomicUsize,
+    skipped: AtomicUsize,
 }
 
 /// How a publication ends.
@@ -70,9 +61,9 @@ pub(crate) enum End {
 /// What is to be sent next.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Next {
-    /// Entries from this number on.
-    Entries(u64, Vec<Entry>),
-    /// All was sent; the next number, and how the publication ends.
+    /// These, in the order of their numbers.
+    Pieces(Vec<Piece>),
+    /// All was sent; the number of the end, and how the publication ends.
     End(u64, End),
 }
 
@@ -80,31 +71,102 @@ pub(crate) enum Next {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GivenUp;
 
-impl Outbox {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, queue: Mutex::default(), filled: Notify::new(), drained: Notify::new() }
+/// What came of asking for room.
+enum Room {
+    Taken,
+    /// Acks come: one of them makes room, or this time passes.
+    Wait(Instant),
+}
+
+impl House {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            bytes_max,
+            bytes: AtomicUsize::new(0),
+            publications: AtomicUsize::new(0),
+            skipped: AtomicUsize::new(0),
+        })
     }
 
-    /// Adds an entry, after waiting for room. Safe to drop at the await: then the entry was not added.
-    pub(crate) async fn push(&self, entry: Entry) -> Result<(), GivenUp> {
+    /// Bytes held now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Messages that were skipped since the process started.
+    pub(crate) fn skipped(&self) -> usize {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Whether one that holds so many bytes has to make room. It held `before` when that was noted last.
+    fn is_crowded_by(&self, bytes: usize, before: usize) -> bool {
+        let share = self.bytes_max / self.publications.load(Ordering::Relaxed).max(1);
+        (self.bytes() + bytes).saturating_sub(before) >= self.bytes_max && bytes > share
+    }
+
+    /// One that held `before` holds `after` now.
+    fn note(&self, before: usize, after: usize) {
+        if after >= before {
+            self.bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.bytes.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(house: &Arc<House>, limits: Limits) -> Self {
+        house.publications.fetch_add(1, Ordering::Relaxed);
+        let inner = Inner { replay: Replay::new(limits), end: None, given_up: false };
+        Self { house: house.clone(), inner: Mutex::new(inner), filled: Notify::new(), drained: Notify::new() }
+    }
+
+    /// Adds an entry. It waits for room for as long as acks come, and then makes it; the numbers that were skipped for that
+    /// are returned. Safe to drop at the await: then the entry was not added.
+    pub(crate) async fn push(&self, entry: Entry) -> Result<Range<u64>, GivenUp> {
+        let mut skipped = 0..0;
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
-            {
-                let mut queue = self.lock();
-                if queue.given_up {
-                    return Err(GivenUp);
-                }
-                if queue.bytes < self.bytes_max {
-                    queue.bytes += entry.bytes();
-                    queue.entries.push_back(entry);
-                    self.filled.notify_waiters();
-                    return Ok(());
+            match self.offer(&entry, &mut skipped)? {
+                Room::Taken => break,
+                Room::Wait(until) => {
+                    // Late or not: whether there is room now is asked anew.
+                    let _drained_or_late = timeout_at(until, drained).await;
                 }
             }
-            drained.await;
         }
+        self.filled.notify_waiters();
+        Ok(skipped)
+    }
+
+    fn offer(&self, entry: &Entry, skipped: &mut Range<u64>) -> Result<Room, GivenUp> {
+        let now = Instant::now().into_std();
+        let mut inner = self.lock();
+        if inner.given_up {
+            return Err(GivenUp);
+        }
+        let before = inner.replay.bytes();
+        let room = loop {
+            let replay = &mut inner.replay;
+            if !replay.is_full(now) && !self.house.is_crowded_by(replay.bytes(), before) {
+                replay.append(entry.clone(), now);
+                break Room::Taken;
+            }
+            if replay.drop_acked() {
+                continue;
+            }
+            if let Some(until) = replay.patience(now) {
+                break Room::Wait(until.into());
+            }
+            let gone = replay.skip_gop(now);
+            let from = if skipped.is_empty() { gone.start } else { skipped.start };
+            *skipped = from..gone.end;
+            self.house.skipped.fetch_add((gone.end - gone.start) as usize, Ordering::Relaxed);
+        };
+        self.house.note(before, inner.replay.bytes());
+        Ok(room)
     }
 
     /// No more entries come.
@@ -119,8 +181,8 @@ impl Outbox {
         self.drained.notify_waiters();
     }
 
-    /// What comes at `number` and after, up to `bytes_max` of it; waits until there is something. Safe to drop at the
-    /// await.
+    /// What an origin that has all below `number` is to get next, up to `bytes_max` of it; waits until there is something.
+    /// Safe to drop at the await.
     pub(crate) async fn next(&self, number: u64, bytes_max: usize) -> Next {
         loop {
             let filled = self.filled.notified();
@@ -133,23 +195,19 @@ impl Outbox {
         }
     }
 
-    /// Lets go of all entries below `number`: the origin has them.
+    /// Everything below `number` is committed.
     pub(crate) fn ack_below(&self, number: u64) {
-        let mut queue = self.lock();
-        queue.acked_below = queue.acked_below.max(number);
-        while queue.first < number {
-            let Some(entry) = queue.entries.pop_front() else { break };
-            queue.first += 1;
-            queue.bytes -= entry.bytes();
-            queue.setup.keep(entry);
-        }
-        drop(queue);
+        let mut inner = self.lock();
+        let before = inner.replay.bytes();
+        inner.replay.ack_below(number, Instant::now().into_std());
+        self.house.note(before, inner.replay.bytes());
+        drop(inner);
         self.drained.notify_waiters();
     }
 
-    /// The first number that is not acked.
-    pub(crate) fn first(&self) -> u64 {
-        self.lock().first
+    /// The lowest number that can still be sent.
+    pub(crate) fn lowest(&self) -> u64 {
+        self.lock().replay.lowest()
     }
 
     /// True once no more entries come.
@@ -159,100 +217,38 @@ impl Outbox {
 
     /// True once the publication has ended and all of it is acked, a clean end included.
     pub(crate) fn is_done(&self) -> bool {
-        let queue = self.lock();
-        let after_last = queue.first + queue.entries.len() as u64;
-        match queue.end {
-            Some(End::Closed) => queue.acked_below > after_last,
-            Some(End::Lost) => queue.entries.is_empty(),
+        let inner = self.lock();
+        let (acked_below, after_last) = (inner.replay.acked_below(), inner.replay.next_number());
+        match inner.end {
+            Some(End::Closed) => acked_below > after_last,
+            Some(End::Lost) => acked_below >= after_last,
             None => false,
         }
     }
 
-    /// Metadata and decoder set-up that an origin without memory of this publication needs before what is unacked.
-    pub(crate) fn setup(&self) -> Vec<MediaMessage> {
-        self.lock().setup.messages()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queue {
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.house.note(self.lock().replay.bytes(), 0);
+        self.house.publications.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
     fn next(&self, number: u64, bytes_max: usize) -> Option<Next> {
-        let number = number.max(self.first);
-        let at = usize::try_from(number - self.first).unwrap_or(usize::MAX).min(self.entries.len());
-        let mut bytes = 0;
-        let mut entries = Vec::new();
-        for entry in self.entries.range(at..) {
-            if bytes >= bytes_max {
-                break;
-            }
-            bytes += entry.bytes();
-            entries.push(entry.clone());
-        }
+        let pieces = self.replay.pieces(number, bytes_max, self.end.is_some());
         match self.end {
-            _ if !entries.is_empty() => Some(Next::Entries(number, entries)),
-            Some(end) => Some(Next::End(self.first + self.entries.len() as u64, end)),
+            _ if !pieces.is_empty() => Some(Next::Pieces(pieces)),
+            Some(end) => Some(Next::End(self.replay.next_number(), end)),
             None => None,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use media::Medium;
-
-    use super::*;
-
-    fn message(size: usize) -> Entry {
-        let payload = Bytes::from(vec![0xaf; size]);
-        Entry::Message(MediaMessage { medium: Medium::Audio, timestamp: 0, payload })
-    }
-
-    #[tokio::test]
-    async fn entries_stay_until_they_are_acked() {
-        let outbox = Outbox::new(1 << 20);
-        for _ in 0..3 {
-            outbox.push(message(10)).await.unwrap();
-        }
-        assert_eq!(outbox.next(0, 1 << 20).await, Next::Entries(0, vec![message(10); 3]));
-        outbox.ack_below(2);
-        assert_eq!(outbox.first(), 2);
-        assert_eq!(outbox.next(0, 1 << 20).await, Next::Entries(2, vec![message(10)]), "again, from the first unacked");
-        outbox.end(End::Closed);
-        assert_eq!(outbox.next(3, 1 << 20).await, Next::End(3, End::Closed));
-        outbox.ack_below(3);
-        assert!(!outbox.is_done(), "the origin has all messages and does not know yet that they were the last");
-        outbox.ack_below(4);
-        assert!(outbox.is_done());
-    }
-
-    #[tokio::test]
-    async fn a_full_outbox_makes_the_encoder_wait() {
-        let outbox = Outbox::new(100);
-        outbox.push(message(100)).await.unwrap();
-        let wait = outbox.push(message(1));
-        tokio::pin!(wait);
-        assert!(futures_util::poll!(&mut wait).is_pending());
-        outbox.ack_below(1);
-        assert!(futures_util::poll!(&mut wait).is_ready());
-        outbox.give_up();
-        assert_eq!(outbox.push(message(1)).await, Err(GivenUp));
-    }
-
-    #[tokio::test]
-    async fn batches_are_bounded_and_the_sender_waits_when_there_is_nothing() {
-        let outbox = Outbox::new(1 << 20);
-        {
-            let next = outbox.next(0, 100);
-            tokio::pin!(next);
-            assert!(futures_util::poll!(&mut next).is_pending());
-            outbox.push(message(100)).await.unwrap();
-            outbox.push(message(100)).await.unwrap();
-            assert_eq!(next.await, Next::Entries(0, vec![message(100)]));
-        }
-        assert_eq!(outbox.next(1, 100).await, Next::Entries(1, vec![message(100)]));
-    }
-}
+#[path = "outbox/tests.rs"]
+mod tests;

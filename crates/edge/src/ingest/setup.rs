@@ -1,75 +1,35 @@
-//! What a decoder must have, kept after the origin has acknowledged it.
+//! What a decoder must have, kept when the entries around it are gone.
 
-use media::{
-    MediaMessage, Medium,
-    tag::{ConfigSlot, classify, is_clear_metadata, is_metadata},
-};
+use super::entry::{Entry, Slot};
 
-use super::outbox::Entry;
-
-/// The metadata and the newest set-up of each track that an encoder has sent: an origin that comes in without memory of
-/// the publication gets them again.
+/// The metadata and the newest set-up of each track, of all that is not held any more. Each keeps its number: an origin
+/// that has not heard it gets it under that.
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
-    metadata: Option<MediaMessage>,
-    configs: Vec<(ConfigSlot, MediaMessage)>,
+    /// In the order of their numbers.
+    kept: Vec<(u64, Slot, Entry)>,
 }
 
 /// More tracks than this are sent on, but not kept.
 const SLOTS_MAX: usize = 64;
 
 impl Setup {
-    /// Keeps an entry, if it is set-up.
-    pub(crate) fn keep(&mut self, entry: Entry) {
-        match entry {
-            Entry::MetadataCleared => self.metadata = None,
-            Entry::Message(message) if message.medium == Medium::Data => {
-                if is_metadata(&message.payload) {
-                    self.metadata = Some(message);
-                } else if is_clear_metadata(&message.payload) {
-                    self.metadata = None;
-                }
-            }
-            Entry::Message(message) => {
-                if let Some(slot) = classify(message.medium, &message.payload).slot {
-                    self.keep_config(slot, message);
-                }
-            }
+    /// Keeps an entry in place of the older one in its slot. Numbers ascend from call to call.
+    pub(crate) fn keep(&mut self, number: u64, slot: Slot, entry: Entry) {
+        self.kept.retain(|(_, held, _)| *held != slot);
+        if self.kept.len() < SLOTS_MAX {
+            self.kept.push((number, slot, entry));
         }
     }
 
-    fn keep_config(&mut self, slot: ConfigSlot, message: MediaMessage) {
-        match self.configs.iter().position(|(held, _)| *held == slot) {
-            Some(at) => self.configs[at].1 = message,
-            None if self.configs.len() < SLOTS_MAX => self.configs.push((slot, message)),
-            None => {}
-        }
+    /// What is kept with this number or a higher one, in order.
+    pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = (u64, &Entry)> {
+        let kept = self.kept.iter().map(|(number, _, entry)| (*number, entry));
+        kept.filter(move |(held, _)| *held >= number)
     }
 
-    /// Metadata first.
-    pub(crate) fn messages(&self) -> Vec<MediaMessage> {
-        let configs = self.configs.iter().map(|(_, message)| message.clone());
-        self.metadata.iter().cloned().chain(configs).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    #[test]
-    fn the_newest_set_up_is_kept_and_nothing_else() {
-        let mut setup = Setup::default();
-        let audio = |payload: &'static [u8]| {
-            let payload = Bytes::from_static(payload);
-            Entry::Message(MediaMessage { medium: Medium::Audio, timestamp: 7, payload })
-        };
-        for payload in [&[0xaf, 0, 0x12, 0x10][..], &[0xaf, 1, 0x21], &[0xaf, 0, 0x11, 0x90]] {
-            setup.keep(audio(payload));
-        }
-        let kept: Vec<_> = setup.messages().into_iter().map(|message| message.payload).collect();
-        assert_eq!(kept, [Bytes::from_static(&[0xaf, 0, 0x11, 0x90])]);
+    /// The lowest number kept.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.kept.first().map(|(number, ..)| *number)
     }
 }

@@ -1,160 +1,224 @@
 //! Keeping one stream fed from whichever origin serves it.
 
 use std::{
-    sync::{PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use cluster::Epoch;
-use hub::Body;
-use rpc::relay::{self, PullDown, PullFrom, RelayError};
+use rpc::relay::{PullDown, PullFrom, RelayError};
 use tokio::time::{Instant, sleep};
 
 use super::{Pull, Pulls, State};
 use crate::{
-    patience::within,
     retry::Retry,
-    upstream::{Heard, UpstreamError},
+    upstream::{Call, Choice, Ended, Pool, UpstreamError},
 };
 
-/// An origin that has said nothing for so long is asked anew; it beats once a second.
-const SILENCE: Duration = Duration::from_secs(3);
+/// An origin that has just become active commits its log anew before it tells how far that goes: so long it may seem to
+/// end before what viewers have had.
+const RECOMMIT_MAX: Duration = Duration::from_secs(5);
 
 /// Asks for the stream again and again, each time from where it stands. Goes on until it is dropped.
 pub(super) async fn run(pulls: &Pulls, pull: &Pull) {
-    let mut feed = Feed { pulls, pull, failing_since: None };
+    let mut feed = Feed { pulls, pull, served: false, failing_since: None, ahead_since: None };
     let mut retry = Retry::default();
-    let mut directions = pulls.upstream.clone();
+    let mut choice = Choice::default();
+    let mut directing = pulls.upstream.directing();
     loop {
         let begin = Instant::now();
-        let broken = feed.call().await.err();
-        if begin.elapsed() > SILENCE {
-            retry.reset();
+        let turn = choice.turn(&directing, &pull.name);
+        let (pool, pools) = match turn {
+            Ok((pool, pools)) => (Some(pool), pools),
+            Err(error) => {
+                feed.note_refused(&error);
+                (None, Vec::new())
+            }
+        };
+        let mut pause = None;
+        let mut news = None;
+        if let Some(pool) = pool {
+            news = Some(pool.watch());
+            let broken = feed.call(&pool, pools.len() > 1).await;
+            if feed.served {
+                choice.note_served();
+                retry.reset();
+            }
+            let moved = match broken.reason() {
+                Reason::Over => false,
+                Reason::Moved => true,
+                Reason::Unserved => choice.note_failed(&pools),
+                Reason::Absent => {
+                    // Asked of all in turn, not as fast as they answer.
+                    choice.go_on(&pools);
+                    false
+                }
+            };
+            feed.note_end(broken);
+            if moved {
+                pause = Some(retry.at_once(begin.elapsed()));
+            }
         }
-        feed.note_end(broken);
         tokio::select! {
-            () = sleep(retry.next_delay()) => {}
-            () = directions.directions_changed() => {}
+            () = sleep(pause.unwrap_or_else(|| retry.next_delay())) => {}
+            () = heard(&mut news) => {}
+            () = directing.changed() => {}
         }
+    }
+}
+
+/// Completes when there is news of the pool.
+async fn heard(news: &mut Option<tokio::sync::watch::Receiver<crate::upstream::Origins>>) {
+    let alive = match news {
+        Some(news) => news.changed().await.is_ok(),
+        None => false,
+    };
+    if !alive {
+        std::future::pending::<()>().await;
     }
 }
 
 struct Feed<'a> {
     pulls: &'a Pulls,
     pull: &'a Pull,
+    /// The last call gave us the stream.
+    served: bool,
     /// Since when viewers get nothing although their stream has not ended.
     failing_since: Option<Instant>,
+    /// Since when the origin's log ends before what viewers have had.
+    ahead_since: Option<Instant>,
 }
 
-/// Why a call ended before its stream did.
+/// How a call ended.
 enum Broken {
-    Upstream(UpstreamError),
-    Silent,
-    /// Another origin has since become active.
-    Deposed,
+    /// No origin of the pool took it.
+    Unserved(UpstreamError),
+    /// It was taken, and is over.
+    Ended(Ended),
+    /// The stream has ended with it.
+    StreamEnded,
+    /// This pool does not have the stream, and another may.
+    Absent,
     /// The origin's positions end below ours.
     Ahead,
 }
 
-impl From<UpstreamError> for Broken {
-    fn from(error: UpstreamError) -> Self {
-        Self::Upstream(error)
+/// Where to go on.
+enum Reason {
+    /// Here, in a while.
+    Over,
+    /// Here, at once: somebody else serves.
+    Moved,
+    /// Nobody serves here.
+    Unserved,
+    /// Elsewhere, the stream is not here.
+    Absent,
+}
+
+impl Broken {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Unserved(UpstreamError::Unreachable(_)) => Reason::Unserved,
+            Self::Unserved(_) | Self::StreamEnded | Self::Ahead => Reason::Over,
+            Self::Ended(Ended::Left(_) | Ended::Rerouted | Ended::Error(RelayError::NotActive { .. })) => Reason::Moved,
+            // The connection is gone: whoever serves next may be known already.
+            Self::Ended(Ended::Error(RelayError::Transport(_)) | Ended::Silent) => Reason::Moved,
+            Self::Ended(_) => Reason::Over,
+            Self::Absent => Reason::Absent,
+        }
     }
 }
 
 impl Feed<'_> {
-    /// One call, from admission to its end.
-    async fn call(&mut self) -> Result<(), Broken> {
-        let from = self.position().map_or(PullFrom::Live, PullFrom::After);
-        let mut call = self.pulls.upstream.pull(&self.pull.name, from).await?;
+    /// One call, from asking to its end. `others`: there are more pools that may have the stream.
+    async fn call(&mut self, pool: &Arc<Pool>, others: bool) -> Broken {
+        let from = self.pull.mirror().position_in(pool.name()).map_or(PullFrom::Live, PullFrom::After);
+        self.served = false;
+        let mut call = match self.pulls.upstream.pull(pool, &self.pull.name, from).await {
+            Ok(call) => call,
+            Err(error) => return Broken::Unserved(error),
+        };
         self.pulls.stats.calls.fetch_add(1, Ordering::Relaxed);
         if from != PullFrom::Live {
             self.pulls.stats.reconnects.fetch_add(1, Ordering::Relaxed);
         }
-        tracing::debug!(stream = %self.pull.name, origin = call.address, ?from, "pull.asked");
+        tracing::debug!(stream = %self.pull.name, origin = call.address(), via = call.is_via(), ?from, "pull.asked");
+        let mut opened = false;
         loop {
-            match within(SILENCE, call.next()).await {
-                Some(Some(Ok(down))) => self.handle(&call.heard, down)?,
-                Some(Some(Err(error))) => return Err(ended(error).into()),
-                Some(None) => {
+            let down = match call.next().await {
+                Ok(down) => down,
+                Err(Ended::InOrder) => {
                     // The stream has ended, also for one that waited for a keyframe and so never saw its close.
                     self.pull.end_stream();
-                    return Ok(());
+                    return Broken::StreamEnded;
                 }
-                None => return Err(Broken::Silent),
-            }
-        }
-    }
-
-    fn handle(&mut self, heard: &Heard, down: PullDown) -> Result<(), Broken> {
-        match down {
-            PullDown::Opened { epoch, head, rejoined } => {
-                admit(heard, epoch)?;
-                if self.position().is_some_and(|position| position > head) {
-                    // It cannot go on from where we are: what it has is another life of the stream.
-                    tracing::warn!(stream = %self.pull.name, %epoch, head, "pull.ahead_of_origin");
-                    self.pull.end_stream();
-                    return Err(Broken::Ahead);
+                Err(ended) => return Broken::Ended(ended),
+            };
+            match down {
+                PullDown::Opened { head, rejoined, .. } => {
+                    opened = true;
+                    self.open(pool, &call, head, rejoined);
                 }
-                self.failing_since = None;
-                tracing::debug!(stream = %self.pull.name, %epoch, head, rejoined, "pull.opened");
-                self.open();
-            }
-            PullDown::Items { epoch, items } => {
-                admit(heard, epoch)?;
-                self.append(items);
-            }
-            PullDown::Heartbeat { epoch, .. } => {
-                admit(heard, epoch)?;
-                // No stream there yet, or it is there and has nothing to say.
-                if self.failing_since.is_some() || !self.is_open() {
+                PullDown::Items { items, .. } => self.append(items),
+                PullDown::Heartbeat { .. } if !opened => {
                     self.note_absent();
+                    if others {
+                        return Broken::Absent;
+                    }
+                }
+                PullDown::Heartbeat { head, .. } => {
+                    if self.is_ahead_for_good(pool, head) {
+                        return Broken::Ahead;
+                    }
                 }
             }
         }
-        Ok(())
     }
 
     /// The stream is there: viewers may join it.
-    fn open(&self) {
-        let mut writer = self.pull.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if writer.is_none() {
-            let opened =
-                self.pulls.hub.mirror(&self.pull.name).expect("a name has one pull, and only pulls open streams");
-            self.pull.state.send_replace(State::Live(opened.stream().clone()));
-            *writer = Some(opened);
+    fn open(&mut self, pool: &Pool, call: &Call<PullDown>, head: u64, rejoined: bool) {
+        self.served = true;
+        tracing::debug!(stream = %self.pull.name, origin = call.address(), head, rejoined, "pull.opened");
+        if let Some(since) = self.failing_since.take() {
+            let gap_ms = since.elapsed().as_millis() as u64;
+            tracing::info!(stream = %self.pull.name, origin = call.address(), gap_ms, "pull.resumed");
+        }
+        self.is_ahead_for_good(pool, head);
+        let mut mirror = self.pull.mirror();
+        let opened = mirror.open(&self.pulls.hub, &self.pull.name, pool.name(), head);
+        drop(mirror);
+        if let Some(stream) = opened.expect("a name has one pull, and only pulls open streams") {
+            self.pull.state.send_replace(State::Live(stream));
         }
     }
 
-    fn append(&self, items: Vec<relay::Item>) {
-        let mut slot = self.pull.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(writer) = slot.as_mut() else { return };
-        let (mut setup, mut due, mut closed) = (Vec::new(), Vec::new(), false);
-        for item in items {
-            match item.body {
-                relay::Body::Setup(frame) => setup.push(frame),
-                relay::Body::Frame(frame) => due.push((item.seq, Body::Frame(frame))),
-                relay::Body::Event(event) => {
-                    closed |= matches!(event, relay::Event::Close { .. });
-                    due.push((item.seq, Body::Event(event)));
-                }
-            }
-        }
-        // A batch has set-up only at its beginning: where the origin's cursor started or rejoined.
-        if !setup.is_empty() {
-            writer.restore_setup(setup);
-        }
-        let repeated = writer.append_at(due);
-        drop(slot);
-        self.pulls.stats.repeated.fetch_add(repeated as u64, Ordering::Relaxed);
-        if closed {
+    fn append(&mut self, items: Vec<rpc::relay::Item>) {
+        self.ahead_since = None;
+        let appended = self.pull.mirror().append(items);
+        self.pulls.stats.repeated.fetch_add(appended.repeated as u64, Ordering::Relaxed);
+        if appended.closed {
             self.pull.end_stream();
         }
     }
 
+    /// The origin has had its time, and its log still ends before what viewers have had: it is another life of the stream.
+    fn is_ahead_for_good(&mut self, pool: &Pool, head: u64) -> bool {
+        if self.pull.mirror().position_in(pool.name()).is_none_or(|position| position <= head) {
+            self.ahead_since = None;
+            return false;
+        }
+        let since = *self.ahead_since.get_or_insert_with(Instant::now);
+        let for_good = since.elapsed() > RECOMMIT_MAX;
+        if for_good {
+            tracing::warn!(stream = %self.pull.name, head, "pull.ahead_of_origin");
+            self.ahead_since = None;
+            self.pull.end_stream();
+        }
+        for_good
+    }
+
     /// The active origin answers, and has no such stream.
     fn note_absent(&mut self) {
-        if self.is_open() {
+        if self.pull.is_open() {
             self.hold();
         } else {
             self.pull.state.send_if_modified(|state| {
@@ -167,23 +231,17 @@ impl Feed<'_> {
         }
     }
 
-    fn note_end(&mut self, broken: Option<Broken>) {
-        let name = &self.pull.name;
+    fn note_end(&mut self, broken: Broken) {
+        let stream = &self.pull.name;
         match broken {
-            None => {}
-            Some(Broken::Upstream(UpstreamError::Refused(RelayError::NoStream))) => self.note_absent(),
-            Some(Broken::Upstream(UpstreamError::NoRoute)) => {
-                self.pull.end_stream();
-                self.pull.state.send_replace(State::Refused);
+            Broken::StreamEnded | Broken::Ahead | Broken::Absent => {}
+            Broken::Unserved(UpstreamError::Refused(RelayError::NoStream))
+            | Broken::Ended(Ended::Error(RelayError::NoStream)) => {
+                self.note_absent();
             }
-            Some(Broken::Upstream(error @ (UpstreamError::Foreign | UpstreamError::Refused(_)))) => {
-                tracing::warn!(stream = %name, %error, "pull.refused");
-                self.pull.end_stream();
-                self.pull.state.send_replace(State::Refused);
-            }
-            Some(Broken::Upstream(error @ UpstreamError::Unreachable(_))) => {
+            Broken::Unserved(error @ UpstreamError::Unreachable(_)) => {
                 if self.failing_since.is_none() {
-                    tracing::warn!(stream = %name, %error, "pull.unreachable");
+                    tracing::warn!(%stream, %error, "pull.unreachable");
                 }
                 self.hold();
                 self.pull.state.send_if_modified(|state| {
@@ -194,44 +252,38 @@ impl Feed<'_> {
                     news
                 });
             }
-            Some(Broken::Silent) => {
-                tracing::warn!(stream = %name, "pull.silent");
+            Broken::Unserved(error) => self.note_refused(&error),
+            Broken::Ended(Ended::Error(error @ (RelayError::Transport(_) | RelayError::NotActive { .. }))) => {
+                tracing::debug!(%stream, %error, "pull.broken");
                 self.hold();
             }
-            Some(Broken::Deposed) => self.hold(),
-            Some(Broken::Ahead) => {}
+            Broken::Ended(Ended::Error(error)) => self.note_refused(&UpstreamError::Refused(error)),
+            Broken::Ended(Ended::Silent) => {
+                tracing::warn!(%stream, "pull.silent");
+                self.hold();
+            }
+            Broken::Ended(why) => {
+                tracing::debug!(%stream, %why, "pull.left");
+                self.hold();
+            }
         }
+    }
+
+    /// Nobody will ever give us the stream.
+    fn note_refused(&self, error: &UpstreamError) {
+        if *error != UpstreamError::NoRoute {
+            tracing::warn!(stream = %self.pull.name, %error, "pull.refused");
+        }
+        self.pull.end_stream();
+        self.pull.state.send_replace(State::Refused);
     }
 
     /// Viewers stay although nothing comes, for a while.
     fn hold(&mut self) {
         let since = *self.failing_since.get_or_insert_with(Instant::now);
-        if self.is_open() && since.elapsed() > self.pulls.config.hold {
+        if self.pull.is_open() && since.elapsed() > self.pulls.config.hold {
             tracing::warn!(stream = %self.pull.name, "pull.held_too_long");
             self.pull.end_stream();
         }
-    }
-
-    fn is_open(&self) -> bool {
-        self.pull.writer.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// The last position that we have of the stream.
-    fn position(&self) -> Option<u64> {
-        let writer = self.pull.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let info = writer.as_ref()?.stream().info();
-        (info.items_total > 0).then(|| info.next_seq - 1)
-    }
-}
-
-fn admit(heard: &Heard, epoch: Epoch) -> Result<(), Broken> {
-    if heard.note(epoch) { Ok(()) } else { Err(Broken::Deposed) }
-}
-
-fn ended(error: RelayError) -> UpstreamError {
-    match error {
-        RelayError::Transport(why) => UpstreamError::Unreachable(why),
-        RelayError::NotActive { .. } => UpstreamError::Unreachable(error.to_string()),
-        final_word => UpstreamError::Refused(final_word),
     }
 }

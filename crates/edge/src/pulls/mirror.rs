@@ -1,0 +1,132 @@
+//! The edge's copy of one stream.
+
+use std::sync::Arc;
+
+use hub::{AlreadyOpen, Body, Hub, Stream, Writer};
+use media::StreamName;
+use rpc::relay::{self, Item};
+
+use super::seam::{Joint, Seam, Shift, Tail};
+
+/// Whichever pool its items come from: one numbering, and times that never fall. The first pool's pass unchanged.
+#[derive(Debug, Default)]
+pub(super) struct Mirror {
+    /// None unless the stream is there.
+    writer: Option<Writer>,
+    source: Option<Source>,
+    /// Another pool is about to be the source.
+    seam: Option<(String, Seam)>,
+    tail: Tail,
+}
+
+/// The pool that the newest items are from.
+#[derive(Debug)]
+struct Source {
+    pool: String,
+    /// The last position taken, in its own numbering.
+    last: Option<u64>,
+    shift: Shift,
+}
+
+/// What came of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Appended {
+    /// Items that were there already.
+    pub(super) repeated: usize,
+    /// The stream has ended with it.
+    pub(super) closed: bool,
+}
+
+impl Mirror {
+    /// Whether the stream is there.
+    pub(super) fn is_open(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// The last position that was taken from this pool, if the newest items are from it.
+    pub(super) fn position_in(&self, pool: &str) -> Option<u64> {
+        self.source.as_ref().filter(|source| source.pool == pool)?.last
+    }
+
+    /// A pool has the stream, up to `head`. Returns the stream where it was not there.
+    pub(super) fn open(
+        &mut self,
+        hub: &Hub,
+        name: &StreamName,
+        pool: &str,
+        head: u64,
+    ) -> Result<Option<Arc<Stream>>, AlreadyOpen> {
+        self.seam = None;
+        match &self.source {
+            Some(source) if source.pool == pool => {}
+            Some(_) if self.tail.is_empty() => self.source = None,
+            Some(_) => self.seam = Some((pool.to_owned(), Seam::new(head))),
+            None => {}
+        }
+        if self.source.is_none() {
+            self.source = Some(Source { pool: pool.to_owned(), last: None, shift: Shift::default() });
+        }
+        if self.writer.is_some() {
+            return Ok(None);
+        }
+        let writer = hub.mirror(name)?;
+        let stream = writer.stream().clone();
+        self.writer = Some(writer);
+        Ok(Some(stream))
+    }
+
+    /// Takes items of the pool that was opened last.
+    pub(super) fn append(&mut self, items: Vec<Item>) -> Appended {
+        let Some(writer) = self.writer.as_mut() else { return Appended::default() };
+        let last = items.last().map(|item| item.seq);
+        let mut closed = false;
+        let (setup, due) = match &mut self.seam {
+            None => {
+                let Some(source) = self.source.as_mut() else { return Appended::default() };
+                source.last = source.last.max(last);
+                place(items, source.shift, &self.tail)
+            }
+            Some((pool, seam)) => {
+                let next_seq = writer.stream().info().next_seq;
+                let Some(Joint { setup, due, shift }) = seam.push(items, &self.tail, next_seq) else {
+                    return Appended::default();
+                };
+                let pool = std::mem::take(pool);
+                tracing::info!(stream = %writer.stream().name(), pool, anew = !setup.is_empty(), "pull.other_pool");
+                self.source = Some(Source { pool, last, shift });
+                self.seam = None;
+                (setup, due)
+            }
+        };
+        for (_, body) in &due {
+            match body {
+                Body::Frame(frame) => self.tail.note(frame),
+                Body::Event(hub::Event::Close { .. }) => closed = true,
+                Body::Event(_) | Body::Setup(_) => {}
+            }
+        }
+        // A batch has set-up only at its beginning: where the origin's cursor started or rejoined.
+        if !setup.is_empty() {
+            writer.restore_setup(setup);
+        }
+        Appended { repeated: writer.append_at(due), closed }
+    }
+
+    /// Viewers are told that the stream has ended.
+    pub(super) fn end(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Set-up, and what takes positions, with positions and times of here.
+fn place(items: Vec<Item>, shift: Shift, tail: &Tail) -> (Vec<media::Frame>, Vec<(u64, Body)>) {
+    let (mut setup, mut due) = (Vec::new(), Vec::with_capacity(items.len()));
+    for item in items {
+        match item.body {
+            relay::Body::Setup(frame) => setup.push(frame),
+            relay::Body::Frame(frame) => due.push((shift.seq(item.seq), Body::Frame(shift.frame(frame, tail)))),
+            relay::Body::Event(event) => due.push((shift.seq(item.seq), Body::Event(shift.event(event)))),
+        }
+    }
+    (setup, due)
+}

@@ -1,0 +1,225 @@
+//! Where a stream goes on that is taken from another pool from now on.
+//!
+//! Pools that stand in for each other number and time a stream each for itself. Viewers are to notice as little as can be:
+//! their positions ascend and their times never fall. An encoder that publishes to both pools sends both the same frames.
+//! So the new pool's last GOP is looked through for the frame that viewers had last, and the stream goes on right behind
+//! it, nothing lost and nothing twice. Where that frame is not there, viewers go on at the new pool's keyframe, set-up first.
+
+use std::collections::HashMap;
+
+use hub::{Body, Event};
+use media::{Frame, Kind, Medium};
+use rpc::relay::{self, Item};
+
+/// The end of what viewers have had.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    tracks: HashMap<(Medium, u8), Track>,
+    /// The newest coded frame of each medium.
+    video: Option<Frame>,
+    audio: Option<Frame>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Track {
+    dts: u64,
+    /// The last distance between two frames of it.
+    step: u64,
+}
+
+/// The step assumed where no distance is known.
+const STEP_MS: u64 = 40;
+/// A keyframe that is ahead of what viewers have had by no more than this is on the same clock.
+const AHEAD_MS_MAX: u64 = 10_000;
+
+impl Tail {
+    /// A frame goes out to viewers.
+    pub(super) fn note(&mut self, frame: &Frame) {
+        if !is_coded(frame) {
+            return;
+        }
+        let track = self.tracks.entry((frame.medium, frame.track)).or_insert(Track { dts: frame.dts, step: STEP_MS });
+        if frame.dts > track.dts {
+            *track = Track { dts: frame.dts, step: (frame.dts - track.dts).min(2 * STEP_MS) };
+        }
+        match frame.medium {
+            Medium::Video => self.video = Some(frame.clone()),
+            Medium::Audio | Medium::Data => self.audio = Some(frame.clone()),
+        }
+    }
+
+    /// Whether viewers have had nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tracks.is_empty()
+    }
+
+    /// The frame by which another pool's copy of the stream is recognised.
+    fn anchor(&self) -> Option<&Frame> {
+        self.video.as_ref().or(self.audio.as_ref())
+    }
+
+    fn last_dts(&self, frame: &Frame) -> Option<u64> {
+        self.tracks.get(&(frame.medium, frame.track)).map(|track| track.dts)
+    }
+
+    /// One frame after the newest.
+    fn next_dts(&self) -> Option<u64> {
+        self.tracks.values().map(|track| track.dts).max().map(|newest| newest + self.step())
+    }
+
+    fn step(&self) -> u64 {
+        let of_video = self.tracks.iter().filter(|((medium, _), _)| *medium == Medium::Video);
+        of_video.map(|(_, track)| track.step).min().unwrap_or(STEP_MS)
+    }
+}
+
+/// How a pool's positions and times become the edge's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Shift {
+    /// Added to positions, wrapping.
+    seq: u64,
+    /// Added to times.
+    dts: i64,
+}
+
+impl Shift {
+    /// The position here of what stands at `seq` there.
+    pub(super) fn seq(self, seq: u64) -> u64 {
+        seq.wrapping_add(self.seq)
+    }
+
+    /// A frame with its time here: on a track times never fall.
+    pub(super) fn frame(self, frame: Frame, tail: &Tail) -> Frame {
+        if self == Self::default() {
+            return frame;
+        }
+        let dts = frame.dts.saturating_add_signed(self.dts);
+        let last = if is_coded(&frame) { tail.last_dts(&frame).unwrap_or(0) } else { 0 };
+        Frame { dts: dts.max(last), ..frame }
+    }
+
+    /// An event with its positions here.
+    pub(super) fn event(self, event: Event) -> Event {
+        match event {
+            Event::Loss { epoch, from, to } => {
+                Event::Loss { epoch, from: self.seq(from), to: to.map(|to| self.seq(to)) }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Holds back what the new pool sends until all that it had when we came is there.
+#[derive(Debug)]
+pub(super) struct Seam {
+    head: u64,
+    held: Vec<Item>,
+}
+
+/// The stream goes on.
+#[derive(Debug, PartialEq)]
+pub(super) struct Joint {
+    /// Metadata and decoder set-up, where viewers start anew.
+    pub(super) setup: Vec<Frame>,
+    /// What comes first, with positions and times of here.
+    pub(super) due: Vec<(u64, Body)>,
+    /// What happens to the rest.
+    pub(super) shift: Shift,
+}
+
+impl Seam {
+    /// The new pool's stream ends at `head` at this moment.
+    pub(super) fn new(head: u64) -> Self {
+        Self { head, held: Vec::new() }
+    }
+
+    /// Takes what the new pool sends. None: more is needed. `next_seq` is the position that comes next here.
+    pub(super) fn push(&mut self, items: Vec<Item>, tail: &Tail, next_seq: u64) -> Option<Joint> {
+        self.held.extend(items);
+        if self.held.last()?.seq < self.head {
+            return None;
+        }
+        self.behind_the_same_frame(tail, next_seq).or_else(|| self.at_a_start(tail, next_seq))
+    }
+
+    fn behind_the_same_frame(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
+        let anchor = tail.anchor()?;
+        let same = self.held.iter().enumerate().filter_map(|(at, item)| {
+            let frame = coded(item).filter(|frame| is_same(frame, anchor))?;
+            Some((at, anchor.dts.cast_signed() - frame.dts.cast_signed()))
+        });
+        // Small frames may come again: the nearest in time is it.
+        let (at, dts) = same.min_by_key(|(_, dts)| dts.unsigned_abs())?;
+        let unbroken = self.held[at..].windows(2).all(|pair| pair[1].seq == pair[0].seq + 1);
+        let last = self.held.last().filter(|_| unbroken)?.seq;
+        let placed = Shift { seq: 0, dts };
+        let mut due = Vec::new();
+        for (place, item) in self.held.iter().enumerate() {
+            let body = match &item.body {
+                relay::Body::Frame(frame) if is_coded(frame) => {
+                    let time = frame.dts.saturating_add_signed(dts);
+                    // Audio and video may stand in another order there: each track goes on behind its own last frame.
+                    let had = tail.last_dts(frame).map_or(place <= at, |had| time <= had);
+                    (!had).then(|| Body::Frame(placed.frame(frame.clone(), tail)))
+                }
+                _ if place <= at => None,
+                relay::Body::Frame(frame) => Some(Body::Frame(placed.frame(frame.clone(), tail))),
+                relay::Body::Event(event) => Some(Body::Event(*event)),
+                relay::Body::Setup(_) => None,
+            };
+            due.extend(body.map(|body| (next_seq + due.len() as u64, body)));
+        }
+        let after = next_seq + due.len() as u64;
+        Some(Joint { setup: Vec::new(), due, shift: Shift { seq: after.wrapping_sub(last + 1), dts } })
+    }
+
+    fn at_a_start(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
+        let has_video = self.held.iter().any(|item| coded(item).is_some_and(|frame| frame.medium == Medium::Video));
+        let starts = |item: &Item| {
+            coded(item).is_some_and(|frame| frame.kind == Kind::Key || (frame.medium == Medium::Audio && !has_video))
+        };
+        let at = self.held.iter().position(starts)?;
+        let first = &self.held[at];
+        let dts = match (tail.next_dts(), coded(first)?.dts) {
+            (Some(next), first) if !(next..next + AHEAD_MS_MAX).contains(&first) => {
+                next.cast_signed() - first.cast_signed()
+            }
+            _ => 0,
+        };
+        // A position is left out, so that readers see a gap and begin anew, with set-up.
+        let shift = Shift { seq: (next_seq + 1).wrapping_sub(first.seq), dts };
+        let setup = self.held[..at].iter().filter_map(|item| match &item.body {
+            relay::Body::Setup(frame) => Some(frame.clone()),
+            relay::Body::Frame(frame) if frame.kind == Kind::Config => Some(frame.clone()),
+            _ => None,
+        });
+        let due = self.held[at..].iter().filter_map(|item| {
+            let body = match &item.body {
+                relay::Body::Frame(frame) => Body::Frame(shift.frame(frame.clone(), tail)),
+                relay::Body::Event(event) => Body::Event(shift.event(*event)),
+                relay::Body::Setup(_) => return None,
+            };
+            Some((shift.seq(item.seq), body))
+        });
+        Some(Joint { setup: setup.collect(), due: due.collect(), shift })
+    }
+}
+
+fn coded(item: &Item) -> Option<&Frame> {
+    match &item.body {
+        relay::Body::Frame(frame) if is_coded(frame) => Some(frame),
+        _ => None,
+    }
+}
+
+fn is_coded(frame: &Frame) -> bool {
+    matches!(frame.kind, Kind::Key | Kind::Delta)
+}
+
+fn is_same(frame: &Frame, other: &Frame) -> bool {
+    (frame.medium, frame.track, frame.kind, &frame.payload) == (other.medium, other.track, other.kind, &other.payload)
+}
+
+#[cfg(test)]
+#[path = "seam/tests.rs"]
+mod tests;

@@ -1,0 +1,185 @@
+//! The active origin changes while viewers watch.
+
+use cluster::Role;
+use rpc::relay::LinkDown;
+
+use super::*;
+use crate::upstream::testing::beat;
+
+/// The Link of an origin, on which it beats until it is told to be silent.
+struct Beats {
+    says: watch::Sender<Option<(u64, Role)>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Beats {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Beats on the next Link that comes to an origin.
+async fn beats(origin: &mut Played, epoch: u64, role: Role) -> Beats {
+    let (_, up, down) = timeout(LONG, origin.link()).await.expect("a Link in time");
+    let says = watch::Sender::new(Some((epoch, role)));
+    let mut said = says.subscribe();
+    let task = tokio::spawn(async move {
+        // Held, so that the edge can beat too.
+        let _up = up;
+        loop {
+            let now = *said.borrow_and_update();
+            if let Some((epoch, role)) = now {
+                let _left = down.send(beat(epoch, role));
+            }
+            let _changed_or_due = timeout(Duration::from_millis(100), said.changed()).await;
+        }
+    });
+    Beats { says, task }
+}
+
+impl Beats {
+    fn say(&self, epoch: u64, role: Role) {
+        self.says.send_replace(Some((epoch, role)));
+    }
+
+    fn fall_silent(&self) {
+        self.says.send_replace(None);
+    }
+}
+
+impl Bench {
+    /// A bench whose Links stand: A is active in epoch 5, B follows.
+    async fn linked() -> (Self, Beats, Beats) {
+        let mut bench = Self::new();
+        tokio::spawn(bench.pulls.upstream.clone().keep_links());
+        let a = beats(&mut bench.a, 5, Role::Active).await;
+        let b = beats(&mut bench.b, 5, Role::Standby).await;
+        while bench.pulls.upstream.counts().heard < 2 {
+            tokio::task::yield_now().await;
+        }
+        (bench, a, b)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_moves_at_once_when_a_higher_epoch_is_heard() {
+    let (mut bench, _a, b) = Bench::linked().await;
+    let (mut reader, old) = bench.viewer_at_8().await;
+    let begin = TokioInstant::now();
+    b.say(6, Role::Active);
+    let new = take(&mut bench.b, 6).await;
+    assert!(begin.elapsed() < Duration::from_millis(5), "{:?}", begin.elapsed());
+    assert_eq!((new.request.from, new.request.epoch, new.request.via), (PullFrom::After(8), Epoch(6), false));
+    old.send(vec![delta(9)]);
+    new.open(9);
+    new.send(vec![key(9), delta(10)]);
+    assert_eq!(next(&mut reader).await, [9, 10]);
+    assert!(old.down.is_closed(), "the old origin is left for good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_taken_from_an_epoch_that_is_over() {
+    let mut bench = Bench::new();
+    let (mut reader, mut taken) = bench.viewer_at_8().await;
+    taken.epoch = Epoch(6);
+    taken.send(vec![delta(9)]);
+    taken.epoch = Epoch(5);
+    taken.send(vec![delta(10)]);
+    assert_eq!(next(&mut reader).await, [9]);
+    let again = take(&mut bench.a, 6).await;
+    assert_eq!((again.request.from, again.request.epoch), (PullFrom::After(9), Epoch(6)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_link_costs_a_detour_and_not_the_viewer() {
+    let (mut bench, a, _b) = Bench::linked().await;
+    let (mut reader, _cut) = bench.viewer_at_8().await;
+    let begin = TokioInstant::now();
+    a.fall_silent();
+    let detour = take(&mut bench.b, 5).await;
+    assert!(begin.elapsed() < Duration::from_millis(600), "{:?}", begin.elapsed());
+    assert_eq!((detour.request.from, detour.request.via), (PullFrom::After(8), true));
+    detour.open(9);
+    detour.send(vec![delta(9)]);
+    assert_eq!(next(&mut reader).await, [9]);
+    drop(a);
+    let _a = beats(&mut bench.a, 5, Role::Active).await;
+    let direct = take(&mut bench.a, 5).await;
+    assert_eq!(
+        (direct.request.from, direct.request.via),
+        (PullFrom::After(9), false),
+        "the detour ends with its reason"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nobody_serves_the_edge_asks_and_waits_for_news() {
+    let (mut bench, a, b) = Bench::linked().await;
+    let (mut reader, old) = bench.viewer_at_8().await;
+    drop(a);
+    drop(std::mem::replace(&mut bench.a, bench.net.listen("other:1")));
+    old.reset();
+    let (request, reply) = timeout(LONG, bench.b.pull()).await.expect("by way of the standby");
+    assert!(request.via);
+    reply.refuse(RelayError::NotActive { active: Some("a:1".into()), epoch: Epoch(5) });
+    let (request, reply) = timeout(LONG, bench.b.pull()).await.expect("and the standby itself");
+    assert!(!request.via);
+    reply.refuse(RelayError::NotActive { active: Some("a:1".into()), epoch: Epoch(5) });
+    b.say(6, Role::Active);
+    let new = loop {
+        let taken = take(&mut bench.b, 6).await;
+        if taken.request.epoch == Epoch(6) {
+            break taken;
+        }
+    };
+    new.open(9);
+    new.send(vec![delta(9)]);
+    assert_eq!(next(&mut reader).await, [9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_a_gap_behind_which_viewers_go_on_at_a_keyframe() {
+    let (mut bench, _a, b) = Bench::linked().await;
+    let (mut reader, _old) = bench.viewer_at_8().await;
+    b.say(6, Role::Active);
+    let new = take(&mut bench.b, 6).await;
+    let base = 6 << 40;
+    new.open(base);
+    let loss = Event::Loss { epoch: 6, from: 8, to: None };
+    new.send(vec![Item { seq: base, body: relay::Body::Event(loss) }, delta(base + 1), key(base + 2), delta(base + 3)]);
+    assert_eq!(next(&mut reader).await, [base + 2, base + 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_of_a_link_say_whether_they_hear() {
+    let mut bench = Bench::new();
+    let upstream = bench.pulls.upstream.clone();
+    tokio::spawn(upstream.clone().keep_links());
+    let (hello, mut up, down) = bench.a.link().await;
+    assert_eq!((hello.kind, hello.epoch), (cluster::NodeKind::Edge, Epoch(0)));
+    let first = futures_util::StreamExt::next(&mut up).await;
+    assert_eq!(first, Some(relay::LinkUp::Beat { epoch: Epoch(0), hears: false }));
+    down.send(Ok(LinkDown::Beat { epoch: Epoch(7), role: Role::Active, active: None })).unwrap();
+    let second = futures_util::StreamExt::next(&mut up).await;
+    assert_eq!(second, Some(relay::LinkUp::Beat { epoch: Epoch(7), hears: true }));
+    assert_eq!(upstream.highest_epoch(), Epoch(7));
+    timeout(LONG, async {
+        while upstream.counts().heard > 0 {
+            upstream.hearing().notified().await;
+        }
+    })
+    .await
+    .expect("silence is noticed, and told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_pull_follows_a_changed_route() {
+    let mut bench = Bench::along(Config::default(), &[r#""*:*;a:1""#]);
+    let (mut reader, _old) = bench.viewer_at_8().await;
+    bench.routes.send_replace(directions(&[r#""*:*;b:1""#]));
+    let new = take(&mut bench.b, 1).await;
+    assert_eq!(new.request.from, PullFrom::Live, "it is another pool, with positions of its own");
+    new.open(1);
+    new.send(vec![key(1)]);
+    assert_eq!(next(&mut reader).await, [10], "set apart by a gap");
+}

@@ -1,0 +1,398 @@
+//! What an edge knows of the origins behind one target.
+
+use cluster::{Epoch, NodeId, PoolView, Role};
+use tokio::sync::watch;
+
+/// Who is in a pool, who is heard, and who is active in which epoch: put together from the control plane's view of it, from
+/// the Links, and from what origins answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origins {
+    /// The highest that anybody has told.
+    epoch: Epoch,
+    /// The address of who serves in that epoch.
+    active: Option<String>,
+    /// Who an address has said is active, last.
+    named: Option<String>,
+    /// In the order of the target.
+    members: Vec<Origin>,
+    /// The version of the control plane's view that was taken in last.
+    view_version: u64,
+}
+
+/// One address of a target.
+#[derive(Debug, Clone)]
+struct Origin {
+    address: String,
+    /// Which node that is, where the control plane has told.
+    node: Option<NodeId>,
+    link: LinkState,
+    /// How often its Link was lost.
+    losses: u64,
+}
+
+/// Whether an origin's beats come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum LinkState {
+    /// It has not been heard yet; nobody may be listening.
+    #[default]
+    Unknown,
+    /// They come.
+    Heard,
+    /// They came once.
+    Lost,
+}
+
+/// A way to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Attempt {
+    /// Whom.
+    pub(crate) address: String,
+    /// It is to pass the call on, since the active origin cannot be reached.
+    pub(crate) via: bool,
+}
+
+/// How a call, or an attempt at one, stood when it began.
+#[derive(Debug, Clone)]
+pub(crate) struct Stance {
+    pub(crate) attempt: Attempt,
+    pub(crate) epoch: Epoch,
+    losses: u64,
+}
+
+/// Why a call should be left although its connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Leave {
+    /// Another origin has become active, or the same one anew.
+    #[error("a later epoch was heard")]
+    LaterEpoch,
+    /// The beats of whoever was called have ceased to come.
+    #[error("the origin is not heard any more")]
+    Unheard,
+    /// The active origin can be reached again without a detour.
+    #[error("the active origin is heard again")]
+    NoDetour,
+}
+
+impl Origins {
+    /// The highest epoch heard.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The nodes whose beats come.
+    pub(crate) fn heard(&self) -> impl Iterator<Item = &NodeId> {
+        self.members.iter().filter(|origin| origin.link == LinkState::Heard).filter_map(|origin| origin.node.as_ref())
+    }
+
+    /// How many addresses there are, and how many of them are heard.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.members.len(), self.members.iter().filter(|origin| origin.link == LinkState::Heard).count())
+    }
+
+    /// The addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|origin| origin.address.as_str())
+    }
+
+    /// Whether somebody is known to serve.
+    pub(crate) fn has_active(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// Who was said to be active last: a VIP tells by it whose it is.
+    pub(crate) fn named(&self) -> Option<&str> {
+        self.named.as_deref()
+    }
+
+    /// None of them is there, as far as their Links tell: nobody is left who could be promoted.
+    pub(crate) fn are_gone(&self) -> bool {
+        self.members.iter().all(|origin| origin.link == LinkState::Lost)
+    }
+
+    /// Whether the beats of this address come.
+    pub(crate) fn hears(&self, address: &str) -> bool {
+        self.link_of(address) == LinkState::Heard
+    }
+
+    /// The target's addresses are these now. True when that is news.
+    pub(crate) fn set_members(&mut self, members: Vec<(String, Option<NodeId>)>) -> bool {
+        let same = members.len() == self.members.len()
+            && members
+                .iter()
+                .zip(&self.members)
+                .all(|((address, node), held)| (address, node) == (&held.address, &held.node));
+        if same {
+            return false;
+        }
+        let known = std::mem::take(&mut self.members);
+        let member = |(address, node): (String, Option<NodeId>)| {
+            let known = known.iter().find(|known| known.address == address);
+            let (link, losses) = known.map_or_else(Default::default, |known| (known.link, known.losses));
+            Origin { address, node, link, losses }
+        };
+        self.members = members.into_iter().map(member).collect();
+        true
+    }
+
+    /// The control plane says who was granted the role. The origins' own word counts more. True when it is news.
+    pub(crate) fn note_view(&mut self, view: &PoolView) -> bool {
+        if view.version <= self.view_version {
+            return false;
+        }
+        self.view_version = view.version;
+        let active = view.active_member().map(|member| member.peer.to_string());
+        let news = self.note_epoch(view.epoch) == Age::Newer;
+        if self.epoch == view.epoch && self.active.is_none() && active.is_some() {
+            self.active = active;
+            return true;
+        }
+        news
+    }
+
+    /// A beat came on the Link to this address. True when it is news.
+    pub(crate) fn note_beat(&mut self, address: &str, epoch: Epoch, role: Role, active: Option<&str>) -> bool {
+        let Some(origin) = self.members.iter_mut().find(|origin| origin.address == address) else { return false };
+        let mut news = origin.link != LinkState::Heard;
+        origin.link = LinkState::Heard;
+        if let Some(active) = active.filter(|active| self.named.as_deref() != Some(active)) {
+            self.named = Some(active.to_owned());
+            news = true;
+        }
+        news |= self.note_epoch(epoch) == Age::Newer;
+        let serves = role == Role::Active && epoch == self.epoch;
+        let believed = self.active.as_deref() == Some(address);
+        if serves && !believed {
+            self.active = Some(address.to_owned());
+            return true;
+        }
+        if believed && !serves {
+            self.active = None;
+            news = true;
+        }
+        match active {
+            Some(active) if epoch == self.epoch && self.active.is_none() && active != address => {
+                self.active = Some(active.to_owned());
+                true
+            }
+            _ => news,
+        }
+    }
+
+    /// The Link to this address is lost. True when it is news.
+    pub(crate) fn note_silence(&mut self, address: &str) -> bool {
+        let Some(origin) = self.members.iter_mut().find(|origin| origin.address == address) else { return false };
+        let news = origin.link != LinkState::Lost;
+        origin.losses += u64::from(origin.link == LinkState::Heard);
+        origin.link = LinkState::Lost;
+        news
+    }
+
+    /// This address serves a call of ours in this epoch. False: it is one that another origin has ended.
+    pub(crate) fn note_serving(&mut self, attempt: &Attempt, epoch: Epoch) -> bool {
+        let age = self.note_epoch(epoch);
+        if age != Age::Older && !attempt.via {
+            self.active = Some(attempt.address.clone());
+        }
+        age != Age::Older
+    }
+
+    /// This address has answered that it does not serve, and who does. True when the epoch is news.
+    pub(crate) fn note_not_active(&mut self, address: &str, epoch: Epoch, active: Option<&str>) -> bool {
+        let age = self.note_epoch(epoch);
+        if self.active.as_deref() == Some(address) {
+            self.active = None;
+        }
+        if age != Age::Older && self.active.is_none() {
+            self.active = active.filter(|active| *active != address).map(str::to_owned);
+        }
+        age == Age::Newer
+    }
+
+    /// Where to ask, best first.
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
+        let direct = |address: &str| Attempt { address: address.to_owned(), via: false };
+        let by = |link: LinkState| {
+            let others = self.members.iter().filter(move |origin| Some(&origin.address) != self.active.as_ref());
+            others.filter(move |origin| origin.link == link).map(|origin| origin.address.as_str())
+        };
+        let mut attempts = Vec::new();
+        if let Some(active) = &self.active {
+            // While it is not heard, those who are may reach it.
+            if self.link_of(active) == LinkState::Lost {
+                attempts.extend(by(LinkState::Heard).map(|address| Attempt { address: address.to_owned(), via: true }));
+            }
+            attempts.push(direct(active));
+        }
+        for link in [LinkState::Heard, LinkState::Unknown, LinkState::Lost] {
+            attempts.extend(by(link).map(direct));
+        }
+        attempts
+    }
+
+    /// How a call by this attempt stands now.
+    pub(crate) fn stance(&self, attempt: Attempt) -> Stance {
+        let losses = self.losses_of(&attempt.address);
+        Stance { attempt, epoch: self.epoch, losses }
+    }
+
+    /// Whether a call is to be left.
+    pub(crate) fn judge(&self, call: &Stance) -> Option<Leave> {
+        if self.epoch > call.epoch {
+            return Some(Leave::LaterEpoch);
+        }
+        if self.losses_of(&call.attempt.address) > call.losses {
+            return Some(Leave::Unheard);
+        }
+        let detour = call.attempt.via && self.active.as_deref().is_some_and(|active| self.hears(active));
+        detour.then_some(Leave::NoDetour)
+    }
+
+    fn note_epoch(&mut self, epoch: Epoch) -> Age {
+        match epoch.cmp(&self.epoch) {
+            std::cmp::Ordering::Less => Age::Older,
+            std::cmp::Ordering::Equal => Age::Same,
+            std::cmp::Ordering::Greater => {
+                self.epoch = epoch;
+                self.active = None;
+                Age::Newer
+            }
+        }
+    }
+
+    fn link_of(&self, address: &str) -> LinkState {
+        self.members.iter().find(|origin| origin.address == address).map_or(LinkState::Unknown, |origin| origin.link)
+    }
+
+    fn losses_of(&self, address: &str) -> u64 {
+        self.members.iter().find(|origin| origin.address == address).map_or(0, |origin| origin.losses)
+    }
+}
+
+/// Completes when a call is to be left. Safe to drop at the await.
+pub(super) async fn left(origins: &mut watch::Receiver<Origins>, call: &Stance) -> Leave {
+    loop {
+        if let Some(leave) = origins.borrow_and_update().judge(call) {
+            return leave;
+        }
+        if origins.changed().await.is_err() {
+            // The pool is gone, and nobody else tells.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// An epoch, beside the highest heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Older,
+    Same,
+    Newer,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "a:1";
+    const B: &str = "b:1";
+
+    fn pool() -> Origins {
+        let mut origins = Origins::default();
+        let node = |id| Some(NodeId::new(id).unwrap());
+        assert!(origins.set_members(vec![(A.into(), node("a")), (B.into(), node("b"))]));
+        assert!(!origins.set_members(vec![(A.into(), node("a")), (B.into(), node("b"))]));
+        origins
+    }
+
+    /// A serves in epoch 5, and both are heard.
+    fn settled() -> Origins {
+        let mut origins = pool();
+        origins.note_beat(A, Epoch(5), Role::Active, None);
+        origins.note_beat(B, Epoch(5), Role::Standby, Some(A));
+        origins
+    }
+
+    fn asked(origins: &Origins) -> Vec<(String, bool)> {
+        origins.attempts().into_iter().map(|attempt| (attempt.address, attempt.via)).collect()
+    }
+
+    fn direct(address: &str) -> Attempt {
+        Attempt { address: address.into(), via: false }
+    }
+
+    #[test]
+    fn the_active_is_asked_first_and_named_by_whoever_is_heard() {
+        assert_eq!(asked(&pool()), [(A.into(), false), (B.into(), false)]);
+        let mut origins = pool();
+        assert!(origins.note_beat(A, Epoch(5), Role::Standby, Some(B)));
+        assert_eq!(asked(&origins), [(B.into(), false), (A.into(), false)]);
+        assert!(!origins.note_beat(A, Epoch(5), Role::Standby, Some(B)), "the same again is no news");
+    }
+
+    #[test]
+    fn a_higher_epoch_ends_every_call_and_a_lower_one_is_not_believed() {
+        let mut origins = settled();
+        let call = origins.stance(direct(A));
+        assert_eq!(origins.judge(&call), None);
+        assert!(origins.note_beat(B, Epoch(6), Role::Active, None));
+        assert_eq!(origins.judge(&call), Some(Leave::LaterEpoch));
+        assert!(!origins.note_beat(A, Epoch(5), Role::Active, None));
+        assert!(!origins.note_serving(&direct(A), Epoch(5)));
+        assert_eq!(asked(&origins)[0], (B.into(), false));
+    }
+
+    #[test]
+    fn the_same_origin_in_a_later_epoch_is_asked_anew() {
+        let mut origins = settled();
+        let call = origins.stance(direct(A));
+        origins.note_beat(A, Epoch(6), Role::Active, None);
+        assert_eq!(origins.judge(&call), Some(Leave::LaterEpoch));
+        assert_eq!(asked(&origins)[0], (A.into(), false));
+    }
+
+    #[test]
+    fn an_active_that_is_not_heard_is_reached_by_way_of_another() {
+        let mut origins = settled();
+        let call = origins.stance(direct(A));
+        assert!(origins.note_silence(A));
+        assert_eq!(origins.judge(&call), Some(Leave::Unheard));
+        assert_eq!(asked(&origins), [(B.into(), true), (A.into(), false), (B.into(), false)]);
+        let detour = origins.stance(Attempt { address: B.into(), via: true });
+        assert!(origins.note_serving(&detour.attempt, Epoch(5)));
+        assert_eq!(origins.judge(&detour), None);
+        origins.note_beat(A, Epoch(5), Role::Active, None);
+        assert_eq!(origins.judge(&detour), Some(Leave::NoDetour));
+    }
+
+    #[test]
+    fn a_link_that_was_never_there_ends_no_call() {
+        let mut origins = pool();
+        let call = origins.stance(direct(A));
+        assert!(origins.note_serving(&call.attempt, Epoch(0)));
+        origins.note_silence(A);
+        assert_eq!(origins.judge(&call), None, "an origin may serve whose Link does not stand");
+    }
+
+    #[test]
+    fn one_that_steps_down_is_not_active_any_more() {
+        let mut origins = settled();
+        origins.note_beat(A, Epoch(5), Role::Standby, None);
+        assert!(!origins.has_active());
+        origins.note_not_active(B, Epoch(5), Some(A));
+        assert_eq!(asked(&origins)[0], (A.into(), false));
+        origins.note_not_active(A, Epoch(5), Some(A));
+        assert!(!origins.has_active(), "who says it is not, is not");
+    }
+
+    #[test]
+    fn gone_means_that_nobody_is_left() {
+        let mut origins = settled();
+        origins.note_silence(A);
+        assert!(!origins.are_gone());
+        origins.note_silence(B);
+        assert!(origins.are_gone());
+        assert_eq!(origins.heard().count(), 0);
+        origins.note_beat(B, Epoch(5), Role::Standby, None);
+        assert_eq!(origins.heard().map(NodeId::as_str).collect::<Vec<_>>(), ["b"]);
+    }
+}
