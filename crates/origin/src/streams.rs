@@ -28,8 +28,7 @@ pub struct Streams {
     replica: Mutex<Replica>,
     wake: watch::Receiver<u64>,
     changes: watch::Receiver<u64>,
-    /// What is to be asked of the control plane next.
-    request: Mutex<Option<SyncRequest>>,
+    asking: Mutex<Asking>,
     /// There is something to ask or tell the control plane at once.
     urgent: Arc<Notify>,
     rates: DashMap<StreamName, Rate>,
@@ -55,7 +54,7 @@ impl Streams {
             wake: replica.wake(),
             changes: replica.changes(),
             replica: Mutex::new(replica),
-            request: Mutex::default(),
+            asking: Mutex::default(),
             urgent,
             rates: DashMap::new(),
         }
@@ -126,7 +125,7 @@ impl Streams {
 
     /// What is to be asked of the control plane, once.
     pub fn take_request(&self) -> Option<SyncRequest> {
-        lock(&self.request).take()
+        lock(&self.asking).due.take()
     }
 
     /// Lets time pass for the replica, until told to stop: graces end, members are asked in and out.
@@ -154,10 +153,26 @@ impl Streams {
             replica.poll_request()
         });
         if let Some(request) = request {
-            tracing::info!(epoch = request.epoch.0, version = request.version, change = ?request.change, "sync.asked");
-            *lock(&self.request) = Some(request);
+            lock(&self.asking).ask(request);
             self.urgent.notify_one();
         }
+    }
+}
+
+/// What is asked of the control plane, again and again until it answers.
+#[derive(Debug, Default)]
+struct Asking {
+    due: Option<SyncRequest>,
+    last: Option<SyncRequest>,
+}
+
+impl Asking {
+    fn ask(&mut self, request: SyncRequest) {
+        if self.last.as_ref() != Some(&request) {
+            tracing::info!(epoch = request.epoch.0, version = request.version, change = ?request.change, "sync.asked");
+            self.last = Some(request.clone());
+        }
+        self.due = Some(request);
     }
 }
 

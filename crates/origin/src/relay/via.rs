@@ -16,6 +16,7 @@ const PATH_MAX: usize = 4;
 
 /// Passes a push on to the active origin.
 pub(super) async fn push(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
+    relay.hear(hello.epoch);
     let path = lengthened(relay, &hello.path)?;
     let active = connect(relay).await?;
     relay.stats.passed_on.fetch_add(1, Ordering::Relaxed);
@@ -27,6 +28,7 @@ pub(super) async fn push(relay: &Relay, hello: PushHello, up: Stream<PushUp>) ->
 
 /// Passes a pull on to the active origin.
 pub(super) async fn pull(relay: &Relay, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
+    relay.hear(request.epoch);
     let path = lengthened(relay, &request.path)?;
     let active = connect(relay).await?;
     relay.stats.passed_on.fetch_add(1, Ordering::Relaxed);
@@ -34,8 +36,9 @@ pub(super) async fn pull(relay: &Relay, request: PullRequest) -> Result<Stream<P
     active.pull(PullRequest { via: false, path, ..request }).await
 }
 
+/// The path with this node at its end, where it has not come through before.
 fn lengthened(relay: &Relay, path: &[NodeId]) -> Result<Vec<NodeId>, RelayError> {
-    if path.len() >= PATH_MAX || path.contains(&relay.node) {
+    if path.len() >= PATH_MAX {
         return Err(RelayError::Loop);
     }
     Ok(path.iter().chain([&relay.node]).cloned().collect())
