@@ -10,24 +10,27 @@ pub(crate) struct Journal {
     entries: VecDeque<Entry>,
     /// The order of the first entry.
     first: u64,
+    bytes: usize,
     entries_max: usize,
 }
 
+/// Payload that waits to be sent at most: the items are in the rings as well, but may have left them.
+const BYTES_MAX: usize = 64 << 20;
 /// How much goes into one message: it closes when either is reached.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_ENTRIES: usize = 128;
 
 impl Journal {
     pub(crate) fn new(entries_max: usize) -> Self {
-        Self { entries: VecDeque::new(), first: 1, entries_max }
+        Self { entries: VecDeque::new(), first: 1, bytes: 0, entries_max }
     }
 
     /// Adds the entry of the next order.
     pub(crate) fn push(&mut self, entry: Entry) {
+        self.bytes += payload(&entry);
         self.entries.push_back(entry);
-        if self.entries.len() > self.entries_max {
-            self.entries.pop_front();
-            self.first += 1;
+        while self.entries.len() > self.entries_max || self.bytes > BYTES_MAX {
+            self.forget_first();
         }
     }
 
@@ -40,7 +43,7 @@ impl Journal {
             if bytes >= BATCH_BYTES || batch.len() >= BATCH_ENTRIES {
                 break;
             }
-            bytes += entry.item.frame().map_or(0, |frame| frame.payload.len());
+            bytes += payload(entry);
             batch.push(entry.clone());
         }
         Some(batch)
@@ -48,12 +51,23 @@ impl Journal {
 
     /// Everyone was sent what is below this order.
     pub(crate) fn forget_below(&mut self, order: u64) {
-        while self.first < order && self.entries.pop_front().is_some() {
+        while self.first < order && !self.entries.is_empty() {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
             self.first += 1;
+            self.bytes -= payload(&entry);
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
+}
+
+fn payload(entry: &Entry) -> usize {
+    entry.item.frame().map_or(0, |frame| frame.payload.len())
 }

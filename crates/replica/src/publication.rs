@@ -171,6 +171,8 @@ impl Replica {
     /// The messages from one number to another, both included, were given up by the edge.
     pub fn take_skip(&mut self, ticket: &Ticket, from: u64, to: u64, now: Instant) -> Result<(), NotTaken> {
         let log = self.fed_by(ticket)?;
+        // Some of it may have come before the edge gave it up.
+        let from = from.max(log.splice.next_number());
         if let Some(provenance) = log.splice.handle_skip(ticket.publication, from, to, now)? {
             let skip = Event::Skip { publication: ticket.publication, from, to };
             self.append(&ticket.name, Body::Event(skip), Some(provenance), None);
