@@ -8,6 +8,7 @@ use anyhow::Result;
 use tests::{
     Cluster,
     failover::{Source, pool::other},
+    http,
     limits::raise_open_files,
     process,
     rtmp::{Event, Viewer},
@@ -61,6 +62,10 @@ async fn main() -> Result<()> {
     row("first frame, stream not yet at the edge", cold);
     let pool = cluster.wait_in_sync();
     row("publisher's socket to viewer's, edge - origin - edge, standby in sync", way(&cluster).await?);
+    let hop =
+        |share| http::histogram_quantile(cluster.address(&pool.active, "admin"), "headwater_commit_seconds", share);
+    let (half, most) = (hop(0.5)? * 1000.0, hop(0.99)? * 1000.0);
+    println!("| from taken to committed, as the active origin counts it | | ≤ {half:.2} ms | ≤ {most:.2} ms | |");
     let with = cost(&cluster, &[&pool.active, other(&pool.active)]).await;
     cluster.kill(other(&pool.active));
     cluster.wait_pool("the standby to be out", SOON, |pool| pool.in_sync.len() == 1);

@@ -51,6 +51,22 @@ pub fn metric(address: SocketAddr, name: &str, labels: &[&str]) -> Result<f64> {
     found.with_context(|| format!("no metric {name} with {labels:?} at {address}"))
 }
 
+/// The upper bound of the bucket of a histogram in which this share of its samples is reached.
+pub fn histogram_quantile(address: SocketAddr, name: &str, share: f64) -> Result<f64> {
+    let text = get(address, "/metrics")?.body;
+    let prefix = format!("{name}_bucket{{");
+    let mut buckets = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with(&prefix)) {
+        let (series, count) = line.rsplit_once(' ').context("a sample has a value")?;
+        let bound = series.split("le=\"").nth(1).and_then(|rest| rest.split('"').next()).context("a bucket has le")?;
+        buckets.push((bound.parse::<f64>().unwrap_or(f64::INFINITY), count.parse::<f64>()?));
+    }
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let all = buckets.last().map(|(_, count)| *count).with_context(|| format!("no {name} at {address}"))?;
+    let reached = buckets.into_iter().find(|(_, count)| *count >= all * share);
+    reached.map(|(bound, _)| bound).context("the last bucket holds all")
+}
+
 /// The first `len` bytes of an endless body.
 pub fn body_start(address: SocketAddr, path: &str, len: usize) -> Result<Vec<u8>> {
     let mut socket = ask(address, path, "")?;

@@ -98,7 +98,7 @@ fn control(form: Form, show: Show<'_>) {
 fn stall(form: Form, show: Show<'_>) {
     on_loopback(|cluster| {
         for origin in ["origin-1", "origin-2"] {
-            cluster.configure(origin, "when_alone: stall\n");
+            cluster.configure(origin, "replication: { when_alone: stall }\n");
             cluster.restart(origin);
         }
         show(&control::dead_then_standby_dies_stall(&mut Scene::at_an_edge(cluster, form)));
