@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{dev, play, probe, publish, status};
+use crate::{dev, events, play, pools, probe, publish, status};
 
 /// A live-streaming cluster: run it on a laptop, publish to it, play from it, look at it.
 #[derive(Parser, Debug)]
@@ -24,6 +24,10 @@ enum Command {
     Play(play::Args),
     /// Show what the nodes of a cluster say about themselves.
     Status(status::Args),
+    /// Show the pools of origins, and say who is to be active.
+    Pools(pools::Args),
+    /// Show what happened in the cluster: role changes with cause and evidence, nodes that came and went, kicks.
+    Events(events::Args),
     /// Ask one node whether it is healthy, ready or active; the exit code answers.
     Probe(probe::Args),
 }
@@ -36,6 +40,8 @@ impl Cli {
             Command::Publish(args) => publish::run(args).await,
             Command::Play(args) => play::run(args).await,
             Command::Status(args) => status::run(args).await,
+            Command::Pools(args) => pools::run(args).await,
+            Command::Events(args) => events::run(args).await,
             Command::Probe(args) => probe::run(args).await,
         }
     }

@@ -5,7 +5,12 @@ use std::{fmt::Write as _, net::SocketAddr, process::ExitCode};
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
 
-use crate::{dev::Place, http, output, target::Cluster};
+use crate::{
+    dev::Place,
+    http, output,
+    table::{plain, write_rows},
+    target::Cluster,
+};
 
 /// `headwater status`
 #[derive(clap::Args, Debug)]
@@ -75,30 +80,6 @@ fn write_page(text: &mut String, name: &str, page: &Value) {
         }
     }
     text.push('\n');
-}
-
-fn write_rows(text: &mut String, rows: &[Value]) {
-    let Some(columns) = rows.first().and_then(Value::as_object).map(|row| row.keys().cloned().collect::<Vec<_>>())
-    else {
-        return;
-    };
-    let mut lines = vec![columns.clone()];
-    lines.extend(rows.iter().map(|row| columns.iter().map(|column| plain(&row[column])).collect()));
-    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..columns.len()).map(width).collect();
-    for line in &lines {
-        let cells: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
-    }
-}
-
-/// A value as it is shown on a terminal: control characters, which could be a peer's, are taken out.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

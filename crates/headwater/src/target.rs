@@ -1,6 +1,10 @@
 //! Which cluster a command looks at.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -8,6 +12,8 @@ use serde::Deserialize;
 /// A cluster as `headwater dev` describes it in `DIR/cluster.json`; what this program does not need is left out.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Cluster {
+    /// The directory of its tokens.
+    pub tokens: PathBuf,
     /// The processes by name.
     pub nodes: BTreeMap<String, Node>,
 }
@@ -15,6 +21,10 @@ pub(crate) struct Cluster {
 /// One process.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Node {
+    /// What it is.
+    pub kind: String,
+    /// Its gRPC port.
+    pub grpc: SocketAddr,
     /// Its admin port.
     pub admin: SocketAddr,
 }

@@ -147,6 +147,11 @@ pub(super) fn wire_moment(at: SystemTime) -> Option<prost_types::Timestamp> {
     Some(at.into())
 }
 
+/// A moment as texts show it: in UTC, as RFC 3339 has it.
+pub fn rfc3339(at: SystemTime) -> String {
+    prost_types::Timestamp::from(at).to_string()
+}
+
 /// An epoch, which is never as high as to make no sense.
 pub(super) fn epoch(field: &str, epoch: u64) -> Result<Epoch, Failure> {
     if epoch > Epoch::MAX.0 {

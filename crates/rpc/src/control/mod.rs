@@ -19,6 +19,7 @@ mod wire;
 
 pub use client::{Client, Page, Query};
 pub use events::{Event, EventLog, Severity};
+pub use fields::rfc3339;
 pub use members::{
     Command, CommandResult, Deregister, Drain, FromControl, FromControlStream, FromNode, FromNodeStream, Members,
     NodeInfo, Registered, SessionsReport, StreamsReport, Welcome,
