@@ -350,7 +350,11 @@ impl Replica {
         let highest = self.highest;
         let leader = self.leaders.get_mut(&conn)?;
         if let Some(epoch) = leader.state_due.take().filter(|epoch| *epoch == highest) {
-            let state = |log: &Log| LogState { name: log.name.clone(), lineage: log.lineage.clone() };
+            let state = |log: &Log| LogState {
+                name: log.name.clone(),
+                lineage: log.lineage.clone(),
+                committed_below: log.writer.stream().info().committed_below,
+            };
             return Some(FollowUp::State { epoch, logs: self.logs.values().map(state).collect() });
         }
         // C2: nothing of an epoch below the highest heard is acked.

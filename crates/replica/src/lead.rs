@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cluster::{AckRefused, SyncRequest};
+use cluster::{AckRefused, Mishap, SyncRequest};
 use hub::Body;
 use media::{Provenance, StreamName};
 
@@ -74,7 +74,11 @@ impl Replica {
             FollowUp::State { epoch, logs } => {
                 let asked = matches!(term.sending.get(&conn), Some(Sending::Asked));
                 if asked && epoch == term.epoch() {
-                    term.settle(conn, &logs, self.logs.values(), self.gone.list());
+                    let splits = term.settle(conn, &logs, self.logs.values(), self.gone.list());
+                    let node = self.followers[&conn].node.clone();
+                    for (name, from, to) in splits {
+                        self.notice(&name, Mishap::Split { node: node.clone(), from, to });
+                    }
                     self.note_change();
                 }
             }

@@ -46,6 +46,8 @@ pub struct LogState {
     pub name: StreamName,
     /// Its epochs and its end.
     pub lineage: Lineage,
+    /// All below this position was committed, as far as the follower knows.
+    pub committed_below: u64,
 }
 
 /// What is said to a follower. All of it is in the epoch it names.

@@ -106,18 +106,25 @@ impl Term {
         }
     }
 
-    /// A follower has said what it holds: from here on it gets everything that it lacks.
+    /// A follower has said what it holds: from here on it gets everything that it lacks. Returns what it had committed
+    /// and this origin never had: each stream, and the first and last position.
     pub(crate) fn settle<'a>(
         &mut self,
         id: FollowerId,
         held: &[LogState],
         logs: impl Iterator<Item = &'a Log>,
         gone: Vec<PublicationId>,
-    ) {
-        let held: BTreeMap<_, _> = held.iter().map(|log| (&log.name, &log.lineage)).collect();
-        let (mut keep, mut captures) = (Vec::new(), VecDeque::new());
+    ) -> Vec<(StreamName, u64, u64)> {
+        let held: BTreeMap<_, _> = held.iter().map(|log| (&log.name, log)).collect();
+        let (mut keep, mut captures, mut splits) = (Vec::new(), VecDeque::new(), Vec::new());
         for log in logs {
-            let common = held.get(&log.name).map(|lineage| log.lineage.common_end(lineage));
+            let held = held.get(&log.name);
+            let common = held.map(|held| log.lineage.common_end(&held.lineage));
+            if let Some((held, common)) = held.zip(common)
+                && common < held.committed_below
+            {
+                splits.push((log.name.clone(), common, held.committed_below - 1));
+            }
             // What follows the common part goes on from the ring, if it is still there.
             let rest = common.filter(|common| *common > 0).and_then(|common| log.writer.items_from(common));
             if let Some(common) = common {
@@ -134,6 +141,7 @@ impl Term {
         let settled = Settled { keep, captures, next_order: from + 1, begun: false };
         self.sending.insert(id, Sending::Settled(settled));
         self.commits.follower_settled(id, from);
+        splits
     }
 
     /// The next message for a follower.

@@ -4,7 +4,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cluster::{Epoch, Grant, Incarnation, Member, NodeId, PoolId, Role, Surroundings, SyncChange};
+use cluster::{Epoch, Grant, Incarnation, Member, Mishap, NodeId, Notice, PoolId, Role, Surroundings, SyncChange};
 use hub::{Body, Budget, Hub, Read, RingLimits, Start};
 use media::{MediaMessage, Medium, PublicationId, StreamName};
 
@@ -414,6 +414,23 @@ fn a_promotion_with_loss_names_what_is_lost_and_begins_above_it() {
     // A later grant carries the loss along; it is named once.
     pool.grant_with_loss("o2", 4, &["o2"], 3);
     assert!(pool.at("o2").list()[0].info.next_seq < Epoch(4).first_position());
+}
+
+#[test]
+fn what_an_active_committed_alone_is_named_when_it_follows_another() {
+    let (mut pool, ticket) = pair();
+    pool.follows.clear();
+    // The record has taken o2 out, as far as o1 knows.
+    pool.version += 1;
+    pool.tell("o1", "o1", 1, &["o1"], 0);
+    pool.feed("o1", &ticket, 10..13);
+    let end = pool.at("o1").list()[0].info.committed_below;
+    pool.grant("o2", 2, &["o2"]);
+    pool.follow("o1", "o2");
+    pool.talk();
+    let what = Mishap::Split { node: NodeId::new("o1").unwrap(), from: end - 3, to: end - 1 };
+    assert_eq!(pool.at("o2").poll_notice(), Some(Notice { stream: stream(), what }));
+    assert_eq!(pool.at("o2").poll_notice(), None);
 }
 
 #[test]

@@ -224,11 +224,16 @@ fn settled_out(keep: Vec<(StreamName, u64)>, gone: Vec<PublicationId>) -> Vec<pb
 }
 
 fn log_out(log: LogState) -> pb::LogState {
-    pb::LogState { stream: log.name.resource(), lineage: Some(lineage_out(&log.lineage)) }
+    pb::LogState {
+        stream: log.name.resource(),
+        lineage: Some(lineage_out(&log.lineage)),
+        committed_below: log.committed_below,
+    }
 }
 
 fn log_in(log: pb::LogState) -> Result<LogState, RelayError> {
-    Ok(LogState { name: stream_in(&log.stream)?, lineage: lineage_in(log.lineage)? })
+    let committed_below = counter_in("a log committed to a position", log.committed_below)?;
+    Ok(LogState { name: stream_in(&log.stream)?, lineage: lineage_in(log.lineage)?, committed_below })
 }
 
 fn lineage_out(lineage: &Lineage) -> pb::Lineage {
