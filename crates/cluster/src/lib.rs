@@ -27,13 +27,14 @@ pub use grant::{Grant, SyncChange, SyncRequest};
 pub use id::{Epoch, IdError, Incarnation, Member, NodeId, NodeKind, ParseIncarnationError, PoolId, Role, RouteId};
 pub use lineage::{Lineage, NotALineage};
 pub use membership::{
-    Beat, Change, DeregisterError, Liveness, Load, Membership, MembershipLimits, Node, NodeAddresses, RegisterError,
-    Registration, SessionError, SessionNumber,
+    Beat, Change, DeregisterError, KnownRecord, Liveness, Load, Membership, MembershipLimits, Node, NodeAddresses,
+    RegisterError, Registration, SessionError, SessionNumber,
 };
 pub use notice::{Mishap, Notice};
 pub use pool::{
-    Cause, LastChange, Mode, Pool, PoolMember, PoolRecord, PoolReport, PoolRules, PoolView, PoolViewMember,
-    PromoteError,
+    By, Cause, EdgeReport, Granted, Hold, LastChange, Mode, MoveLimits, PlanFailed, PlanState, Pool, PoolAlarm,
+    PoolChange, PoolEvent, PoolMember, PoolRecord, PoolReport, PoolRules, PoolView, PoolViewMember, PromoteError,
+    Promotion, SyncRefused, Unclean,
 };
 pub use publish::{KeysError, PublishConfig, PublishPolicy, hashed as hashed_publish_key};
 pub use route::{

@@ -1,7 +1,7 @@
 //! Who is in the cluster, and who is heard.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -92,6 +92,19 @@ pub struct Beat {
     pub head: (Epoch, u64),
     /// Of an origin that stands by: whether it follows the active one now.
     pub follows_active: bool,
+    /// Of an origin: the pool record that it goes by.
+    pub record: Option<KnownRecord>,
+}
+
+/// The pool record that an origin goes by. A control plane whose store is of an older copy learns it from here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownRecord {
+    /// Its version.
+    pub version: u64,
+    /// The epoch of the last promotion with loss.
+    pub loss_epoch: Epoch,
+    /// Without the ack of each of these nothing is committed.
+    pub in_sync: BTreeSet<Member>,
 }
 
 /// How busy a node is.

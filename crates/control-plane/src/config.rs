@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use cluster::{MembershipLimits, NodeId, PoolId, PoolRules, RouteConfig, RouteTable};
+use cluster::{MembershipLimits, MoveLimits, NodeId, PoolId, PoolRules, RouteConfig, RouteTable, Unclean};
 use daemon::{
     Settings,
     config::{Period, Problems},
@@ -31,7 +31,7 @@ section! {
         pub pools: Vec<PoolSettings> = Vec::new(),
         /// When nodes count as silent.
         pub nodes: Nodes = Nodes::default(),
-        /// When roles are given.
+        /// When roles move, in pools that have no `roles` of their own.
         pub roles: Roles = Roles::default(),
         /// How many events are kept; the oldest go first.
         pub events_max: usize = 10_000,
@@ -46,8 +46,11 @@ section! {
     pub struct PoolSettings {
         /// Its name.
         pub name: PoolId = PoolId::main(),
-        /// The origin that becomes active when the pool is new; null: the first to come.
+        /// The origin that becomes active when the pool is new, and where FailBack goes; null: the first to come, and the
+        /// one that was active before.
         pub first_active: Option<NodeId> = None,
+        /// When its roles move, like `roles`: what is not listed here is as by default; null: as `roles` says.
+        pub roles: Option<Roles> = None,
     }
 }
 
@@ -67,7 +70,7 @@ section! {
 }
 
 section! {
-    /// Waiting before roles are given.
+    /// When roles move.
     #[derive(PartialEq)]
     pub struct Roles {
         /// After its start the control plane changes no role for so long, unless the cluster is new.
@@ -76,6 +79,44 @@ section! {
         pub settle_max: Period = Period(PoolRules::default().settle_max),
         /// In a new cluster: how long to wait for further origins after the first.
         pub gather: Period = Period(PoolRules::default().gather),
+        /// Only an origin that was heard within this time may become active.
+        pub candidate_heard: Period = Period(PoolRules::default().candidate_heard),
+        /// An edge that is not heard counts as one that hears the active origin, for so long.
+        pub edge_trust: Period = Period(PoolRules::default().edge_trust),
+        /// When half of the edges hear the standby and not the active origin, which is heard here: wait so long.
+        pub edges_wait: Period = Period(PoolRules::default().edges_wait),
+        /// A node that has just come says nothing about an origin that it has not heard yet, for so long.
+        pub witness_after: Period = Period(PoolRules::default().witness_after),
+        /// allow: with no origin in sync left, the one with most becomes active, and what is lost is named. never: an
+        /// operator decides.
+        pub unclean: Unclean = Unclean::Allow,
+        /// With `unclean: allow`: how long origins in sync are waited for.
+        pub unclean_after: Period = Period(PoolRules::default().unclean_after),
+        /// How long an origin may take to open after it was granted the role; then the next one is.
+        pub open_within: Period = Period(PoolRules::default().open_within),
+        /// How long the active origin may take to commit what it took before a planned move is given up.
+        pub yield_within: Period = Period(PoolRules::default().yield_within),
+        /// A role change is told when the origin has opened, at the latest after this time.
+        pub tell_within: Period = Period(PoolRules::default().tell_within),
+        /// A fault about which nothing can be done becomes an alarm after so long.
+        pub alarm_after: Period = Period(PoolRules::default().alarm_after),
+        /// How often roles may move by themselves.
+        pub moves: Moves = Moves::default(),
+    }
+}
+
+section! {
+    /// Limits of automatic moves.
+    #[derive(PartialEq)]
+    pub struct Moves {
+        /// So many because of silence in `silence_window`; when one more is due, the pool is held until it is released.
+        pub silence_max: usize = MoveLimits::default().silence_max,
+        /// The time in which they are counted.
+        pub silence_window: Period = Period(MoveLimits::default().silence_window),
+        /// Between two moves because of silence.
+        pub silence_apart: Period = Period(MoveLimits::default().silence_apart),
+        /// After any move, before one because a process died.
+        pub death_apart: Period = Period(MoveLimits::default().death_apart),
     }
 }
 
@@ -83,11 +124,30 @@ impl Config {
     /// The rules of one pool.
     pub(crate) fn rules(&self, pool: &PoolId) -> PoolRules {
         let settings = self.pools.iter().find(|settings| settings.name == *pool);
+        let roles = settings.and_then(|settings| settings.roles.as_ref()).unwrap_or(&self.roles);
+        let moves = &roles.moves;
         PoolRules {
-            settle: *self.roles.settle,
-            settle_max: *self.roles.settle_max,
-            gather: *self.roles.gather,
+            settle: *roles.settle,
+            settle_max: *roles.settle_max,
+            gather: *roles.gather,
             first_active: settings.and_then(|settings| settings.first_active.clone()),
+            silence: *self.nodes.silence,
+            candidate_heard: *roles.candidate_heard,
+            edge_trust: *roles.edge_trust,
+            edges_wait: *roles.edges_wait,
+            witness_after: *roles.witness_after,
+            unclean: roles.unclean,
+            unclean_after: *roles.unclean_after,
+            open_within: *roles.open_within,
+            yield_within: *roles.yield_within,
+            tell_within: *roles.tell_within,
+            alarm_after: *roles.alarm_after,
+            moves: MoveLimits {
+                silence_max: moves.silence_max,
+                silence_window: *moves.silence_window,
+                silence_apart: *moves.silence_apart,
+                death_apart: *moves.death_apart,
+            },
         }
     }
 
@@ -120,6 +180,16 @@ impl daemon::config::Config for Config {
         for (place, pool) in self.pools.iter().enumerate() {
             if self.pools[..place].iter().any(|before| before.name == pool.name) {
                 problems.add(&format!("pools[{place}].name"), format!("the pool {} is listed twice", pool.name));
+            }
+        }
+        let own = self.pools.iter().enumerate().filter_map(|(place, pool)| Some((place, pool.roles.as_ref()?)));
+        let own = own.map(|(place, roles)| (format!("pools[{place}].roles"), roles));
+        for (path, roles) in own.chain([("roles".to_owned(), &self.roles)]) {
+            if *roles.candidate_heard < 2 * *self.nodes.beat {
+                problems.add(&format!("{path}.candidate_heard"), "must be at least two of nodes.beat: one may be late");
+            }
+            if roles.open_within.is_zero() || roles.yield_within.is_zero() {
+                problems.add(&path, "open_within and yield_within must be longer than 0");
             }
         }
         if self.nodes.beat.is_zero() {
@@ -165,5 +235,21 @@ mod tests {
         let config = read("pools: [{name: main, first_active: origin-1}]").unwrap();
         assert_eq!(config.rules(&PoolId::main()).first_active, NodeId::new("origin-1").ok());
         assert_eq!(config.rules(&PoolId::new("b").unwrap()).first_active, None);
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_rules() {
+        assert_eq!(Config::default().rules(&PoolId::main()), PoolRules::default());
+    }
+
+    #[test]
+    fn a_pool_may_have_its_own_rules() {
+        let text = "roles: {settle: 5s}\npools: [{name: b, roles: {unclean: never, moves: {silence_max: 1000}}}]\n";
+        let config = read(text).unwrap();
+        let (main, b) = (config.rules(&PoolId::main()), config.rules(&PoolId::new("b").unwrap()));
+        assert_eq!((main.settle.as_secs(), main.unclean, main.moves.silence_max), (5, Unclean::Allow, 3));
+        assert_eq!((b.settle.as_secs(), b.unclean, b.moves.silence_max), (3, Unclean::Never, 1000));
+        let told = read("pools: [{name: b, roles: {candidate_heard: 10ms}}]").unwrap_err();
+        assert!(told.contains("pools[0].roles.candidate_heard"), "{told}");
     }
 }

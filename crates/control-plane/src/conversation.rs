@@ -88,8 +88,7 @@ impl ControlPlane {
         // There is room: the channel is new.
         let _ = down.try_send(Ok(FromControl::Welcome(welcome)));
         self.on_changes(change);
-        self.report_to_pool(&member.node);
-        self.send_role(&member);
+        self.introduce_to_pools(&member);
         let talk = Talk { control: self.clone(), member, session, down, end, beats: 0 };
         self.inner.tasks.spawn(talk.run(from_node, limits.beat_interval));
         Ok(Box::pin(stream::unfold(told, |mut told| async move { told.recv().await.map(|message| (message, told)) })))
@@ -188,7 +187,7 @@ impl Talk {
                 let changes = lock(&control.inner.members).beat(node, self.session, beat, Instant::now(), unix_ms());
                 let changes = changes.map_err(|why| refused(&self.member, why))?;
                 control.on_changes(changes);
-                control.report_to_pool(node);
+                control.report_to_pools(node);
             }
             FromNode::Streams(report) => {
                 let touched = lock(&control.inner.directory).apply_streams(&self.member.node, report);
@@ -198,8 +197,13 @@ impl Talk {
                 lock(&control.inner.directory).apply_sessions(&self.member.node, report);
             }
             FromNode::Result(result) => control.inner.commands.handle_result(result),
-            FromNode::SyncRequest(_) | FromNode::Yielded { .. } | FromNode::HandOver { .. } => {
-                tracing::warn!(node = %self.member.node, "node.request_not_served");
+            FromNode::SyncRequest(request) => control.sync_requested(&self.member, request),
+            FromNode::Yielded { epoch } => {
+                control.with_pools(|pool| pool.handle_yielded(&self.member, epoch, Instant::now()));
+            }
+            FromNode::HandOver { reason } => {
+                tracing::info!(node = %self.member.node, reason, "node.hands_over");
+                control.with_pools(|pool| pool.handle_hand_over(&self.member, &reason));
             }
         }
         Ok(())
@@ -231,7 +235,7 @@ impl Talk {
         if change.is_some() {
             let touched = lock(&control.inner.directory).forget(&member.node);
             control.refresh_streams(touched);
-            control.gone_from_pool(&member);
+            control.gone_from_pools(&member);
             control.on_changes(change);
         }
     }

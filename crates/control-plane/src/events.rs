@@ -44,9 +44,19 @@ impl Draft {
         Self { severity: Severity::Warning, ..Self::info(code, subject, message) }
     }
 
+    /// Somebody should be woken.
+    pub(crate) fn alarm(code: &'static str, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Alarm, ..Self::info(code, subject, message) }
+    }
+
     /// Who asked for it, and why.
     pub(crate) fn by(self, caller: Caller, reason: &str) -> Self {
-        Self { author: caller.to_string(), reason: reason.to_owned(), ..self }
+        self.asked_by(&caller.to_string(), reason)
+    }
+
+    /// As `by`, for one who asked a while ago; nobody when the author is empty.
+    pub(crate) fn asked_by(self, author: &str, reason: &str) -> Self {
+        Self { author: author.to_owned(), reason: reason.to_owned(), ..self }
     }
 
     /// One more detail.

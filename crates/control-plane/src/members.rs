@@ -14,7 +14,6 @@ use crate::{
     conversation::admit,
     events::Draft,
     plane::{ControlPlane, lock},
-    store::Write,
     time::{moment, unix_ms},
 };
 
@@ -105,9 +104,8 @@ impl ControlPlane {
         if request.validate_only {
             return Ok(());
         }
-        if let Some(record) = next {
-            writer.commit(vec![Write::PutPool(record.clone())], Vec::new()).await?;
-            self.pool_written(record);
+        if let Some(change) = next {
+            self.write_pool(&mut writer, change).await?;
         }
         let change = lock(&self.inner.members).deregister(&id, request.incarnation);
         drop(writer);
@@ -127,6 +125,9 @@ impl ControlPlane {
             | Change::Updated { member }
             | Change::Left { member }) = &change;
             self.show_node(&member.node);
+            if let Change::Left { member } = &change {
+                self.left_pools(&member.node);
+            }
             if let Some(draft) = told(&change) {
                 self.tell(draft.with("incarnation", member.incarnation));
             }

@@ -15,9 +15,11 @@ pub(crate) struct Metrics {
     pub(crate) epoch: GaugeFamily<1>,
     /// Each pool's members without which nothing is committed.
     pub(crate) in_sync: GaugeFamily<1>,
+    /// Whether each pool's roles are kept from moving by themselves.
+    pub(crate) hold: GaugeFamily<1>,
     /// Grants of the active role.
     pub(crate) grants: CounterFamily<2>,
-    /// How long each phase of a planned promotion took.
+    /// How long each phase of a role change took.
     pub(crate) promotion: telemetry::metrics::HistogramFamily<1>,
     /// Messages of nodes that were refused.
     pub(crate) refused: CounterFamily<1>,
@@ -60,8 +62,9 @@ impl Metrics {
             nodes: registry.gauges("nodes", "Known nodes.", ["kind", "state"]),
             epoch: registry.gauges("epoch", "The epoch of a pool.", ["pool"]),
             in_sync: registry.gauges("in_sync_members", "Members without which nothing is committed.", ["pool"]),
+            hold: registry.gauges("pool_hold", "1 while no role moves by itself.", ["pool"]),
             grants: registry.counters("failovers_total", "Grants of the active role.", ["pool", "cause"]),
-            promotion: registry.histograms("failover_seconds", "Time of a promotion's phase.", seconds, ["phase"]),
+            promotion: registry.histograms("failover_seconds", "Time of a phase of a role change.", seconds, ["phase"]),
             refused: registry.counters("node_messages_refused_total", "Messages refused of nodes.", ["reason"]),
         }
     }

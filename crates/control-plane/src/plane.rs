@@ -59,8 +59,8 @@ pub(crate) struct Inner {
     /// One refresh of the pools' infos at a time, so that the last word is the newest.
     pub(crate) pool_refresh: Mutex<()>,
     pub(crate) pools_changed: Notify,
-    /// One planned promotion at a time.
-    pub(crate) promoting: tokio::sync::Mutex<()>,
+    /// Counts the looks at the pools.
+    pub(crate) pools_driven: tokio::sync::watch::Sender<u64>,
     pub(crate) links: Links,
     pub(crate) commands: Commands,
     pub(crate) directory: Mutex<Directory>,
@@ -130,7 +130,7 @@ impl ControlPlane {
             pool_infos: Arc::new(WatchLog::new(BTreeMap::new(), in_memory, metrics.watch.clone())),
             pool_refresh: Mutex::new(()),
             pools_changed: Notify::new(),
-            promoting: tokio::sync::Mutex::new(()),
+            pools_driven: tokio::sync::watch::Sender::default(),
             links: Links::default(),
             commands: Commands::default(),
             directory: Mutex::new(Directory::default()),
@@ -285,7 +285,7 @@ impl ControlPlane {
                 return Ok(());
             }
             Ok(Err(CommitError::Version { pool, stored, given })) => {
-                let message = format!("the pool {pool} has version {stored} in the store; {given} does not follow");
+                let message = format!("the pool {pool} has version {stored} in the store, not {given}");
                 return Err(Failure::new(Code::Aborted, "POOL_CHANGED", message).with("version", stored));
             }
             Ok(Err(CommitError::Storage(error))) => error,

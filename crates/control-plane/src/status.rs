@@ -21,7 +21,7 @@ impl Cluster for ControlPlane {
             uptime: self.inner.started.elapsed(),
             time: SystemTime::now(),
             counts: counts(&nodes),
-            problems: problems(&pools, &nodes, store.error.as_deref()),
+            problems: problems(&pools, &nodes, self.pool_problems(), store.error.as_deref()),
             routes: self.inner.routes.len() as u32,
             streams,
             publishers,
@@ -53,7 +53,7 @@ fn counts(nodes: &[NodeInfo]) -> NodeCounts {
     counts
 }
 
-fn problems(pools: &[PoolInfo], nodes: &[NodeInfo], store: Option<&str>) -> Vec<String> {
+fn problems(pools: &[PoolInfo], nodes: &[NodeInfo], of_pools: Vec<String>, store: Option<&str>) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some(error) = store {
         problems.push(format!("the store cannot be written: {error}"));
@@ -73,6 +73,7 @@ fn problems(pools: &[PoolInfo], nodes: &[NodeInfo], store: Option<&str>) -> Vec<
                 .push(format!("{name}: the control plane does not hear the active origin {}", active.resource())),
         }
     }
+    problems.extend(of_pools);
     let unheard = |node: &&NodeInfo| matches!(node.liveness, Liveness::Silent | Liveness::Gone);
     for node in nodes.iter().filter(unheard) {
         problems.push(format!("{} is {}", node.registration.member.node.resource(), node.liveness.as_str()));

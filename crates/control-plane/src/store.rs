@@ -67,8 +67,13 @@ pub(crate) enum Write {
     Seed(String, String),
     /// An entry that is no longer in the configuration.
     Unseed(String),
-    /// A pool record: its version must be one above the stored one.
-    PutPool(PoolRecord),
+    /// A pool record, made from the one that has this version.
+    PutPool {
+        /// The record.
+        record: PoolRecord,
+        /// That version.
+        after: u64,
+    },
 }
 
 /// Changes that are made together or not at all.
@@ -168,10 +173,10 @@ fn apply(txn: &WriteTransaction, batch: &Batch) -> Result<(), CommitError> {
                 let mut seeded = txn.open_table(SEEDED).map_err(error::storage)?;
                 seeded.remove(id.as_str()).map_err(error::storage)?;
             }
-            Write::PutPool(pool) => {
+            Write::PutPool { record: pool, after } => {
                 let stored = stored_version(txn, &pool.id)?;
-                if pool.version != stored + 1 {
-                    return Err(CommitError::Version { pool: pool.id.to_string(), stored, given: pool.version });
+                if *after != stored || pool.version <= stored {
+                    return Err(CommitError::Version { pool: pool.id.to_string(), stored, given: *after });
                 }
                 put_in(txn, POOLS, pool.id.as_str(), pool)?;
             }

@@ -112,6 +112,7 @@ impl Local for EdgeNode {
             hears: self.upstream.hears(),
             head: (Epoch(0), 0),
             follows_active: false,
+            record: None,
         }
     }
 

@@ -133,6 +133,7 @@ impl Local for OriginNode {
             hears: self.streams.with(|replica, _| replica.hears()).into_iter().collect(),
             head: replica.head,
             follows_active: replica.follows,
+            record: self.streams.with(|replica, _| replica.known_record()),
         }
     }
 

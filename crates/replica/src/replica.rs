@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::{CommitRules, Commits, Epoch, Grant, Member, Mishap, NodeId, Notice, Surroundings};
+use cluster::{CommitRules, Commits, Epoch, Grant, KnownRecord, Member, Mishap, NodeId, Notice, Surroundings};
 use hub::Hub;
 use media::{PublicationId, StreamName};
 use tokio::sync::watch;
@@ -154,6 +154,12 @@ impl Replica {
             journal: self.term.as_ref().map_or(0, |term| term.journal.len()),
             stale_refused: self.stale_refused,
         }
+    }
+
+    /// The record that it goes by, as far as its last grant tells of it.
+    pub fn known_record(&self) -> Option<KnownRecord> {
+        let Grant { version, loss_epoch, in_sync, .. } = self.grant.as_ref()?;
+        Some(KnownRecord { version: *version, loss_epoch: *loss_epoch, in_sync: in_sync.clone() })
     }
 
     pub(crate) fn note_change(&self) {

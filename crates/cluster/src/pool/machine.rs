@@ -1,74 +1,82 @@
-//! The rules by which a pool's record changes.
+//! One pool: what is known of it, and when its record changes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
 };
 
-use super::{Cause, LastChange, PoolMember, PoolRecord};
-use crate::{Address, Epoch, Member, NodeId};
+use super::{
+    EdgeReport, PoolAlarm, PoolChange, PoolEvent, PoolMember, PoolRecord, PoolReport, PoolRules,
+    alarms::Alarms,
+    change::Next,
+    hearing::{Ears, Seen},
+    loss::Loss,
+    moves::{Moves, Reason},
+    opening::Opening,
+    plan::{Plan, Step},
+    sync::Requests,
+};
+use crate::{Epoch, Grant, Incarnation, Member, NodeId};
 
-/// One pool: its record as stored, and what its origins say of themselves.
+/// One pool: its record as stored, and what its origins and the edges say.
 ///
-/// Feed it reports; ask [`Pool::poll_change`] for the record that should come next; write that by compare-and-set on
-/// its version; when it is on disk, and only then, hand it to [`Pool::handle_written`] and tell the nodes.
+/// Feed it what is heard (`handle_*`), with the time; it never reads a clock. Then:
 ///
-/// Roles so far: the first origin (or the configured one) becomes active, an active that restarted is granted the role
-/// again in the next epoch, all others stand by, and nothing moves by itself.
-#[derive(Debug)]
+/// - [`Pool::poll_change`]: the record that should come next. Write it by compare-and-set on the version it was made
+///   from; when it is on disk, and only then, hand it to [`Pool::handle_written`]. If it could not be written, it is
+///   proposed again.
+/// - [`Pool::poll_grant`]: who is to be told what.
+/// - [`Pool::poll_event`]: what happened beside the record.
+/// - [`Pool::poll_timeout`]: when to ask again although nothing was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
-    record: PoolRecord,
-    rules: PoolRules,
-    started: Instant,
-    first_report: Option<Instant>,
-    /// Origins whose session is open, in the order in which they came.
-    alive: Vec<PoolReport>,
+    pub(super) record: PoolRecord,
+    pub(super) rules: PoolRules,
+    pub(super) started: Instant,
+    pub(super) first_report: Option<Instant>,
+    pub(super) settled: bool,
+    /// Silence is counted from here at the earliest, and nothing is suspected before.
+    pub(super) suspects_from: Instant,
+    /// Every origin of the pool that has reported, whether or not its session stands.
+    pub(super) members: BTreeMap<NodeId, Seen>,
+    /// Every edge that has reported.
+    pub(super) edges: BTreeMap<NodeId, Ears>,
     /// By any node: the next grant lies above.
-    highest_heard: Epoch,
-    /// By an origin of the pool: the active, too, must be above it to be heard there.
-    highest_of_members: Epoch,
-    /// A planned promotion: the old active has stepped down.
-    promotion: Option<(Member, String)>,
-    settled: bool,
+    pub(super) highest_heard: Epoch,
+    /// By an origin of the pool: a record below it is out of date.
+    pub(super) highest_of_members: Epoch,
+    /// The highest version that an origin goes by.
+    pub(super) highest_version: u64,
+    pub(super) plan: Option<Plan>,
+    pub(super) plans: u64,
+    pub(super) last_plan: Option<(u64, Result<Epoch, super::PlanFailed>)>,
+    /// The active is about to end.
+    pub(super) relief: Option<(Member, String)>,
+    pub(super) requests: Requests,
+    pub(super) opening: Option<Opening>,
+    pub(super) loss: Option<Loss>,
+    pub(super) moves: Moves,
+    pub(super) alarms: Alarms,
+    /// When the evidence against the active became enough.
+    pub(super) convinced: Option<Instant>,
+    /// What was proposed last, and not yet written.
+    pub(super) proposed: Option<Proposed>,
+    /// Which version each node was told, on its present session.
+    pub(super) told: BTreeMap<NodeId, (Incarnation, u64)>,
+    pub(super) events: VecDeque<PoolEvent>,
+    /// The record as watchers may know it: a grant is shown when it is carried out.
+    pub(super) shown: PoolRecord,
+    /// When the hold ends.
+    pub(super) hold_due: Option<Instant>,
+    pub(super) polled: Option<Instant>,
 }
 
-/// How a pool behaves.
+/// A grant that was proposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolRules {
-    /// After a start of the control plane no role changes for so long, unless the cluster is new.
-    pub settle: Duration,
-    /// After this time what has reported is enough, even if the active has not.
-    pub settle_max: Duration,
-    /// In a new cluster, how long to wait for further origins after the first.
-    pub gather: Duration,
-    /// Which origin becomes active in a new cluster; none: the first to come.
-    pub first_active: Option<NodeId>,
-}
-
-impl Default for PoolRules {
-    fn default() -> Self {
-        Self {
-            settle: Duration::from_secs(3),
-            settle_max: Duration::from_secs(30),
-            gather: Duration::from_millis(300),
-            first_active: None,
-        }
-    }
-}
-
-/// What an origin says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolReport {
-    /// Which start of which node.
-    pub member: Member,
-    /// Where its public port is when it is open.
-    pub public: Address,
-    /// Where its peer port is.
-    pub peer: Address,
-    /// The highest epoch it has ever heard of.
-    pub highest_epoch: Epoch,
-    /// The epoch in which it serves as active.
-    pub serving: Option<Epoch>,
+pub(super) struct Proposed {
+    pub(super) version: u64,
+    pub(super) decided: Instant,
+    pub(super) reason: Option<Reason>,
 }
 
 impl Pool {
@@ -77,13 +85,31 @@ impl Pool {
         Self {
             highest_heard: record.epoch,
             highest_of_members: record.epoch,
+            highest_version: record.version,
+            shown: record.clone(),
             record,
             rules,
             started,
             first_report: None,
-            alive: Vec::new(),
-            promotion: None,
             settled: false,
+            suspects_from: started,
+            members: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            plan: None,
+            plans: 0,
+            last_plan: None,
+            relief: None,
+            requests: Requests::default(),
+            opening: None,
+            loss: None,
+            moves: Moves::default(),
+            alarms: Alarms::default(),
+            convinced: None,
+            proposed: None,
+            told: BTreeMap::new(),
+            events: VecDeque::new(),
+            hold_due: None,
+            polled: None,
         }
     }
 
@@ -92,230 +118,215 @@ impl Pool {
         &self.record
     }
 
-    /// What a member has last said of itself, while its session is open.
-    pub fn report_of(&self, node: &NodeId) -> Option<&PoolReport> {
-        self.alive.iter().find(|report| report.member.node == *node)
+    /// The record as watchers may know it: that of a grant once the new active has opened, or should have.
+    pub fn shown(&self) -> &PoolRecord {
+        &self.shown
     }
 
-    /// An origin opened its session, or beats.
-    pub fn handle_report(&mut self, report: PoolReport, now: Instant) {
+    /// What a member has last said of itself, while its session is open.
+    pub fn report_of(&self, node: &NodeId) -> Option<&PoolReport> {
+        self.seen(node).filter(|seen| seen.ears.closed.is_none()).map(|seen| &seen.report)
+    }
+
+    /// Alarms that were raised and last, with what is seen now.
+    pub fn alarms(&self) -> impl Iterator<Item = (PoolAlarm, &str)> {
+        self.alarms.raised()
+    }
+
+    /// Whether the active says that it serves in the epoch in force.
+    pub fn is_served(&self) -> bool {
+        let active = self.record.active.as_ref();
+        let report = active.and_then(|active| self.report_of(&active.node));
+        report.is_some_and(|report| Some(&report.member) == active && report.serving == Some(self.record.epoch))
+    }
+
+    pub(super) fn seen(&self, node: &NodeId) -> Option<&Seen> {
+        self.members.get(node)
+    }
+
+    /// A member has opened a session: it is to be told its role again.
+    pub fn handle_opened(&mut self, member: &Member) {
+        self.told.remove(&member.node);
+    }
+
+    /// An origin has registered, or beats. True when it said something new.
+    pub fn handle_report(&mut self, report: PoolReport, now: Instant) -> bool {
         self.first_report.get_or_insert(now);
         let heard = report.serving.unwrap_or_default().max(report.highest_epoch);
         self.highest_of_members = self.highest_of_members.max(heard);
         self.handle_epoch(heard);
-        match self.alive.iter_mut().find(|known| known.member.node == report.member.node) {
-            Some(known) => *known = report,
-            None => self.alive.push(report),
-        }
+        let version = report.record.as_ref().map_or(0, |known| known.version);
+        self.highest_version = self.highest_version.max(version.min(VERSION_MAX));
+        self.note_loss(&report);
+        let known = self.members.remove(&report.member.node);
+        let known = known.filter(|seen| seen.report.member == report.member);
+        let mut seen = known.unwrap_or_else(|| Seen::new(report.clone(), now));
+        let news = seen.hear(report, self.rules.candidate_heard, now);
+        self.members.insert(seen.report.member.node.clone(), seen);
+        self.note_opened();
+        news
     }
 
-    /// Some node, an edge perhaps, has heard of this epoch of the pool.
+    /// An edge beats. True when it said something new.
+    pub fn handle_edge(&mut self, report: EdgeReport, now: Instant) -> bool {
+        self.handle_epoch(report.highest_epoch);
+        let ears = self.edges.entry(report.edge).or_insert_with(|| Ears::new(now));
+        let was_closed = ears.closed.is_some();
+        ears.hear(now);
+        ears.listen(&report.hears, now) || was_closed
+    }
+
+    /// Some node has heard of this epoch of the pool.
     pub fn handle_epoch(&mut self, heard: Epoch) {
         self.highest_heard = self.highest_heard.max(heard);
     }
 
-    /// The session of a member ended. It keeps its role.
-    pub fn handle_gone(&mut self, member: &Member) {
-        self.alive.retain(|report| report.member != *member);
+    /// The session of a member ended. It keeps its role until there is more evidence.
+    pub fn handle_gone(&mut self, member: &Member, now: Instant) {
+        let seen = self.members.get_mut(&member.node).filter(|seen| seen.report.member == *member);
+        if let Some(seen) = seen {
+            seen.ears.closed.get_or_insert(now);
+        }
+    }
+
+    /// The session of an edge ended.
+    pub fn handle_edge_gone(&mut self, edge: &NodeId, now: Instant) {
+        if let Some(ears) = self.edges.get_mut(edge) {
+            ears.closed.get_or_insert(now);
+        }
+    }
+
+    /// A node has left for good, in good order.
+    pub fn handle_left(&mut self, node: &NodeId) {
+        self.edges.remove(node);
+        if !self.record.members.contains_key(node) {
+            self.members.remove(node);
+        }
+    }
+
+    /// This process itself was late: until beats have had time to be read, nobody is suspected.
+    pub fn handle_late(&mut self, now: Instant) {
+        self.suspects_from = now;
     }
 
     /// The record is on disk and in force.
-    pub fn handle_written(&mut self, record: PoolRecord) {
-        self.highest_heard = self.highest_heard.max(record.epoch);
-        self.record = record;
+    pub fn handle_written(&mut self, record: PoolRecord, now: Instant) {
+        let old = std::mem::replace(&mut self.record, record);
+        let proposed = self.proposed.take().filter(|proposed| proposed.version == self.record.version);
+        self.highest_heard = self.highest_heard.max(self.record.epoch);
+        self.highest_of_members = self.highest_of_members.max(self.record.epoch);
+        self.highest_version = self.highest_version.max(self.record.version);
+        self.requests.settle();
+        if old.mode != self.record.mode {
+            self.moves.forget();
+        }
+        if self.record.epoch > old.epoch {
+            self.granted(old, proposed, now);
+            self.note_opened();
+        } else if let Some(plan) = self.plan.as_mut().filter(|plan| self.record.yields_to.as_ref() == Some(&plan.to)) {
+            plan.yielding.get_or_insert(now);
+        }
+        self.show(now);
     }
 
-    /// Takes a node out of the pool; the active cannot be taken out. The record to write, if it is a member.
-    pub fn without(&self, node: &NodeId) -> Option<PoolRecord> {
-        if self.record.active.as_ref().is_some_and(|active| active.node == *node) {
-            return None;
+    /// The role went to somebody.
+    fn granted(&mut self, old: PoolRecord, proposed: Option<Proposed>, now: Instant) {
+        let decided = proposed.as_ref().map_or(now, |proposed| proposed.decided);
+        if let Some(reason) = proposed.and_then(|proposed| proposed.reason) {
+            self.moves.note(reason, &self.rules.moves, now);
         }
-        let mut next = self.record.clone();
-        next.members.remove(node)?;
-        next.in_sync.retain(|member| member.node != *node);
-        next.version += 1;
-        Some(next)
+        self.note_lossy_grant(&old.in_sync);
+        let planned = old.yields_to.is_some();
+        self.opening = Some(Opening::new(&self.record, old, planned, decided, now));
+        self.convinced = None;
+        if let Some(plan) = self.plan.take() {
+            let is_to = self.record.active.as_ref() == Some(&plan.to);
+            self.end_plan(plan, if is_to { Ok(self.record.epoch) } else { Err(super::PlanFailed::Overtaken) });
+        }
+        if self.relief.as_ref().is_some_and(|(member, _)| self.record.active.as_ref() != Some(member)) {
+            self.relief = None;
+        }
     }
 
-    /// Whether a member may be made active now; says which incarnation is meant, and which one has to step down first.
-    pub fn check_promotion(&self, node: &NodeId, expected: Epoch) -> Result<(Member, Option<Member>), PromoteError> {
-        if expected != self.record.epoch {
-            return Err(PromoteError::StaleEpoch { expected, current: self.record.epoch });
+    /// The record that should come next, if it should change. `unix_ms` is the wall time, for what people read and for
+    /// the end of a hold.
+    pub fn poll_change(&mut self, now: Instant, unix_ms: u64) -> Option<PoolChange> {
+        self.polled = Some(now);
+        self.settle(now);
+        self.plan_relief(now);
+        self.check_plan(now);
+        let verdict = self.judge(now);
+        self.note_alarms(&verdict, now);
+        let mut next = Next::of(&self.record);
+        self.put_members(&mut next);
+        let grant = self.next_grant(verdict, now, &mut next);
+        let proposed = grant.as_ref().map(|grant| (grant.decided, grant.reason));
+        match grant {
+            Some(grant) => next.grant(grant, |member| self.is_dead(member), unix_ms),
+            None => self.lesser_changes(&mut next, now, unix_ms),
         }
-        if !self.record.members.contains_key(node) {
-            return Err(PromoteError::NotAMember);
-        }
-        if !self.settled {
-            return Err(PromoteError::Settling);
-        }
-        let report = self.report_of(node).ok_or(PromoteError::NotAlive)?;
-        if self.record.active.as_ref() == Some(&report.member) {
-            return Err(PromoteError::AlreadyActive);
-        }
-        let old = self.record.active.clone().filter(|old| self.alive.iter().any(|alive| alive.member == *old));
-        Ok((report.member.clone(), old))
+        self.show(now);
+        let change = next.finish(&self.record, self.highest_version)?;
+        let version = change.record.version;
+        self.proposed = proposed.map(|(decided, reason)| Proposed { version, decided, reason });
+        Some(change)
     }
 
-    /// The old active has stepped down: the member is next, in the next record.
-    pub fn promote(&mut self, member: Member, evidence: String) {
-        self.promotion = Some((member, evidence));
+    /// Everything but a grant.
+    fn lesser_changes(&mut self, next: &mut Next, now: Instant, unix_ms: u64) {
+        self.adopt_record(next);
+        match self.plan_step(now) {
+            Step::Yield => next.record.yields_to = self.plan.as_ref().map(|plan| plan.to.clone()),
+            _ if self.plan.is_none() => next.record.yields_to = None,
+            _ => {}
+        }
+        self.answer_request(next, now);
+        self.end_hold(next, now, unix_ms);
+        self.tell_opening(next, now);
     }
 
-    /// When to ask [`Pool::poll_change`] again although nothing was reported.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        (!self.settled).then(|| self.first_report.map(|first| self.settles_at(first))).flatten()
+    /// Members as they now are.
+    fn put_members(&self, next: &mut Next) {
+        for seen in self.members.values().filter(|seen| seen.ears.closed.is_none()) {
+            let PoolReport { member, public, peer, .. } = &seen.report;
+            let known = PoolMember { incarnation: member.incarnation, public: public.clone(), peer: peer.clone() };
+            next.record.members.insert(member.node.clone(), known);
+        }
     }
 
-    /// The record that should come next, if it should change. `unix_ms` is the wall time for `last_change`.
-    pub fn poll_change(&mut self, now: Instant, unix_ms: u64) -> Option<PoolRecord> {
-        let mut next = self.record.clone();
-        self.settled |= self.has_settled(now);
-        for report in &self.alive {
-            let member = PoolMember {
-                incarnation: report.member.incarnation,
-                public: report.public.clone(),
-                peer: report.peer.clone(),
-            };
-            next.members.insert(report.member.node.clone(), member);
-        }
-        if let Some(grant) = self.next_grant() {
-            apply(&mut next, grant, unix_ms);
-        }
-        self.promotion = None;
-        if next == self.record {
-            return None;
-        }
-        next.version += 1;
-        Some(next)
-    }
-
-    fn next_grant(&self) -> Option<Grant> {
-        let serving = self.alive.iter().filter(|report| report.serving > Some(self.record.epoch));
-        if let Some(report) = serving.max_by_key(|report| report.serving) {
-            return Some(Grant::adopted(report));
-        }
-        if !self.settled {
-            return None;
-        }
-        let epoch = self.highest_heard.max(self.record.epoch).next();
-        if let Some((member, evidence)) = &self.promotion {
-            let evidence = evidence.clone();
-            return Some(Grant { member: member.clone(), epoch, cause: Cause::Promoted, with_memory: false, evidence });
-        }
-        let Some(active) = &self.record.active else { return self.bootstrap(epoch) };
-        let report = self.report_of(&active.node)?;
-        let member = report.member.clone();
-        if member.incarnation != active.incarnation {
-            let evidence = format!("{} came back as {}", active.node, member.incarnation);
-            return Some(Grant { member, epoch, cause: Cause::Restart, with_memory: false, evidence });
-        }
-        (self.highest_of_members > self.record.epoch).then(|| {
-            let evidence = format!("a member has heard of epoch {}, above the record's", self.highest_of_members);
-            Grant { member, epoch, cause: Cause::EpochHeard, with_memory: true, evidence }
-        })
-    }
-
-    fn bootstrap(&self, epoch: Epoch) -> Option<Grant> {
-        let preferred = self.rules.first_active.as_ref().and_then(|node| self.report_of(node));
-        let first = preferred.or(self.alive.first())?;
-        let evidence = match preferred {
-            Some(_) => format!("{} is configured as first_active", first.member.node),
-            None => format!("{} was the first to come", first.member.node),
+    /// What a member is to be told now. The new active comes first; one that yielded hears of it when the new one has
+    /// opened. `store` is the random id of the store that keeps the record.
+    pub fn poll_grant(&mut self, store: &str, now: Instant) -> Option<Grant> {
+        let untold = |(node, known): (&NodeId, &PoolMember)| {
+            let member = Member { node: node.clone(), incarnation: known.incarnation };
+            let report = self.report_of(node).filter(|report| report.member == member)?;
+            let told = self.told.get(node) == Some(&(member.incarnation, self.record.version));
+            // One that serves in a higher epoch is about to be adopted.
+            let ahead = report.serving > Some(self.record.epoch);
+            let later = self.opening.as_ref().is_some_and(|opening| opening.holds_back(&member, &self.rules, now));
+            (!told && !ahead && !later).then_some(member)
         };
-        // Streams that an earlier record has seen are not in this origin's memory.
-        let with_memory = self.highest_heard == Epoch(0);
-        Some(Grant { member: first.member.clone(), epoch, cause: Cause::Bootstrap, with_memory, evidence })
+        let active = self.record.active.as_ref();
+        let member = self.record.members.iter().filter_map(untold).min_by_key(|member| Some(member) != active)?;
+        self.told.insert(member.node.clone(), (member.incarnation, self.record.version));
+        Some(self.record.grant_for(&member, store))
     }
 
-    /// A cluster of which nobody has ever heard an epoch.
-    fn is_new(&self) -> bool {
-        self.record.epoch == Epoch(0) && self.highest_heard == Epoch(0)
+    /// What happened beside the record.
+    pub fn poll_event(&mut self) -> Option<PoolEvent> {
+        self.events.pop_front()
     }
 
-    fn has_settled(&self, now: Instant) -> bool {
-        let Some(first) = self.first_report else { return false };
-        now >= self.settles_at(first)
-    }
-
-    /// R6: not before the serving active, or all members, have reported, nor before `settle` is over; in a new cluster
-    /// a moment after the first report, or once the configured origin is there.
-    fn settles_at(&self, first: Instant) -> Instant {
-        let latest = (self.started + self.rules.settle_max).max(first);
-        if self.is_new() {
-            return match &self.rules.first_active {
-                None => first + self.rules.gather,
-                Some(node) if self.report_of(node).is_some() => first,
-                Some(_) => latest,
-            };
-        }
-        let reported = |node: &NodeId| self.report_of(node).is_some();
-        let active_serves = self.record.active.as_ref().is_some_and(|active| {
-            self.alive.iter().any(|report| report.member == *active && report.serving == Some(self.record.epoch))
-        });
-        let all = !self.record.members.is_empty() && self.record.members.keys().all(reported);
-        let soonest = self.started + self.rules.settle;
-        if active_serves || all { soonest } else { latest }
+    /// When to ask again although nothing was heard: a moment after the last poll.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let unclean = self.convinced.and_then(|_| self.unclean_due());
+        let alarms = self.alarms.due(self.rules.alarm_after);
+        let opening = self.opening.iter().flat_map(|opening| opening.due(&self.rules));
+        let single = [self.settle_due(), self.hold_due, self.requests.due(), unclean, self.move_due()];
+        let due = single.into_iter().flatten().chain(self.evidence_due()).chain(alarms).chain(opening);
+        due.chain(self.plan_due()).filter(|due| self.polled.is_none_or(|polled| *due > polled)).min()
     }
 }
 
-struct Grant {
-    member: Member,
-    epoch: Epoch,
-    cause: Cause,
-    /// The member has all that was committed.
-    with_memory: bool,
-    evidence: String,
-}
-
-impl Grant {
-    fn adopted(report: &PoolReport) -> Self {
-        let epoch = report.serving.expect("only serving members are adopted");
-        Self {
-            member: report.member.clone(),
-            epoch,
-            cause: Cause::Adopted,
-            with_memory: true,
-            evidence: format!("{} serves in epoch {epoch}, above the record's", report.member.node),
-        }
-    }
-}
-
-fn apply(record: &mut PoolRecord, grant: Grant, at_unix_ms: u64) {
-    record.epoch = grant.epoch;
-    record.in_sync = BTreeSet::from([grant.member.clone()]);
-    record.active = Some(grant.member);
-    if !grant.with_memory {
-        record.loss_epoch = grant.epoch;
-    }
-    let durations_ms = BTreeMap::new();
-    record.last_change = Some(LastChange { cause: grant.cause, evidence: grant.evidence, at_unix_ms, durations_ms });
-}
-
-/// Why a member cannot be made active.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PromoteError {
-    /// The caller has seen another epoch.
-    #[error("the pool is in epoch {current}, not {expected}")]
-    StaleEpoch {
-        /// What the caller has seen.
-        expected: Epoch,
-        /// What is in force.
-        current: Epoch,
-    },
-    /// No origin of the pool has this name.
-    #[error("it is not a member of the pool")]
-    NotAMember,
-    /// Its session is closed.
-    #[error("the control plane does not hear it")]
-    NotAlive,
-    /// It already is.
-    #[error("it is active already")]
-    AlreadyActive,
-    /// The control plane has just started.
-    #[error("the control plane has just started and waits for the origins to report")]
-    Settling,
-}
-
-#[cfg(test)]
-#[path = "machine/tests.rs"]
-mod tests;
+/// No record is changed so often: a higher version is a lie.
+const VERSION_MAX: u64 = 1 << 56;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Epoch, Incarnation, Member, NodeId, PoolId, Role};
+use crate::{Address, Epoch, Grant, Incarnation, Member, NodeId, PoolId, Role};
 
 /// A pool as it is stored. Every change is a compare-and-set on `version`, which grows by one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +25,41 @@ pub struct PoolRecord {
     pub loss_epoch: Epoch,
     /// Whether roles move by themselves.
     pub mode: Mode,
+    /// While the mode is hold: why, and until when.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    /// Members that must hold no role until an operator lets them in again.
+    #[serde(default)]
+    pub fenced: BTreeSet<NodeId>,
+    /// Who is about to be active: the active is to take nothing more and to say when all it took is committed.
+    #[serde(default)]
+    pub yields_to: Option<Member>,
+    /// Who was active before the role last moved.
+    #[serde(default)]
+    pub before: Option<NodeId>,
     /// What changed the roles last.
     pub last_change: Option<LastChange>,
+    /// The event of that change has not been told yet: who asked for it.
+    #[serde(default)]
+    pub untold: Option<By>,
+}
+
+/// Why roles do not move by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// When they do again, in milliseconds since 1970; none: when an operator says so.
+    pub until_unix_ms: Option<u64>,
+    /// Who said so.
+    pub by: By,
+}
+
+/// Who asked for something, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct By {
+    /// The kind of the caller; empty: nobody, it came by itself.
+    pub author: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// An origin of a pool.
@@ -72,12 +105,24 @@ pub enum Cause {
     Bootstrap,
     /// The active came back as another incarnation.
     Restart,
+    /// The active's process is gone.
+    Died,
+    /// The active was not heard.
+    Silent,
+    /// Edges did not hear the active, and did hear the next one.
+    Unheard,
+    /// The one that was granted the role before did not open.
+    NotOpened,
     /// A node was found that serves in a higher epoch than the record's.
     Adopted,
     /// Somebody has heard of a higher epoch than the record's; the active was granted one above.
     EpochHeard,
     /// An operator asked for it.
     Promoted,
+    /// An operator asked for the first choice to be active again.
+    FailedBack,
+    /// The active was about to end and asked to be relieved.
+    HandedOver,
 }
 
 impl Cause {
@@ -86,9 +131,15 @@ impl Cause {
         match self {
             Self::Bootstrap => "bootstrap",
             Self::Restart => "restart",
+            Self::Died => "died",
+            Self::Silent => "silent",
+            Self::Unheard => "unheard",
+            Self::NotOpened => "not_opened",
             Self::Adopted => "adopted",
             Self::EpochHeard => "epoch_heard",
             Self::Promoted => "promoted",
+            Self::FailedBack => "failed_back",
+            Self::HandedOver => "handed_over",
         }
     }
 }
@@ -105,13 +156,41 @@ impl PoolRecord {
             in_sync: BTreeSet::new(),
             loss_epoch: Epoch(0),
             mode: Mode::Auto,
+            hold: None,
+            fenced: BTreeSet::new(),
+            yields_to: None,
+            before: None,
             last_change: None,
+            untold: None,
         }
     }
 
     /// The role that the record gives to one start of a node. Another start than the granted one stands by.
     pub fn role_of(&self, member: &Member) -> Role {
-        if self.active.as_ref() == Some(member) { Role::Active } else { Role::Standby }
+        if self.fenced.contains(&member.node) {
+            Role::Fenced
+        } else if self.active.as_ref() == Some(member) {
+            Role::Active
+        } else {
+            Role::Standby
+        }
+    }
+
+    /// What one start of a node is told of the record; `store` is the random id of the store that keeps it.
+    pub fn grant_for(&self, member: &Member, store: &str) -> Grant {
+        let role = self.role_of(member);
+        Grant {
+            pool: self.id.clone(),
+            member: member.clone(),
+            role,
+            epoch: self.epoch,
+            version: self.version,
+            loss_epoch: self.loss_epoch,
+            active: self.active.clone(),
+            in_sync: self.in_sync.clone(),
+            yields: role == Role::Active && self.yields_to.is_some(),
+            store: store.to_owned(),
+        }
     }
 
     /// What nodes are told.
@@ -181,5 +260,47 @@ impl PoolView {
         let active = self.members.iter().filter(is_active);
         let others = self.members.iter().filter(move |member| !is_active(member));
         active.chain(others).map(|member| &member.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_an_earlier_version_still_loads() {
+        let stored = r#"{"id":"main","version":3,"epoch":2,
+            "active":{"node":"o1","incarnation":"0000000000000001"},
+            "members":{"o1":{"incarnation":"0000000000000001","public":"a:1935","peer":"a:9001"}},
+            "in_sync":[{"node":"o1","incarnation":"0000000000000001"}],"loss_epoch":0,"mode":"auto",
+            "last_change":{"cause":"promoted","evidence":"asked for","at_unix_ms":5,"durations_ms":{}}}"#;
+        let record: PoolRecord = serde_json::from_str(stored).unwrap();
+        assert_eq!((record.version, record.epoch, record.untold.is_none()), (3, Epoch(2), true));
+        assert_eq!((record.hold, record.fenced.len(), record.yields_to), (None, 0, None));
+    }
+
+    #[test]
+    fn a_cause_is_stored_as_it_is_shown() {
+        for cause in
+            [Cause::Died, Cause::Silent, Cause::Unheard, Cause::NotOpened, Cause::FailedBack, Cause::HandedOver]
+        {
+            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("\"{}\"", cause.as_str()));
+        }
+    }
+
+    #[test]
+    fn only_the_active_is_told_to_yield_and_a_fenced_member_is_told_so() {
+        let member = |node: &str| Member { node: NodeId::new(node).unwrap(), incarnation: Incarnation::from_bits(1) };
+        let mut record = PoolRecord::new(PoolId::main());
+        record.active = Some(member("o1"));
+        record.yields_to = Some(member("o2"));
+        record.fenced.insert(member("o3").node);
+        let told = |node| {
+            let grant = record.grant_for(&member(node), "s");
+            (grant.role, grant.yields)
+        };
+        assert_eq!(told("o1"), (Role::Active, true));
+        assert_eq!(told("o2"), (Role::Standby, false));
+        assert_eq!(told("o3"), (Role::Fenced, false));
     }
 }

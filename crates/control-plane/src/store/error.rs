@@ -55,13 +55,13 @@ pub enum CommitError {
     #[error("{0}")]
     Storage(String),
     /// Another change of the pool came first.
-    #[error("the pool {pool} has version {stored}, so that {given} does not follow")]
+    #[error("the pool {pool} has version {stored}, and the change was made from {given}")]
     Version {
         /// The pool.
         pool: String,
         /// The version in the store.
         stored: u64,
-        /// The version that was to be written.
+        /// The version that the change was made from.
         given: u64,
     },
 }

@@ -32,6 +32,15 @@ fn pool(version: u64) -> PoolRecord {
     PoolRecord { version, ..PoolRecord::new(PoolId::main()) }
 }
 
+/// A record that follows the one before it.
+fn put_pool(version: u64) -> Write {
+    put_pool_after(version - 1, version)
+}
+
+fn put_pool_after(after: u64, version: u64) -> Write {
+    Write::PutPool { record: pool(version), after }
+}
+
 fn file(dir: &Path) -> PathBuf {
     dir.join("control-plane.redb")
 }
@@ -42,7 +51,7 @@ fn what_was_committed_is_there_after_a_restart_with_the_same_id() {
     let (store, first) = open(dir.path()).unwrap();
     assert_eq!(first.revision, 1);
     let event = Draft::info("pool.granted", "originPools/main", "it was").with("epoch", 1).numbered(7);
-    let writes = vec![Write::PutPool(pool(1)), Write::Seed("a".into(), "d".into())];
+    let writes = vec![put_pool(1), Write::Seed("a".into(), "d".into())];
     let with_event = Batch { events: vec![event.clone()], ..batch(2, writes) };
     store.commit(&with_event).unwrap();
     drop(store);
@@ -64,15 +73,18 @@ fn what_was_committed_is_there_after_a_restart_with_the_same_id() {
 fn a_pool_record_is_a_compare_and_set_on_its_version() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).unwrap();
-    store.commit(&batch(2, vec![Write::PutPool(pool(1))])).unwrap();
-    for wrong in [1, 3] {
-        let outcome =
-            store.commit(&batch(3, vec![Write::Seed("b".into(), String::new()), Write::PutPool(pool(wrong))]));
+    store.commit(&batch(2, vec![put_pool(1)])).unwrap();
+    for (after, version) in [(0, 1), (2, 3), (1, 1)] {
+        let writes = vec![Write::Seed("b".into(), String::new()), put_pool_after(after, version)];
+        let outcome = store.commit(&batch(3, writes));
         assert!(matches!(outcome, Err(CommitError::Version { stored: 1, .. })));
     }
     drop(store);
-    let (_, contents) = open(dir.path()).unwrap();
+    let (store, contents) = open(dir.path()).unwrap();
     assert_eq!((contents.revision, contents.seeded.len()), (2, 0), "all of a batch or nothing");
+    store.commit(&batch(3, vec![put_pool_after(1, 9)])).unwrap();
+    drop(store);
+    assert_eq!(open(dir.path()).unwrap().1.pools[0].version, 9, "a version that others have heard of may be passed");
 }
 
 #[test]
@@ -130,7 +142,7 @@ fn a_flipped_bit_never_gives_other_contents() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).unwrap();
     let event = Draft::info("a.b", "x", "y".repeat(2000)).numbered(1);
-    store.commit(&Batch { events: vec![event], ..batch(2, vec![Write::PutPool(pool(1))]) }).unwrap();
+    store.commit(&Batch { events: vec![event], ..batch(2, vec![put_pool(1)]) }).unwrap();
     drop(store);
     let sound = fs::read(file(dir.path())).unwrap();
     let (_, expected) = open(dir.path()).unwrap();
@@ -225,7 +237,7 @@ pub(crate) fn on_a_disk() -> (Store, Contents, Arc<AtomicBool>) {
 fn a_full_disk_is_told_and_changes_nothing() {
     let (store, _, full) = on_a_disk();
     full.store(true, Ordering::Relaxed);
-    assert!(matches!(store.commit(&batch(2, vec![Write::PutPool(pool(1))])), Err(CommitError::Storage(_))));
+    assert!(matches!(store.commit(&batch(2, vec![put_pool(1)])), Err(CommitError::Storage(_))));
     full.store(false, Ordering::Relaxed);
     assert!(store.read().is_err() || store.read().unwrap().pools.is_empty());
 }

@@ -1,16 +1,36 @@
-use cluster::{Epoch, NodeKind, PoolId, Role};
+use std::time::Duration;
+
+use cluster::{Epoch, Grant, Incarnation, Member, NodeKind, PoolId, Role, SyncChange, SyncRequest};
 use rpc::{
     auth::Caller,
-    control::{Client, Deregister, PoolInfo, Promote, PromoteMode, Query},
+    control::{
+        Client, Deregister, Event, FailBack, FenceMember, FromNode, HoldPool, PoolInfo, Promote, PromoteMode, Query,
+        ReleasePool, Steps,
+    },
     status::{Code, Failure},
 };
+use tokio::time;
 
 use super::scene::{Scene, Talking, config, node, registration, soon, until};
+use crate::plane::lock;
 
-async fn promote(client: &Client, member: &str, expected_epoch: u64, validate_only: bool) -> Result<PoolInfo, Failure> {
-    let expected_epoch = Epoch(expected_epoch);
-    let (pool, member, mode) = (PoolId::main(), node(member), PromoteMode::Graceful);
-    soon(client.promote(Promote { pool, member, mode, expected_epoch, validate_only, reason: "test".into() })).await
+fn promotion(member: &str, expected_epoch: u64) -> Promote {
+    Promote {
+        pool: PoolId::main(),
+        member: node(member),
+        mode: PromoteMode::Graceful,
+        expected_epoch: Epoch(expected_epoch),
+        validate_only: false,
+        reason: "test".into(),
+    }
+}
+
+async fn promote(client: &Client, member: &str, expected_epoch: u64) -> Result<PoolInfo, Failure> {
+    soon(client.promote(promotion(member, expected_epoch))).await
+}
+
+fn member(id: &str, start: u64) -> Member {
+    Member { node: node(id), incarnation: Incarnation::from_bits(start) }
 }
 
 /// Two origins of which the first is active in epoch 1.
@@ -20,6 +40,49 @@ async fn pair(scene: &Scene) -> (Talking, Talking) {
     let mut second = scene.origin("o2", 1).await;
     second.role_until((Role::Standby, 1)).await;
     (first, second)
+}
+
+/// As `pair`; both are in sync and hear each other.
+async fn in_sync(scene: &Scene) -> (Talking, Talking) {
+    let client = scene.operator().await;
+    let mut watch = client.watch_pools(0).await.unwrap();
+    let (mut first, second) = pair(scene).await;
+    first.hears(&["o2"]);
+    second.hears(&["o1"]);
+    until(&mut watch, |pool| pool.view.members.len() == 2).await;
+    let grown = |grant: &Grant| grant.in_sync.len() == 2;
+    loop {
+        // The record may have changed meanwhile: then the answer is that record, and it is asked again.
+        first.asks(SyncChange::Grow(member("o2", 1))).await;
+        if grown(&first.role().await) {
+            break;
+        }
+    }
+    until(&mut watch, |pool| pool.view.members.iter().all(|member| member.in_sync)).await;
+    heard(scene, "o2", "o1").await;
+    heard(scene, "o1", "o2").await;
+    (first, second)
+}
+
+/// Waits until one node has told that it hears another.
+async fn heard(scene: &Scene, who: &str, whom: &str) {
+    let says =
+        || lock(&scene.control.inner.members).get(&node(who)).is_some_and(|it| it.beat.hears.contains(&node(whom)));
+    soon(async {
+        while !says() {
+            time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+async fn granted(client: &Client) -> Vec<Event> {
+    client.events(Query { filter: "code=pool.granted".into(), ..Query::default() }).await.unwrap().items
+}
+
+/// The next event with this code.
+async fn event(watch: &mut Steps<Event>, code: &str) -> Event {
+    until(watch, |event| event.code == code).await
 }
 
 #[tokio::test]
@@ -40,7 +103,7 @@ async fn the_first_origin_is_granted_epoch_1_and_the_next_stands_by() {
 #[tokio::test]
 async fn the_configured_origin_is_granted_the_role_whoever_comes_first() {
     let dir = tempfile::tempdir().unwrap();
-    let pools = vec![crate::config::PoolSettings { name: PoolId::main(), first_active: Some(node("o2")) }];
+    let pools = vec![crate::config::PoolSettings { name: PoolId::main(), first_active: Some(node("o2")), roles: None }];
     let scene = Scene::start(crate::Config { pools, ..config(dir.path()) }).await;
     let mut first = scene.origin("o1", 1).await;
     assert_eq!(first.role().await.role, Role::Standby);
@@ -111,38 +174,210 @@ async fn an_epoch_that_makes_no_sense_ends_the_conversation_and_moves_no_role() 
 }
 
 #[tokio::test]
-async fn a_promotion_steps_the_old_active_down_first_and_grants_the_next_epoch() {
+async fn a_promotion_has_the_active_yield_and_grants_the_next_epoch() {
     let dir = tempfile::tempdir().unwrap();
     let scene = Scene::start(config(dir.path())).await;
-    let (mut first, mut second) = pair(&scene).await;
+    let (mut first, mut second) = in_sync(&scene).await;
     let client = scene.operator().await;
-    let stale = promote(&client, "o2", 7, false).await.unwrap_err();
+    let mut events = client.watch_events(0).await.unwrap();
+    let stale = promote(&client, "o2", 7).await.unwrap_err();
     assert_eq!((stale.code, stale.reason.as_str()), (Code::FailedPrecondition, "STALE_EPOCH"));
     assert_eq!(stale.get("epoch"), Some("1"));
-    assert_eq!(promote(&client, "o9", 1, false).await.unwrap_err().reason, "NOT_A_MEMBER");
-    assert_eq!(promote(&client, "o1", 1, false).await.unwrap_err().reason, "ALREADY_ACTIVE");
-    assert_eq!(promote(&client, "o2", 1, true).await.unwrap().view.epoch, Epoch(1), "validated only");
+    assert_eq!(promote(&client, "o9", 1).await.unwrap_err().reason, "NOT_A_MEMBER");
+    assert_eq!(promote(&client, "o1", 1).await.unwrap_err().reason, "ALREADY_ACTIVE");
+    let validated = client.promote(Promote { validate_only: true, ..promotion("o2", 1) }).await.unwrap();
+    assert_eq!(validated.view.epoch, Epoch(1), "validated only");
 
-    let pool = promote(&client, "o2", 1, false).await.unwrap();
+    let pool = promote(&client, "o2", 1).await.unwrap();
     assert_eq!((pool.view.active.clone(), pool.view.epoch), (Some(node("o2")), Epoch(2)));
+    assert_eq!(pool.view.loss_epoch, Epoch(0));
     assert!(pool.heard[&node("o2")].1, "it serves");
     first.role_until((Role::Standby, 2)).await;
     second.role_until((Role::Active, 2)).await;
-    let events = client.events(Query { filter: "code=pool.granted".into(), ..Query::default() }).await.unwrap().items;
-    let last = events.last().unwrap();
+    let last = event(&mut events, "pool.granted").await;
     assert_eq!((last.author.as_str(), last.reason.as_str()), ("operator", "test"));
     assert_eq!((last.details["cause"].as_str(), last.details["epoch"].as_str()), ("promoted", "2"));
+    for part in ["yield_ms", "decide_ms", "open_ms"] {
+        assert!(last.details.contains_key(part), "{part}: {:?}", last.details);
+    }
+    assert_eq!(granted(&client).await.len(), 2, "one event for each change");
 }
 
 #[tokio::test]
-async fn an_active_that_does_not_step_down_is_fenced_by_the_epoch() {
+async fn an_active_that_does_not_yield_goes_on_and_force_moves_the_role_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let scene = Scene::start(config(dir.path())).await;
-    let (first, mut second) = pair(&scene).await;
+    let (mut first, mut second) = in_sync(&scene).await;
+    first.stubborn();
     first.obstinate();
-    let pool = promote(&scene.operator().await, "o2", 1, false).await.unwrap();
-    assert_eq!((pool.view.active.clone(), pool.view.epoch), (Some(node("o2")), Epoch(2)));
+    let client = scene.operator().await;
+    let refused = promote(&client, "o2", 1).await.unwrap_err();
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::DeadlineExceeded, "ACTIVE_HAS_NOT_YIELDED"));
+    while first.role().await.yields {}
+    let forced = Promote { mode: PromoteMode::Force, ..promotion("o2", 1) };
+    let pool = soon(client.promote(forced)).await.unwrap();
+    assert_eq!((pool.view.active, pool.view.epoch, pool.view.loss_epoch), (Some(node("o2")), Epoch(2), Epoch(0)));
     second.role_until((Role::Active, 2)).await;
+}
+
+#[tokio::test]
+async fn one_that_is_not_in_sync_is_promoted_by_force_only_and_with_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (_first, mut second) = pair(&scene).await;
+    let client = scene.operator().await;
+    assert_eq!(promote(&client, "o2", 1).await.unwrap_err().reason, "MEMBER_NOT_IN_SYNC");
+    let forced = Promote { mode: PromoteMode::Force, ..promotion("o2", 1) };
+    let pool = soon(client.promote(forced)).await.unwrap();
+    assert_eq!((pool.view.active, pool.view.loss_epoch), (Some(node("o2")), Epoch(2)));
+    second.role_until((Role::Active, 2)).await;
+}
+
+#[tokio::test]
+async fn an_active_that_dies_is_replaced_by_the_standby_in_sync_without_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (first, mut second) = in_sync(&scene).await;
+    let client = scene.operator().await;
+    let mut events = client.watch_events(0).await.unwrap();
+    first.die().await;
+    second.hears(&[]);
+    let grant = second.role_until((Role::Active, 2)).await;
+    assert_eq!((grant.loss_epoch, grant.in_sync.len()), (Epoch(0), 1));
+    let told = event(&mut events, "pool.granted").await;
+    assert_eq!((told.details["cause"].as_str(), told.author.as_str()), ("died", ""));
+    assert!(told.details["evidence"].contains("o2 has not heard it"), "{:?}", told.details);
+    for part in ["detect_ms", "decide_ms", "open_ms"] {
+        assert!(told.details.contains_key(part), "{part}: {:?}", told.details);
+    }
+    assert_eq!(granted(&client).await.len(), 2, "one event for each change");
+}
+
+#[tokio::test]
+async fn an_active_that_only_the_control_plane_does_not_hear_keeps_its_role() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (first, _second) = in_sync(&scene).await;
+    let client = scene.operator().await;
+    let mut events = client.watch_events(0).await.unwrap();
+    first.quiet(true);
+    let alarm = event(&mut events, "pool.control_link").await;
+    assert_eq!(alarm.details["alarm"], "CP_LINK");
+    assert_eq!(alarm.severity, rpc::control::Severity::Alarm);
+    let problems = client.cluster_status().await.unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.contains("CP_LINK")), "{problems:?}");
+    first.quiet(false);
+    event(&mut events, "pool.alarm_cleared").await;
+    assert_eq!(client.pool(&PoolId::main()).await.unwrap().view.epoch, Epoch(1));
+}
+
+#[tokio::test]
+async fn a_request_on_another_record_changes_nothing_and_is_answered_by_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (mut first, second) = in_sync(&scene).await;
+    let stale =
+        SyncRequest { pool: PoolId::main(), epoch: Epoch(1), version: 1, change: SyncChange::Shrink(member("o2", 1)) };
+    first.up.send(FromNode::SyncRequest(stale.clone())).await.unwrap();
+    assert_eq!(first.role().await.in_sync.len(), 2);
+    let version = scene.operator().await.pool(&PoolId::main()).await.unwrap().view.version;
+    let lie = SyncRequest { version, change: SyncChange::Shrink(member("o1", 1)), ..stale };
+    second.up.send(FromNode::SyncRequest(lie)).await.unwrap();
+    first.asks(SyncChange::Shrink(member("o2", 1))).await;
+    assert_eq!(first.role().await.in_sync, std::collections::BTreeSet::from([member("o1", 1)]));
+}
+
+#[tokio::test]
+async fn an_active_that_is_about_to_end_is_relieved_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (mut first, mut second) = in_sync(&scene).await;
+    first.up.send(FromNode::HandOver { reason: "SIGTERM".into() }).await.unwrap();
+    second.role_until((Role::Active, 2)).await;
+    first.role_until((Role::Standby, 2)).await;
+    let client = scene.operator().await;
+    let pool = client.pool(&PoolId::main()).await.unwrap();
+    assert_eq!((pool.view.loss_epoch, pool.last_change.unwrap().cause), (Epoch(0), cluster::Cause::HandedOver));
+}
+
+#[tokio::test]
+async fn a_fail_back_returns_the_role_to_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (mut first, second) = in_sync(&scene).await;
+    let client = scene.operator().await;
+    let back = |expected_epoch| FailBack {
+        pool: PoolId::main(),
+        expected_epoch: Epoch(expected_epoch),
+        validate_only: false,
+        reason: "test".into(),
+    };
+    assert_eq!(client.fail_back(back(1)).await.unwrap_err().reason, "NO_FIRST_CHOICE");
+    promote(&client, "o2", 1).await.unwrap();
+    let grown = |grant: &Grant| grant.epoch == Epoch(2) && grant.in_sync.len() == 2;
+    loop {
+        second.asks(SyncChange::Grow(member("o1", 1))).await;
+        if grown(&first.role().await) {
+            break;
+        }
+    }
+    assert_eq!(client.fail_back(back(1)).await.unwrap_err().reason, "STALE_EPOCH");
+    let pool = soon(client.fail_back(back(2))).await.unwrap();
+    assert_eq!((pool.view.active, pool.view.epoch, pool.view.loss_epoch), (Some(node("o1")), Epoch(3), Epoch(0)));
+}
+
+#[tokio::test]
+async fn a_held_pool_moves_no_role_until_it_is_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (first, mut second) = in_sync(&scene).await;
+    let client = scene.operator().await;
+    let mut events = client.watch_events(0).await.unwrap();
+    let hold = HoldPool {
+        pool: PoolId::main(),
+        expected_epoch: Some(Epoch(1)),
+        duration: Some(Duration::from_secs(3600)),
+        validate_only: false,
+        reason: "kernel patch".into(),
+    };
+    let stale = HoldPool { expected_epoch: Some(Epoch(9)), ..hold.clone() };
+    assert_eq!(client.hold_pool(stale).await.unwrap_err().reason, "STALE_EPOCH");
+    let dry = HoldPool { validate_only: true, ..hold.clone() };
+    assert_eq!(client.hold_pool(dry).await.unwrap().mode, cluster::Mode::Auto);
+    let pool = client.hold_pool(hold).await.unwrap();
+    assert!(pool.mode == cluster::Mode::Hold && pool.hold_until.is_some());
+    assert_eq!(event(&mut events, "pool.held").await.reason, "kernel patch");
+    first.die().await;
+    second.hears(&[]);
+    let alarm = event(&mut events, "pool.not_replaced").await;
+    assert!(alarm.message.contains("the pool is held"), "{}", alarm.message);
+    let release =
+        ReleasePool { pool: PoolId::main(), expected_epoch: None, validate_only: false, reason: "done".into() };
+    assert_eq!(client.release_pool(release).await.unwrap().mode, cluster::Mode::Auto);
+    second.role_until((Role::Active, 2)).await;
+}
+
+#[tokio::test]
+async fn a_fenced_member_is_told_so_and_let_in_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (_first, mut second) = in_sync(&scene).await;
+    let client = scene.operator().await;
+    let fence = |id: &str, expected_epoch| FenceMember {
+        pool: PoolId::main(),
+        member: node(id),
+        expected_epoch: Epoch(expected_epoch),
+        validate_only: false,
+        reason: "bad disk".into(),
+    };
+    assert_eq!(client.fence_member(fence("o2", 9)).await.unwrap_err().reason, "STALE_EPOCH");
+    assert_eq!(client.fence_member(fence("o1", 1)).await.unwrap_err().reason, "ALREADY_ACTIVE");
+    assert_eq!(client.fence_member(fence("o9", 1)).await.unwrap_err().reason, "NOT_A_MEMBER");
+    client.fence_member(fence("o2", 1)).await.unwrap();
+    assert_eq!(second.role_until((Role::Fenced, 1)).await.in_sync.len(), 1);
+    assert_eq!(promote(&client, "o2", 1).await.unwrap_err().reason, "MEMBER_FENCED");
+    client.unfence_member(fence("o2", 1)).await.unwrap();
+    second.role_until((Role::Standby, 1)).await;
 }
 
 #[tokio::test]

@@ -129,7 +129,8 @@ fn to_pool(id: &str, pool: &str) -> CreateRoute {
 #[tokio::test]
 async fn a_pool_that_nobody_knows_is_refused_once_one_is_known() {
     let dir = tempfile::tempdir().unwrap();
-    let pools = vec![crate::config::PoolSettings { name: PoolId::new("named").unwrap(), first_active: None }];
+    let pools =
+        vec![crate::config::PoolSettings { name: PoolId::new("named").unwrap(), first_active: None, roles: None }];
     let from_config =
         serde_json::from_str(r#"{"name": "far", "match": {"app": "far"}, "to": {"pool": "far"}}"#).unwrap();
     let scene = Scene::start(crate::Config { pools, routes: vec![from_config], ..config(dir.path()) }).await;

@@ -9,8 +9,8 @@ use std::{
 };
 
 use cluster::{
-    Beat, Epoch, Grant, Incarnation, Load, Member, NodeAddresses, NodeId, NodeKind, PoolId, Registration, Role,
-    RouteConfig,
+    Beat, Epoch, Grant, Incarnation, KnownRecord, Load, Member, NodeAddresses, NodeId, NodeKind, PoolId, Registration,
+    Role, RouteConfig, SyncChange, SyncRequest,
 };
 use futures_util::StreamExt;
 use rpc::{
@@ -152,6 +152,7 @@ struct State {
     beat: Beat,
     quiet: bool,
     obstinate: bool,
+    stubborn: bool,
     answer: Option<CommandResult>,
 }
 
@@ -182,6 +183,9 @@ impl Talking {
                         Some(Err(failure)) => return Some(failure),
                         Some(Ok(FromControl::Role(grant))) => {
                             take(&shared, &grant);
+                            if grant.yields && !lock(&shared).stubborn {
+                                let _ = sender.send(FromNode::Yielded { epoch: grant.epoch }).await;
+                            }
                             let _ = role_sender.send(grant);
                             number += 1;
                             say(&sender, &shared, number).await;
@@ -236,6 +240,26 @@ impl Talking {
         lock(&self.state).quiet = quiet;
     }
 
+    /// Hears these nodes, and says so with its next beat.
+    pub(super) fn hears(&self, nodes: &[&str]) {
+        lock(&self.state).beat.hears = nodes.iter().map(|id| node(id)).collect();
+    }
+
+    /// Asks for a change of the in-sync set, on the record that it knows.
+    pub(super) async fn asks(&self, change: SyncChange) {
+        let (epoch, version) = {
+            let state = lock(&self.state);
+            (state.beat.highest_epoch, state.beat.record.clone().unwrap_or_default().version)
+        };
+        let request = SyncRequest { pool: PoolId::main(), epoch, version, change };
+        self.up.send(FromNode::SyncRequest(request)).await.unwrap();
+    }
+
+    /// Does not yield whatever it is told.
+    pub(super) fn stubborn(&self) {
+        lock(&self.state).stubborn = true;
+    }
+
     /// Keeps serving whatever it is told.
     pub(super) fn obstinate(&self) {
         lock(&self.state).obstinate = true;
@@ -267,6 +291,8 @@ fn take(state: &Mutex<State>, grant: &Grant) {
         state.beat.role = Some(grant.role);
         state.beat.serving = (grant.role == Role::Active).then_some(grant.epoch);
         state.beat.highest_epoch = state.beat.highest_epoch.max(grant.epoch);
+        let Grant { version, loss_epoch, in_sync, .. } = grant.clone();
+        state.beat.record = Some(KnownRecord { version, loss_epoch, in_sync });
     }
 }
 

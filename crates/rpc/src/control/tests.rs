@@ -4,8 +4,8 @@ use std::{
 };
 
 use cluster::{
-    Beat, Cause, Epoch, Grant, Incarnation, LastChange, Liveness, Load, Member, NodeAddresses, NodeId, NodeKind,
-    PoolId, PoolRecord, Registration, Role, SyncChange, SyncRequest,
+    Beat, Cause, Epoch, Grant, Incarnation, KnownRecord, LastChange, Liveness, Load, Member, NodeAddresses, NodeId,
+    NodeKind, PoolId, PoolRecord, Registration, Role, SyncChange, SyncRequest,
 };
 use media::{PublicationId, StreamName};
 use proto::control::v1 as pb;
@@ -246,6 +246,7 @@ fn what_a_node_says_arrives_as_it_was_said() {
         hears: vec![NodeId::new("origin-1").unwrap()],
         head: (Epoch(3), 17),
         follows_active: true,
+        record: Some(KnownRecord { version: 9, loss_epoch: Epoch(2), in_sync: BTreeSet::from([member()]) }),
     };
     let sync =
         |change| FromNode::SyncRequest(SyncRequest { pool: PoolId::main(), epoch: Epoch(3), version: 9, change });

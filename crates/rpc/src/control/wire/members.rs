@@ -194,6 +194,7 @@ pub(crate) fn read_info(wire: pb::Node) -> Result<NodeInfo, Failure> {
         hears: wire.hears.iter().map(|node| fields::node("node.hears", node)).collect::<Result<_, _>>()?,
         head: fields::head("node.head", wire.head)?,
         follows_active: wire.follows_active,
+        record: None,
     };
     Ok(NodeInfo {
         registration,

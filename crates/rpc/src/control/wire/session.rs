@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::{Beat, Grant, Member, Role, SyncChange, SyncRequest};
+use cluster::{Beat, Grant, KnownRecord, Member, Role, SyncChange, SyncRequest};
 use proto::control::v1::{self as pb, node_session_request::Message as Up, node_session_response::Message as Down};
 
 use super::{
@@ -58,7 +58,26 @@ fn beat(given: pb::NodeBeat) -> Result<Beat, Failure> {
         hears: hears.iter().map(|node| fields::node("beat.hears", node)).collect::<Result<_, _>>()?,
         head: fields::head("beat.head", given.head)?,
         follows_active: given.follows_active,
+        record: given.record.map(known_record).transpose()?,
     })
+}
+
+fn known_record(given: pb::KnownRecord) -> Result<KnownRecord, Failure> {
+    let in_sync = fields::bounded("beat.record.in_sync", given.in_sync, MEMBERS_MAX)?;
+    let member = |member| fields::member("beat.record.in_sync", member);
+    Ok(KnownRecord {
+        version: given.version,
+        loss_epoch: fields::epoch("beat.record.loss_epoch", given.loss_epoch)?,
+        in_sync: in_sync.into_iter().map(member).collect::<Result<_, _>>()?,
+    })
+}
+
+fn wire_known_record(record: KnownRecord) -> pb::KnownRecord {
+    pb::KnownRecord {
+        version: record.version,
+        loss_epoch: record.loss_epoch.0,
+        in_sync: record.in_sync.into_iter().map(fields::wire_member).collect(),
+    }
 }
 
 fn sync_request(given: pb::SyncRequest) -> Result<SyncRequest, Failure> {
@@ -129,6 +148,7 @@ pub(crate) fn wire_from_node(message: FromNode) -> pb::NodeSessionRequest {
             hears: beat.hears.iter().map(cluster::NodeId::resource).collect(),
             head: fields::wire_head(beat.head),
             follows_active: beat.follows_active,
+            record: beat.record.map(wire_known_record),
         }),
         FromNode::Streams(report) => Up::Streams(pb::NodeStreamsReport {
             replace: report.replace,

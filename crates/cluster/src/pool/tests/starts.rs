@@ -1,13 +1,18 @@
-use super::*;
-use crate::{Incarnation, PoolId, Role};
+//! Beginnings: of a cluster, of a control plane, of an origin.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use super::world::member;
+use crate::{
+    Cause, Epoch, Incarnation, KnownRecord, Member, NodeId, Pool, PoolId, PoolRecord, PoolReport, PoolRules, Role,
+};
 
 struct Scene {
     pool: Pool,
     now: Instant,
-}
-
-fn member(node: &str, start: u64) -> Member {
-    Member { node: NodeId::new(node).unwrap(), incarnation: Incarnation::from_bits(start) }
 }
 
 fn report(node: &str, start: u64) -> PoolReport {
@@ -17,6 +22,9 @@ fn report(node: &str, start: u64) -> PoolReport {
         peer: "10.0.0.1:9001".parse().unwrap(),
         highest_epoch: Epoch(0),
         serving: None,
+        head: (Epoch(0), 0),
+        hears: None,
+        record: Some(KnownRecord::default()),
     }
 }
 
@@ -38,20 +46,34 @@ impl Scene {
         scene.report(report("o1", 1));
         scene.report(report("o2", 1));
         scene.after_ms(300).expect("a grant");
+        scene.opens("o1", 1);
         scene
     }
 
     fn report(&mut self, report: PoolReport) {
+        self.now += Duration::from_micros(1);
         self.pool.handle_report(report, self.now);
+    }
+
+    /// The active says that it serves, which is told.
+    fn opens(&mut self, node: &str, start: u64) {
+        let serving = Some(self.pool.record().epoch);
+        self.report(PoolReport { serving, ..report(node, start) });
+        assert!(self.after_ms(0).expect("it is told").untold.is_none());
+    }
+
+    /// Nothing is heard of it any more.
+    fn gone(&mut self, node: &str, start: u64) {
+        self.pool.handle_gone(&member(node, start), self.now);
     }
 
     /// The change due after this time, written.
     fn after_ms(&mut self, ms: u64) -> Option<PoolRecord> {
         self.now += Duration::from_millis(ms);
-        let next = self.pool.poll_change(self.now, 0)?;
-        assert_eq!(next.version, self.pool.record().version + 1, "a change is a compare-and-set on the version");
-        self.pool.handle_written(next.clone());
-        Some(next)
+        let change = self.pool.poll_change(self.now, 0)?;
+        assert_eq!(change.after, self.pool.record().version, "a change is a compare-and-set on the version");
+        self.pool.handle_written(change.record.clone(), self.now);
+        Some(change.record)
     }
 
     fn active(&self) -> (Option<Member>, u64) {
@@ -69,6 +91,7 @@ fn the_first_origin_to_come_becomes_active_in_epoch_1() {
     assert_eq!((record.active.clone(), record.epoch), (Some(member("o2", 1)), Epoch(1)));
     assert_eq!((record.role_of(&member("o1", 1)), record.loss_epoch), (Role::Standby, Epoch(0)));
     assert_eq!(record.in_sync, BTreeSet::from([member("o2", 1)]));
+    scene.opens("o2", 1);
     assert_eq!(scene.after_ms(60_000), None, "nothing moves by itself");
 }
 
@@ -92,8 +115,8 @@ fn a_configured_origin_that_never_comes_does_not_keep_the_pool_waiting_for_ever(
 #[test]
 fn an_active_that_restarted_is_granted_the_next_epoch_with_loss() {
     let mut scene = Scene::running();
-    scene.pool.handle_gone(&member("o1", 1));
-    assert_eq!(scene.after_ms(60_000), None, "no failover by itself");
+    scene.gone("o1", 1);
+    assert_eq!(scene.after_ms(60_000), None, "nobody else is heard");
     scene.report(report("o1", 2));
     let record = scene.after_ms(0).unwrap();
     assert_eq!((record.active.clone(), record.epoch, record.loss_epoch), (Some(member("o1", 2)), Epoch(2), Epoch(2)));
@@ -135,7 +158,19 @@ fn an_empty_store_adopts_the_active_that_it_finds_serving() {
     let record = scene.after_ms(0).unwrap();
     assert_eq!((record.active, record.epoch), (Some(member("o1", 1)), Epoch(5)));
     assert_eq!(record.last_change.unwrap().cause, Cause::Adopted);
+    assert!(scene.after_ms(0).unwrap().untold.is_none(), "it serves already");
     assert_eq!(scene.after_ms(60_000), None);
+}
+
+#[test]
+fn one_that_serves_and_does_not_say_by_which_record_is_adopted_after_a_while() {
+    let mut scene = Scene::fresh();
+    scene.report(PoolReport { record: None, serving: Some(Epoch(5)), ..report("o1", 1) });
+    scene.report(report("o2", 1));
+    scene.after_ms(10);
+    assert_eq!(scene.after_ms(900), None, "and nobody else is granted the role meanwhile");
+    let record = scene.after_ms(100).unwrap();
+    assert_eq!((record.active, record.epoch), (Some(member("o1", 1)), Epoch(5)));
 }
 
 #[test]
@@ -148,43 +183,12 @@ fn grants_lie_above_every_epoch_that_any_node_has_heard_of() {
 }
 
 #[test]
-fn an_active_is_granted_above_what_a_member_has_heard_of() {
+fn above_an_epoch_in_which_nobody_serves_the_role_is_granted_with_loss() {
     let mut scene = Scene::running();
+    scene.report(PoolReport { serving: Some(Epoch(1)), ..report("o1", 1) });
     scene.report(PoolReport { highest_epoch: Epoch(9), ..report("o2", 1) });
     let record = scene.after_ms(0).unwrap();
-    assert_eq!((record.active, record.epoch, record.loss_epoch), (Some(member("o1", 1)), Epoch(10), Epoch(0)));
-}
-
-#[test]
-fn a_promotion_needs_the_epoch_in_force_and_a_living_member() {
-    let mut scene = Scene::running();
-    let node = |name| NodeId::new(name).unwrap();
-    let check = |scene: &Scene, name, epoch| scene.pool.check_promotion(&node(name), Epoch(epoch));
-    let stale = PromoteError::StaleEpoch { expected: Epoch(7), current: Epoch(1) };
-    assert_eq!(check(&scene, "o2", 7), Err(stale));
-    assert_eq!(check(&scene, "o3", 1), Err(PromoteError::NotAMember));
-    assert_eq!(check(&scene, "o1", 1), Err(PromoteError::AlreadyActive));
-    assert_eq!(check(&scene, "o2", 1), Ok((member("o2", 1), Some(member("o1", 1)))));
-    scene.pool.handle_gone(&member("o2", 1));
-    assert_eq!(check(&scene, "o2", 1), Err(PromoteError::NotAlive));
-}
-
-#[test]
-fn a_promotion_grants_the_next_epoch_to_the_member_and_stays() {
-    let mut scene = Scene::running();
-    scene.pool.promote(member("o2", 1), "kernel patch".into());
-    let record = scene.after_ms(0).unwrap();
-    assert_eq!((record.active, record.epoch, record.loss_epoch), (Some(member("o2", 1)), Epoch(2), Epoch(2)));
-    scene.report(report("o1", 2));
-    assert_eq!(scene.after_ms(0).unwrap().active, Some(member("o2", 1)), "no automatic fail-back");
-}
-
-#[test]
-fn the_active_cannot_be_taken_out() {
-    let scene = Scene::running();
-    assert_eq!(scene.pool.without(&NodeId::new("o1").unwrap()), None);
-    let record = scene.pool.without(&NodeId::new("o2").unwrap()).unwrap();
-    assert_eq!((record.members.len(), record.version), (1, scene.pool.record().version + 1));
+    assert_eq!((record.active, record.epoch, record.loss_epoch), (Some(member("o1", 1)), Epoch(10), Epoch(10)));
 }
 
 #[test]

@@ -1,0 +1,281 @@
+//! When roles move by themselves (REPLICATION R1-R3, R5, R6).
+
+use std::time::{Duration, Instant};
+
+use super::{
+    By, Cause, Hold, Mode, Pool, PoolAlarm, PoolEvent, Unclean,
+    candidates::Candidate,
+    change::{Memory, NewGrant, Next},
+    evidence::{Evidence, Suspicion},
+    hearing::Seen,
+    moves::{Leave, Reason},
+    operator::release,
+    plan::Step,
+};
+use crate::{Epoch, Member};
+
+/// What the rules say about the active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It stays.
+    Stays,
+    /// It is not heard here, and the role does not move.
+    Unconfirmed { evidence: String },
+    /// It is gone, and nobody may take its place now.
+    NotReplaced { why: String },
+    /// It is gone, and roles have moved too often.
+    TooOften { evidence: String },
+    /// This one takes its place.
+    Moves(NewGrant),
+}
+
+impl Pool {
+    /// What the rules say about the active now.
+    pub(super) fn judge(&mut self, now: Instant) -> Verdict {
+        let Some(active) = self.record.active.clone().filter(|_| self.settled) else { return Verdict::Stays };
+        let candidate = self.in_sync_candidate(now).map(|member| member.node.clone());
+        let evidence = match self.suspicion(&active, candidate.as_ref(), now) {
+            Suspicion::Confirmed(evidence) => evidence,
+            Suspicion::None => {
+                self.convinced = None;
+                return Verdict::Stays;
+            }
+            Suspicion::Unconfirmed { evidence } => {
+                self.convinced = None;
+                return Verdict::Unconfirmed { evidence };
+            }
+        };
+        let convinced = *self.convinced.get_or_insert(now);
+        self.replace(&active, evidence, convinced, now)
+    }
+
+    fn replace(&self, active: &Member, evidence: Evidence, convinced: Instant, now: Instant) -> Verdict {
+        let text = evidence.text;
+        // For a moment after our own lateness nobody is suspected.
+        if now < self.suspects_from + self.rules.silence && self.suspects_from > self.started {
+            return Verdict::NotReplaced { why: format!("{text}; this control plane was late itself") };
+        }
+        if self.record.mode == Mode::Hold {
+            return Verdict::NotReplaced { why: format!("{text}; the pool is held") };
+        }
+        let to = match self.candidate(now) {
+            Candidate::InSync(member) => member,
+            // Whom edges do not hear, and we do, is not replaced by one that lacks something.
+            Candidate::Unclean(_) if evidence.cause == Cause::Unheard => return Verdict::Stays,
+            Candidate::Unclean(member) => member,
+            Candidate::Nobody { why } => return Verdict::NotReplaced { why: format!("{text}; {why}") },
+        };
+        match self.moves.leave(evidence.reason, &self.rules.moves, now) {
+            Leave::Now => {}
+            Leave::At(_) => {
+                return Verdict::NotReplaced { why: format!("{text}; the role has moved a moment ago") };
+            }
+            Leave::Hold => return Verdict::TooOften { evidence: text },
+        }
+        // Its own restart is the cause only if nobody else takes over.
+        let cause = match evidence.cause {
+            Cause::Restart if to.node != active.node => Cause::Died,
+            cause => cause,
+        };
+        Verdict::Moves(NewGrant {
+            epoch: self.next_epoch(),
+            cause,
+            evidence: text,
+            memory: self.memory_of(&to),
+            to,
+            by: By::default(),
+            detect: Some(convinced.saturating_duration_since(evidence.first_sign)),
+            yielding: None,
+            decided: convinced,
+            reason: Some(evidence.reason),
+        })
+    }
+
+    /// The grant that is due, if one is.
+    pub(super) fn next_grant(&self, verdict: Verdict, now: Instant, next: &mut Next) -> Option<NewGrant> {
+        if let Some(ahead) = self.serves_ahead() {
+            return self.adopted(ahead, now);
+        }
+        if !self.settled {
+            return None;
+        }
+        if self.record.active.is_none() {
+            return self.bootstrap(now);
+        }
+        if let (Step::Grant, Some(plan)) = (self.plan_step(now), &self.plan) {
+            return Some(self.planned(plan, now));
+        }
+        if self.highest_of_members > self.record.epoch {
+            return self.above_what_was_heard(now);
+        }
+        match verdict {
+            Verdict::Moves(grant) => return Some(grant),
+            Verdict::TooOften { evidence } => hold(next, &evidence),
+            Verdict::Stays | Verdict::Unconfirmed { .. } | Verdict::NotReplaced { .. } => {}
+        }
+        self.after_one_that_did_not_open(now)
+    }
+
+    /// R6: whoever serves in a higher epoch than the record's was granted it by a store that knew more.
+    fn serves_ahead(&self) -> Option<&Seen> {
+        let open = self.members.values().filter(|seen| seen.ears.closed.is_none());
+        open.filter(|seen| seen.report.serving > Some(self.record.epoch)).max_by_key(|seen| seen.report.serving)
+    }
+
+    fn adopted(&self, ahead: &Seen, now: Instant) -> Option<NewGrant> {
+        let report = &ahead.report;
+        // It says by which record it goes with its first beat; one of an earlier version never does.
+        if report.record.is_none() && now < ahead.ears.since + self.rules.witness_after {
+            return None;
+        }
+        let epoch = report.serving?;
+        let evidence = format!("{} serves in epoch {epoch}, above the record's", report.member.node);
+        let memory = Memory::Serving(report.record.clone());
+        let grant = self.unasked(report.member.clone(), Cause::Adopted, evidence, memory, now);
+        Some(NewGrant { epoch, ..grant })
+    }
+
+    fn bootstrap(&self, now: Instant) -> Option<NewGrant> {
+        let first_active = self.rules.first_active.as_ref();
+        let preferred = first_active.and_then(|node| self.report_of(node));
+        let open = self.members.values().filter(|seen| seen.ears.closed.is_none());
+        let earliest = open.min_by_key(|seen| (seen.ears.since, seen.report.member.node.clone()))?;
+        let first = preferred.unwrap_or(&earliest.report);
+        let evidence = match preferred {
+            Some(_) => format!("{} is configured as first_active", first.member.node),
+            None => format!("{} was the first to come", first.member.node),
+        };
+        // Streams that an earlier record has seen need not be in this origin's memory.
+        let new = self.highest_heard == Epoch(0);
+        if !new && self.rules.unclean == Unclean::Never {
+            return None;
+        }
+        let memory = if new { Memory::Whole } else { Memory::Part { head: first.head } };
+        Some(self.unasked(first.member.clone(), Cause::Bootstrap, evidence, memory, now))
+    }
+
+    /// R6: members have heard of a higher epoch, and nobody serves in it: who was in sync then nobody knows.
+    fn above_what_was_heard(&self, now: Instant) -> Option<NewGrant> {
+        let may = self.record.mode == Mode::Auto && self.rules.unclean == Unclean::Allow;
+        // The one that serves in it may only be out of our reach.
+        let elsewhere = self.heard_elsewhere_only(now).is_some() && now < self.started + self.rules.settle_max;
+        if !may || elsewhere || self.moves.leave(Reason::Death, &self.rules.moves, now) != Leave::Now {
+            return None;
+        }
+        let Candidate::Unclean(to) = self.longest_living(now) else { return None };
+        let heard = self.highest_of_members;
+        let evidence = format!("a member has heard of epoch {heard}, above the record's, and nobody serves in it");
+        let memory = self.part_of(&to);
+        let grant = self.unasked(to, Cause::EpochHeard, evidence, memory, now);
+        Some(NewGrant { reason: Some(Reason::Death), ..grant })
+    }
+
+    /// R3: the next candidate, in the next epoch. It belongs to the same move: no limit keeps it back.
+    fn after_one_that_did_not_open(&self, now: Instant) -> Option<NewGrant> {
+        let opening = self.opening.as_ref().filter(|opening| opening.is_late(&self.rules, now))?;
+        let failed = self.record.active.as_ref()?;
+        if self.record.mode == Mode::Hold || self.is_behind() {
+            return None;
+        }
+        let to = self.in_sync_candidate(now)?.clone();
+        let evidence = format!("{} was granted epoch {} and has not opened", failed.node, self.record.epoch);
+        let grant = self.unasked(to, Cause::NotOpened, evidence, Memory::Whole, now);
+        Some(NewGrant { decided: opening.late_at(&self.rules), ..grant })
+    }
+
+    fn unasked(&self, to: Member, cause: Cause, evidence: String, memory: Memory, now: Instant) -> NewGrant {
+        let (epoch, by) = (self.next_epoch(), By::default());
+        NewGrant { to, epoch, cause, evidence, memory, by, detect: None, yielding: None, decided: now, reason: None }
+    }
+
+    /// Above every epoch that anybody has heard of.
+    pub(super) fn next_epoch(&self) -> Epoch {
+        self.highest_heard.max(self.record.epoch).next()
+    }
+
+    /// Whether the origins know more than the record: it is of an older copy of the store, and who is in sync by it
+    /// need not be.
+    pub(super) fn is_behind(&self) -> bool {
+        self.highest_of_members > self.record.epoch || self.highest_version > self.record.version
+    }
+
+    /// Whether a member has all that is committed, as far as the record tells the truth.
+    pub(super) fn is_whole(&self, member: &Member) -> bool {
+        self.record.in_sync.contains(member) && !self.is_behind()
+    }
+
+    /// What a member has of what is committed.
+    pub(super) fn memory_of(&self, member: &Member) -> Memory {
+        if self.is_whole(member) { Memory::Whole } else { self.part_of(member) }
+    }
+
+    pub(super) fn part_of(&self, member: &Member) -> Memory {
+        Memory::Part { head: self.seen(&member.node).map_or((Epoch(0), 0), |seen| seen.report.head) }
+    }
+
+    /// R6: the version and in-sync set that the active goes by, where the store has an older one.
+    pub(super) fn adopt_record(&self, next: &mut Next) {
+        if self.highest_version <= self.record.version || !self.is_served() {
+            return;
+        }
+        let active = self.record.active.as_ref();
+        let Some(report) = active.and_then(|active| self.report_of(&active.node)) else { return };
+        let Some(known) = &report.record else { return };
+        next.answers = true;
+        if known.version > self.record.version {
+            let mut in_sync = known.in_sync.clone();
+            in_sync.retain(|member| !self.record.fenced.contains(&member.node));
+            in_sync.insert(report.member.clone());
+            next.record.in_sync = in_sync;
+            next.record.loss_epoch = next.record.loss_epoch.max(known.loss_epoch);
+            next.events.push(PoolEvent::RecordAdopted { member: report.member.clone(), version: known.version });
+        }
+    }
+
+    /// Ends a hold whose time is over.
+    pub(super) fn end_hold(&mut self, next: &mut Next, now: Instant, unix_ms: u64) {
+        let until = self.record.hold.as_ref().and_then(|hold| hold.until_unix_ms);
+        let left = until.map(|until| until.saturating_sub(unix_ms));
+        let lasts = left.filter(|left| *left > 0).map(Duration::from_millis);
+        self.hold_due = lasts.and_then(|lasts| now.checked_add(lasts));
+        if left == Some(0) {
+            release(next, By { author: String::new(), reason: "its time is over".to_owned() });
+        }
+    }
+
+    /// Raises and clears what lasts.
+    pub(super) fn note_alarms(&mut self, verdict: &Verdict, now: Instant) {
+        let active = self.record.active.as_ref().map(|active| &active.node);
+        let members = self.members.values().map(|seen| &seen.ears);
+        let mut ears = members.chain(self.edges.values()).filter(|ears| self.is_open(ears, now));
+        let heard = active.is_some_and(|node| ears.any(|ears| ears.hears(node)));
+        let (link, not_replaced) = match verdict {
+            Verdict::Unconfirmed { evidence } if heard => (Some(evidence.clone()), None),
+            Verdict::Unconfirmed { evidence: why } | Verdict::NotReplaced { why } => (None, Some(why.clone())),
+            Verdict::Stays | Verdict::TooOften { .. } | Verdict::Moves(_) => (None, None),
+        };
+        for (alarm, evidence) in [(PoolAlarm::ControlLink, link), (PoolAlarm::NotReplaced, not_replaced)] {
+            let told = self.alarms.note(alarm, evidence, self.rules.alarm_after, now);
+            self.events.extend(told);
+        }
+    }
+
+    /// When a move that was kept back may be made.
+    pub(super) fn move_due(&self) -> Option<Instant> {
+        let polled = self.polled.filter(|_| self.convinced.is_some())?;
+        let later = |reason| match self.moves.leave(reason, &self.rules.moves, polled) {
+            Leave::At(at) => Some(at),
+            Leave::Now | Leave::Hold => None,
+        };
+        [later(Reason::Death), later(Reason::Silence)].into_iter().flatten().min()
+    }
+}
+
+/// R5: the rules hold the pool.
+fn hold(next: &mut Next, evidence: &str) {
+    let reason = format!("roles have moved too often because of silence; {evidence}");
+    let by = By { author: String::new(), reason };
+    next.record.mode = Mode::Hold;
+    next.record.hold = Some(Hold { until_unix_ms: None, by: by.clone() });
+    next.events.push(PoolEvent::Held { by, until_unix_ms: None });
+}

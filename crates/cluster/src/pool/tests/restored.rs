@@ -1,0 +1,118 @@
+//! A store that was restored from an older copy.
+
+use super::world::{World, node};
+use crate::{Cause, Epoch, Member, PoolEvent, PoolRecord, PoolRules, SyncChange, Unclean};
+
+/// A pair whose control plane goes on with a record from before the first fail-over, so many milliseconds ago.
+fn old_copy(edges: &[&'static str]) -> (World, PoolRecord) {
+    let mut world = World::pair(edges);
+    let old = world.pool.record().clone();
+    world.kill("o1");
+    world.run(1_000);
+    world.restart("o1");
+    world.run(2_000);
+    assert_eq!((world.active().as_str(), world.epoch(), world.in_sync().len()), ("o2", 2, 2));
+    world.events.clear();
+    (world, old)
+}
+
+#[test]
+fn it_adopts_epoch_in_sync_and_version_of_the_active_that_serves() {
+    let (mut world, old) = old_copy(&["e1"]);
+    world.cut("o1", "o2");
+    world.run(1_000);
+    let newest = world.pool.record().clone();
+    assert_eq!(world.in_sync(), ["o2"]);
+    world.cp_starts(old, PoolRules::default());
+    world.run(10_000);
+    let record = world.pool.record();
+    assert_eq!((record.active.clone(), record.epoch), (newest.active, Epoch(2)));
+    assert!(record.version > newest.version, "above every version that was heard of");
+    assert_eq!(world.in_sync(), ["o2"], "not as the old copy has it");
+    assert_eq!((world.granted().len(), world.granted()[0].cause), (1, Cause::Adopted));
+    assert_eq!(world.origins["o2"].grants.last().unwrap().version, record.version);
+}
+
+#[test]
+fn it_adopts_in_sync_and_version_within_the_same_epoch() {
+    let mut world = World::pair(&["e1"]);
+    let old = world.pool.record().clone();
+    world.cut("o1", "o2");
+    world.run(1_000);
+    let version = world.pool.record().version;
+    world.cp_starts(old, PoolRules::default());
+    // Before it has settled: no role changes by it.
+    world.run(200);
+    assert_eq!(world.in_sync(), ["o1"]);
+    assert!(world.pool.record().version > version);
+    assert_eq!(world.told(|event| matches!(event, PoolEvent::RecordAdopted { .. })), 1);
+    assert_eq!(world.epoch(), 1);
+}
+
+#[test]
+fn an_old_in_sync_set_promotes_nobody_without_loss_when_the_active_does_not_report() {
+    let mut world = World::pair(&["e1"]);
+    let old = world.pool.record().clone();
+    world.cut("o1", "o2");
+    world.run(1_000);
+    world.kill("o1");
+    world.cp_starts(old, PoolRules::default());
+    world.run(10_000);
+    assert_eq!((world.active().as_str(), world.loss_epoch()), ("o2", world.epoch()), "it was taken out since");
+}
+
+#[test]
+fn an_epoch_that_only_others_have_heard_of_is_passed_with_loss() {
+    let (mut world, old) = old_copy(&["e1"]);
+    world.kill("o2");
+    world.cp_starts(old.clone(), PoolRules::default());
+    world.run(29_000);
+    assert_eq!(world.epoch(), 1, "the other has not reported");
+    world.run(2_000);
+    assert_eq!((world.epoch(), world.loss_epoch()), (3, 3), "never 2 again");
+    assert_eq!(world.active(), "o1");
+
+    let (mut world, _) = old_copy(&["e1"]);
+    world.kill("o2");
+    let never = PoolRules { unclean: Unclean::Never, ..PoolRules::default() };
+    world.cp_starts(old, never);
+    world.run(20_000);
+    assert_eq!(world.epoch(), 1, "an operator decides");
+}
+
+#[test]
+fn an_active_out_of_reach_that_others_hear_is_waited_for() {
+    let (mut world, old) = old_copy(&["e1"]);
+    world.cut("o2", super::world::CP);
+    world.cp_starts(old, PoolRules::default());
+    world.run(20_000);
+    assert_eq!(world.epoch(), 1);
+    world.mend();
+    world.run(1_000);
+    assert_eq!((world.active().as_str(), world.epoch(), world.loss_epoch()), ("o2", 2, 0));
+}
+
+#[test]
+fn grants_lie_above_what_any_edge_has_heard_and_an_edges_word_moves_no_role() {
+    let mut world = World::pair(&["e1"]);
+    world.pool.handle_epoch(Epoch(9));
+    world.run(10_000);
+    assert_eq!(world.epoch(), 1);
+    world.kill("o1");
+    world.run(100);
+    assert_eq!((world.epoch(), world.loss_epoch()), (10, 0));
+}
+
+#[test]
+fn a_version_that_makes_no_sense_is_bounded() {
+    let mut world = World::pair(&[]);
+    world.origin("o2").record.version = u64::MAX;
+    world.report("o2");
+    world.run(1_000);
+    let record = world.pool.record().clone();
+    assert!(record.version < 1 << 57);
+    let o2: Member = world.member("o2");
+    world.ask("o1", SyncChange::Shrink(o2)).unwrap();
+    world.run(10);
+    assert_eq!(world.pool.record().active.as_ref().unwrap().node, node("o1"));
+}
