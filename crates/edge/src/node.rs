@@ -129,7 +129,7 @@ impl Local for EdgeNode {
                 publisher_session: None,
                 ingest_node: None,
                 live: true,
-                head: info.next_seq.saturating_sub(1),
+                head: self.pulls.head(stream.name()),
                 head_timestamp_ms: info.last_dts.unwrap_or(0),
                 epoch,
                 viewers: info.readers as u32,
@@ -226,7 +226,7 @@ impl node::Node for EdgeNode {
             LocalStream {
                 name: stream.name().clone(),
                 publication: None,
-                head: info.next_seq.saturating_sub(1),
+                head: self.pulls.head(stream.name()),
                 head_dts: info.last_dts.unwrap_or(0),
                 epoch,
                 viewers: info.readers as u32,
@@ -274,7 +274,7 @@ impl Inspect for EdgeNode {
         let origins = self.upstream.counts();
         let streams = self.pulls.live().into_iter().map(|stream| {
             let info = stream.info();
-            let head = info.next_seq.saturating_sub(1);
+            let head = self.pulls.head(stream.name());
             vec![stream.name().to_string().into(), head.into(), info.readers.into(), info.bytes_total.into()]
         });
         let encoders = self.by_stream().into_iter().filter_map(|(name, (encoder, _))| {

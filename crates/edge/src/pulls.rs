@@ -174,6 +174,11 @@ impl Pulls {
         self.pulls.get(name).map(|pull| pull.since)
     }
 
+    /// How far a stream has come, in the positions of the pool that it comes from.
+    pub fn head(&self, name: &StreamName) -> u64 {
+        self.pulls.get(name).and_then(|pull| pull.mirror().position()).unwrap_or(0)
+    }
+
     /// Payload of a stream fetched each second, in bytes.
     pub fn bytes_per_second(&self, stream: &Stream) -> f64 {
         let pull = self.pulls.get(stream.name());

@@ -120,9 +120,16 @@ impl Replay {
         self.first + self.held.len() as u64
     }
 
-    /// The lowest number that can still be sent, or told as skipped.
+    /// The lowest number that can still be sent, or told as skipped. 0 only as long as nobody has had all of its beginning:
+    /// an origin that knows nothing of the publication learns by it that there is something to miss.
     pub(crate) fn lowest(&self) -> u64 {
-        self.setup.first().unwrap_or(self.first).min(self.first).min(self.acked_below)
+        let lowest = self.setup.first().unwrap_or(self.first).min(self.first).min(self.acked_below);
+        lowest.max(u64::from(self.has_acked_past()))
+    }
+
+    /// Some of what was acked is gone, and set-up is not all that is.
+    fn has_acked_past(&self) -> bool {
+        self.acked_below > 0 && self.first > self.setup.len() as u64
     }
 
     /// All below this number is acked.
@@ -216,7 +223,10 @@ impl Replay {
         // What is acked and gone has been told to viewers: it is not skipped.
         let mut due = number.max(self.acked_below);
         let skip = |due: u64, end: u64| (due < end).then(|| Piece::Skip { from: due, to: end - 1 });
-        for (kept, entry) in self.setup.from(number) {
+        // To a log that has nothing, the first numbers are as good as any; 0 says that nothing is missing.
+        let lowest = u64::from(number == 0 && self.has_acked_past());
+        for (place, (kept, entry)) in (lowest..).zip(self.setup.from(number)) {
+            let kept = kept.max(place);
             pieces.extend(skip(due, kept));
             pieces.push(Piece::Entry(kept, entry.clone()));
             due = due.max(kept + 1);

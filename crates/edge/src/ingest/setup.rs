@@ -28,6 +28,11 @@ impl Setup {
         kept.filter(move |(held, _)| *held >= number)
     }
 
+    /// How much is kept.
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// The lowest number kept.
     pub(crate) fn first(&self) -> Option<u64> {
         self.kept.first().map(|(number, ..)| *number)

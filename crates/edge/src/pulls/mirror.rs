@@ -6,7 +6,7 @@ use hub::{AlreadyOpen, Body, Hub, Stream, Writer};
 use media::StreamName;
 use rpc::relay::{self, Item};
 
-use super::seam::{Joint, Seam, Shift, Tail};
+use super::seam::{Joint, Numbers, Seam, Shift, Tail};
 
 /// Whichever pool its items come from: one numbering, and times that never fall. The first pool's pass unchanged.
 #[derive(Debug, Default)]
@@ -14,7 +14,9 @@ pub(super) struct Mirror {
     /// None unless the stream is there.
     writer: Option<Writer>,
     source: Option<Source>,
-    /// Another pool is about to be the source.
+    /// What the source has had when it was opened last.
+    head: u64,
+    /// Where the stream is to go on: with this pool as its source.
     seam: Option<(String, Seam)>,
     tail: Tail,
 }
@@ -56,11 +58,12 @@ impl Mirror {
         pool: &str,
         head: u64,
     ) -> Result<Option<Arc<Stream>>, AlreadyOpen> {
+        self.head = head;
         self.seam = None;
         match &self.source {
             Some(source) if source.pool == pool => {}
             Some(_) if self.tail.is_empty() => self.source = None,
-            Some(_) => self.seam = Some((pool.to_owned(), Seam::new(head))),
+            Some(_) => self.seam = Some((pool.to_owned(), Seam::new(Numbers::Foreign, head))),
             None => {}
         }
         if self.source.is_none() {
@@ -77,6 +80,7 @@ impl Mirror {
 
     /// Takes items of the pool that was opened last.
     pub(super) fn append(&mut self, items: Vec<Item>) -> Appended {
+        self.open_seam_at_a_gap(&items);
         let Some(writer) = self.writer.as_mut() else { return Appended::default() };
         let last = items.last().map(|item| item.seq);
         let mut closed = false;
@@ -92,7 +96,7 @@ impl Mirror {
                     return Appended::default();
                 };
                 let pool = std::mem::take(pool);
-                tracing::info!(stream = %writer.stream().name(), pool, anew = !setup.is_empty(), "pull.other_pool");
+                tracing::info!(stream = %writer.stream().name(), pool, anew = !setup.is_empty(), "pull.spliced");
                 self.source = Some(Source { pool, last, shift });
                 self.seam = None;
                 (setup, due)
@@ -110,6 +114,19 @@ impl Mirror {
             writer.restore_setup(setup);
         }
         Appended { repeated: writer.append_at(due), closed }
+    }
+
+    /// Positions of the source that we have not had are left out: after a loss, what follows may be what viewers had.
+    fn open_seam_at_a_gap(&mut self, items: &[Item]) {
+        let (None, Some(Source { pool, last: Some(last), .. })) = (&self.seam, &self.source) else { return };
+        if items.first().is_some_and(|first| first.seq > last + 1) && !self.tail.is_empty() {
+            self.seam = Some((pool.clone(), Seam::new(Numbers::Same, self.head)));
+        }
+    }
+
+    /// The last position taken, in the source's numbering.
+    pub(super) fn position(&self) -> Option<u64> {
+        self.source.as_ref()?.last
     }
 
     /// Viewers are told that the stream has ended.

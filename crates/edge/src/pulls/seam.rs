@@ -1,9 +1,10 @@
-//! Where a stream goes on that is taken from another pool from now on.
+//! Where a stream goes on behind a seam: another pool gives it from now on, or the same one after a loss.
 //!
-//! Pools that stand in for each other number and time a stream each for itself. Viewers are to notice as little as can be:
-//! their positions ascend and their times never fall. An encoder that publishes to both pools sends both the same frames.
-//! So the new pool's last GOP is looked through for the frame that viewers had last, and the stream goes on right behind
-//! it, nothing lost and nothing twice. Where that frame is not there, viewers go on at the new pool's keyframe, set-up first.
+//! Pools that stand in for each other number and time a stream each for itself; an origin that has lost some of a stream
+//! gets the end of what viewers have had again from the encoder's edge. Viewers are to notice as little as can be: their
+//! positions ascend, their times never fall, and no frame comes twice. So what comes is looked through for the frame that
+//! viewers had last, and the stream goes on right behind it. Where that frame is not there, viewers go on at the first
+//! keyframe, set-up first.
 
 use std::collections::HashMap;
 
@@ -29,8 +30,10 @@ struct Track {
 
 /// The step assumed where no distance is known.
 const STEP_MS: u64 = 40;
-/// A keyframe that is ahead of what viewers have had by no more than this is on the same clock.
+/// Another pool's keyframe that is ahead of what viewers have had by no more than this is on the same clock.
 const AHEAD_MS_MAX: u64 = 10_000;
+/// An edge sends at most two seconds again of what viewers have had: what is not further behind may be on its way there.
+const AGAIN_MS_MAX: u64 = 3_000;
 
 impl Tail {
     /// A frame goes out to viewers.
@@ -109,11 +112,22 @@ impl Shift {
     }
 }
 
-/// Holds back what the new pool sends until all that it had when we came is there.
+/// Holds back what comes until it is clear where the stream goes on.
 #[derive(Debug)]
 pub(super) struct Seam {
+    numbers: Numbers,
+    /// Where the stream ended at the source when it was opened: so far its items come at once.
     head: u64,
     held: Vec<Item>,
+}
+
+/// Whose positions the items have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// Those of the pool that viewers have been fed from: they are above all that viewers have had.
+    Same,
+    /// Another pool's.
+    Foreign,
 }
 
 /// The stream goes on.
@@ -128,18 +142,42 @@ pub(super) struct Joint {
 }
 
 impl Seam {
-    /// The new pool's stream ends at `head` at this moment.
-    pub(super) fn new(head: u64) -> Self {
-        Self { head, held: Vec::new() }
+    /// The source's stream ends at `head` at this moment.
+    pub(super) fn new(numbers: Numbers, head: u64) -> Self {
+        Self { numbers, head, held: Vec::new() }
     }
 
-    /// Takes what the new pool sends. None: more is needed. `next_seq` is the position that comes next here.
+    /// Takes what comes. None: more is needed. `next_seq` is the position that comes next here.
     pub(super) fn push(&mut self, items: Vec<Item>, tail: &Tail, next_seq: u64) -> Option<Joint> {
         self.held.extend(items);
         if self.held.last()?.seq < self.head {
             return None;
         }
-        self.behind_the_same_frame(tail, next_seq).or_else(|| self.at_a_start(tail, next_seq))
+        if let Some(joint) = self.behind_the_same_frame(tail, next_seq) {
+            return Some(joint);
+        }
+        match self.numbers {
+            _ if self.comes_again(tail) => None,
+            Numbers::Same => Some(self.as_it_is(tail)),
+            Numbers::Foreign => self.at_a_start(tail, next_seq),
+        }
+    }
+
+    /// Whether what is held is what viewers have had shortly before the last frame.
+    fn comes_again(&self, tail: &Tail) -> bool {
+        let of_anchor = |anchor: &Frame| {
+            let newest = self.held.iter().rev().filter_map(coded).find(|frame| frame.medium == anchor.medium);
+            newest.is_some_and(|newest| newest.dts < anchor.dts && newest.dts + AGAIN_MS_MAX >= anchor.dts)
+        };
+        tail.anchor().is_some_and(of_anchor)
+    }
+
+    /// All that came, later than what viewers have had.
+    fn as_it_is(&self, tail: &Tail) -> Joint {
+        let first = self.held.iter().find_map(coded);
+        let falls = first.filter(|first| tail.last_dts(first).is_some_and(|last| first.dts < last));
+        let dts = falls.zip(tail.next_dts()).map_or(0, |(first, next)| next.cast_signed() - first.dts.cast_signed());
+        self.joint(0, Shift { seq: 0, dts }, tail)
     }
 
     fn behind_the_same_frame(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
@@ -187,21 +225,24 @@ impl Seam {
             _ => 0,
         };
         // A position is left out, so that readers see a gap and begin anew, with set-up.
-        let shift = Shift { seq: (next_seq + 1).wrapping_sub(first.seq), dts };
-        let setup = self.held[..at].iter().filter_map(|item| match &item.body {
-            relay::Body::Setup(frame) => Some(frame.clone()),
-            relay::Body::Frame(frame) if frame.kind == Kind::Config => Some(frame.clone()),
-            _ => None,
-        });
-        let due = self.held[at..].iter().filter_map(|item| {
-            let body = match &item.body {
-                relay::Body::Frame(frame) => Body::Frame(shift.frame(frame.clone(), tail)),
-                relay::Body::Event(event) => Body::Event(shift.event(*event)),
-                relay::Body::Setup(_) => return None,
-            };
-            Some((shift.seq(item.seq), body))
-        });
-        Some(Joint { setup: setup.collect(), due: due.collect(), shift })
+        Some(self.joint(at, Shift { seq: (next_seq + 1).wrapping_sub(first.seq), dts }, tail))
+    }
+
+    /// From the item at `at` on, with all the set-up before it.
+    fn joint(&self, at: usize, shift: Shift, tail: &Tail) -> Joint {
+        let (mut setup, mut due) = (Vec::new(), Vec::new());
+        for (place, item) in self.held.iter().enumerate() {
+            match &item.body {
+                relay::Body::Setup(frame) => setup.push(frame.clone()),
+                relay::Body::Frame(frame) if place < at && frame.kind == Kind::Config => setup.push(frame.clone()),
+                _ if place < at => {}
+                relay::Body::Frame(frame) => {
+                    due.push((shift.seq(item.seq), Body::Frame(shift.frame(frame.clone(), tail))));
+                }
+                relay::Body::Event(event) => due.push((shift.seq(item.seq), Body::Event(shift.event(*event)))),
+            }
+        }
+        Joint { setup, due, shift }
     }
 }
 

@@ -45,6 +45,12 @@ impl Directing {
         self.pools.iter().map(|pool| pool.clone()).collect()
     }
 
+    /// The pools that have this address.
+    pub(super) fn pools_at(&self, address: &str) -> Vec<Arc<Pool>> {
+        let has = |pool: &Arc<Pool>| pool.origins().addresses().any(|other| other == address);
+        self.pools.iter().map(|pool| pool.clone()).filter(has).collect()
+    }
+
     /// The pools that a stream may be asked of, best first.
     pub(crate) fn pools_of(&self, name: &StreamName) -> Result<Vec<Arc<Pool>>, UpstreamError> {
         let directions = self.directions.borrow();

@@ -1,10 +1,15 @@
 //! A Link to every origin that a route leads to (REPLICATION L1): beats both ways, and a warm connection for calls.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use cluster::{NodeId, NodeKind};
+use cluster::{Epoch, NodeId, NodeKind};
 use futures_util::{
     StreamExt,
+    future::select_all,
     stream::{self, BoxStream},
 };
 use rpc::relay::{LinkDown, LinkHello, LinkUp, RelayError};
@@ -13,7 +18,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
-use super::{Upstream, admitted, channels::Channels, pool::Pool};
+use super::{Directing, Upstream, admitted, channels::Channels, pool::Pool};
 use crate::{patience::within, retry::Retry};
 
 /// How often each side says that it is there.
@@ -24,64 +29,62 @@ const SILENCE: Duration = Duration::from_millis(400);
 const STOOD: Duration = Duration::from_secs(1);
 
 impl Upstream {
-    /// Holds the Links, as the directions change. Until it is dropped.
+    /// Holds the Links, one to an address, as the directions change. Until it is dropped.
     pub async fn keep_links(mut self) {
         let mut tasks = JoinSet::new();
-        let mut held: HashMap<(String, String), AbortHandle> = HashMap::new();
+        let mut held: HashMap<String, AbortHandle> = HashMap::new();
         loop {
             let pools = self.directing.update();
-            let mut wanted = HashMap::new();
-            for pool in &pools {
-                let addresses: Vec<_> = pool.origins().addresses().map(str::to_owned).collect();
-                wanted.extend(addresses.into_iter().map(|address| ((pool.name().to_owned(), address), pool.clone())));
-            }
-            held.retain(|place, task| {
-                let stays = wanted.contains_key(place) && !task.is_finished();
+            let news = news_of(&pools);
+            let wanted: HashSet<String> = pools.iter().flat_map(|pool| pool.origins().to_link()).collect();
+            held.retain(|address, task| {
+                let stays = wanted.contains(address);
                 if !stays {
                     task.abort();
+                    pools.iter().for_each(|pool| pool.note_unlinked(address));
                 }
                 stays
             });
-            for (place, pool) in wanted {
-                held.entry(place.clone()).or_insert_with(|| {
-                    let (node, channels) = (self.node.clone(), self.channels.clone());
-                    tasks.spawn(Link { node, channels, pool, address: place.1 }.keep())
+            for address in wanted {
+                held.entry(address).or_insert_with_key(|address| {
+                    let (node, channels, directing) =
+                        (self.node.clone(), self.channels.clone(), self.directing.clone());
+                    tasks.spawn(Link { node, channels, directing, address: address.clone() }.keep())
                 });
             }
-            let renamed = news_of_names(&pools);
             tokio::select! {
                 () = self.directing.changed() => {}
-                () = renamed => {}
-                Some(_ended) = tasks.join_next() => {}
+                () = news => {}
+                Some(_aborted) = tasks.join_next() => {}
             }
         }
     }
 }
 
-/// Completes when a VIP has told who is behind it, which it had not.
-async fn news_of_names(pools: &[Arc<Pool>]) {
-    let watched = pools.iter().map(|pool| {
-        let mut origins = pool.watch();
-        let named = origins.borrow_and_update().named().map(str::to_owned);
-        async move {
-            let other = origins.wait_for(|origins| origins.named() != named.as_deref()).await.is_ok();
-            if !other {
-                std::future::pending::<()>().await;
-            }
+/// Completes when there is news of any of these, from now on.
+fn news_of(pools: &[Arc<Pool>]) -> impl Future<Output = ()> + use<> {
+    let watched: Vec<_> = pools.iter().map(|pool| pool.watch()).collect();
+    async move {
+        let changes = watched.into_iter().map(|mut origins| {
+            Box::pin(async move {
+                if origins.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+        });
+        let changes: Vec<_> = changes.collect();
+        if changes.is_empty() {
+            std::future::pending::<()>().await;
         }
-    });
-    let watched: Vec<_> = watched.map(Box::pin).collect();
-    if watched.is_empty() {
-        std::future::pending::<()>().await;
+        select_all(changes).await;
     }
-    futures_util::future::select_all(watched).await;
 }
 
-/// The Link to one origin.
+/// The Link to one address, for all pools that have it.
 struct Link {
     node: NodeId,
     channels: Arc<Channels>,
-    pool: Arc<Pool>,
+    directing: Directing,
     address: String,
 }
 
@@ -92,11 +95,10 @@ impl Link {
         loop {
             let begin = Instant::now();
             let broken = self.hold().await;
-            let was_heard = self.pool.origins().hears(&self.address);
-            self.pool.note_silence(&self.address);
-            if was_heard {
-                tracing::warn!(pool = self.pool.name(), origin = self.address, reason = %broken, "link.lost");
+            if self.is_heard() {
+                tracing::warn!(origin = self.address, reason = %broken, "link.lost");
             }
+            self.pools().iter().for_each(|pool| pool.note_silence(&self.address));
             if begin.elapsed() > STOOD {
                 retry.reset();
             }
@@ -108,7 +110,7 @@ impl Link {
     async fn hold(&self) -> RelayError {
         let opening = async {
             let origin = self.channels.connect(&self.address).await?;
-            let hello = LinkHello { node: self.node.clone(), kind: NodeKind::Edge, epoch: self.pool.epoch() };
+            let hello = LinkHello { node: self.node.clone(), kind: NodeKind::Edge, epoch: epoch_of(&self.pools()) };
             origin.link(hello, self.beats()).await
         };
         let mut down = match admitted(opening).await {
@@ -119,10 +121,10 @@ impl Link {
         loop {
             match within(SILENCE, down.next()).await {
                 Some(Some(Ok(LinkDown::Beat { epoch, role, active }))) => {
-                    if !self.pool.origins().hears(&self.address) {
-                        tracing::debug!(pool = self.pool.name(), origin = self.address, "link.heard");
+                    if !self.is_heard() {
+                        tracing::info!(origin = self.address, %epoch, "link.heard");
                     }
-                    self.pool.note_beat(&self.address, epoch, role, active.as_deref());
+                    self.pools().iter().for_each(|pool| pool.note_beat(&self.address, epoch, role, active.as_deref()));
                     if warm.is_none() {
                         // So that a call which comes here finds it connected.
                         warm = self.channels.lease(&self.address).await.ok();
@@ -139,12 +141,29 @@ impl Link {
     fn beats(&self) -> BoxStream<'static, LinkUp> {
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let state = (ticks, self.pool.clone(), self.address.clone());
-        stream::unfold(state, |(mut ticks, pool, address)| async {
+        let state = (ticks, self.directing.clone(), self.address.clone());
+        stream::unfold(state, |(mut ticks, directing, address)| async {
             ticks.tick().await;
-            let beat = LinkUp::Beat { epoch: pool.epoch(), hears: pool.origins().hears(&address) };
-            Some((beat, (ticks, pool, address)))
+            let pools = directing.pools_at(&address);
+            let beat = LinkUp::Beat { epoch: epoch_of(&pools), hears: hears(&pools, &address) };
+            Some((beat, (ticks, directing, address)))
         })
         .boxed()
     }
+
+    fn pools(&self) -> Vec<Arc<Pool>> {
+        self.directing.pools_at(&self.address)
+    }
+
+    fn is_heard(&self) -> bool {
+        hears(&self.pools(), &self.address)
+    }
+}
+
+fn hears(pools: &[Arc<Pool>], address: &str) -> bool {
+    pools.iter().any(|pool| pool.origins().hears(address))
+}
+
+fn epoch_of(pools: &[Arc<Pool>]) -> Epoch {
+    pools.iter().map(|pool| pool.epoch()).max().unwrap_or_default()
 }

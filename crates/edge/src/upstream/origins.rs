@@ -94,6 +94,15 @@ impl Origins {
         self.members.iter().map(|origin| origin.address.as_str())
     }
 
+    /// The addresses to hold Links to: a VIP's own only as long as nobody is heard of those behind it, so that nobody
+    /// counts us twice.
+    pub(crate) fn to_link(&self) -> Vec<String> {
+        let is_known = |origin: &Origin| origin.node.is_some();
+        let heard = self.members.iter().any(|origin| is_known(origin) && origin.link == LinkState::Heard);
+        let linked = self.members.iter().filter(|origin| !heard || is_known(origin));
+        linked.map(|origin| origin.address.clone()).collect()
+    }
+
     /// Whether somebody is known to serve.
     pub(crate) fn has_active(&self) -> bool {
         self.active.is_some()
@@ -185,6 +194,12 @@ impl Origins {
         origin.losses += u64::from(origin.link == LinkState::Heard);
         origin.link = LinkState::Lost;
         news
+    }
+
+    /// No Link to this address is held any more: nothing is known of it. True when that is news.
+    pub(crate) fn note_unlinked(&mut self, address: &str) -> bool {
+        let Some(origin) = self.members.iter_mut().find(|origin| origin.address == address) else { return false };
+        std::mem::take(&mut origin.link) != LinkState::Unknown
     }
 
     /// This address serves a call of ours in this epoch. False: it is one that another origin has ended.
@@ -382,6 +397,22 @@ mod tests {
         assert_eq!(asked(&origins)[0], (A.into(), false));
         origins.note_not_active(A, Epoch(5), Some(A));
         assert!(!origins.has_active(), "who says it is not, is not");
+    }
+
+    #[test]
+    fn a_vip_is_linked_to_only_while_nobody_behind_it_is_heard() {
+        let mut origins = pool();
+        origins.set_members(vec![(A.into(), NodeId::new("a").ok()), ("vip:1".into(), None)]);
+        assert_eq!(origins.to_link(), [A, "vip:1"]);
+        origins.note_beat("vip:1", Epoch(5), Role::Active, Some(A));
+        assert_eq!((origins.to_link().len(), origins.named()), (2, Some(A)));
+        origins.note_beat(A, Epoch(5), Role::Active, None);
+        assert_eq!(origins.to_link(), [A]);
+        let call = origins.stance(direct("vip:1"));
+        assert!(origins.note_unlinked("vip:1"));
+        assert_eq!(origins.judge(&call), None, "we hung up, not the origin");
+        origins.note_silence(A);
+        assert_eq!(origins.to_link(), [A, "vip:1"]);
     }
 
     #[test]

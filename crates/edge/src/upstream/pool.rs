@@ -59,6 +59,11 @@ impl Pool {
         self.change_hearing(|origins| origins.note_silence(address));
     }
 
+    /// No Link to this address is held any more.
+    pub(super) fn note_unlinked(&self, address: &str) {
+        self.change_hearing(|origins| origins.note_unlinked(address));
+    }
+
     fn change_hearing(&self, change: impl FnOnce(&mut Origins) -> bool) {
         let mut heard_before = 0;
         let mut heard = 0;

@@ -217,8 +217,8 @@ async fn an_origin_without_memory_gets_the_set_up_first() {
     first.live_for(Duration::from_millis(100)).await;
     first.reset();
     let mut second = take(&mut bench.a, 6, 0).await;
-    assert_eq!(second.hello.first_number, 0);
-    assert_eq!(second.through(10).await, [(0, 0), (8, 8), (9, 9), (10, 10)], "and two seconds of what was acked");
+    assert_eq!(second.hello.first_number, 1, "it learns that it has missed something");
+    assert_eq!(second.through(10).await, [(1, 1), (8, 8), (9, 9), (10, 10)], "and two seconds of what was acked");
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,7 +56,7 @@ fn told(joint: &Joint) -> Vec<(u64, u64, u8)> {
 #[test]
 fn the_stream_goes_on_behind_the_frame_that_viewers_had_last() {
     let tail = tail(vec![key(1000, 1), delta(1040, 2), delta(1080, 3)]);
-    let mut seam = Seam::new(73);
+    let mut seam = Seam::new(Numbers::Foreign, 73);
     let gop = vec![key(1000, 1), delta(1040, 2), delta(1080, 3), delta(1120, 4)];
     let joint = seam.push(with_setup(items(70, gop)), &tail, 500).unwrap();
     assert_eq!(told(&joint), [(500, 1120, 4)]);
@@ -68,7 +68,7 @@ fn the_stream_goes_on_behind_the_frame_that_viewers_had_last() {
 fn clocks_and_order_may_differ_between_pools() {
     let tail = tail(vec![key(1000, 1), audio(1010, 11), delta(1040, 2)]);
     let gop = vec![key(0, 1), audio(10, 11), audio(33, 12), delta(40, 2), audio(56, 13), delta(80, 3)];
-    let joint = Seam::new(5).push(items(0, gop), &tail, 500).unwrap();
+    let joint = Seam::new(Numbers::Foreign, 5).push(items(0, gop), &tail, 500).unwrap();
     assert_eq!(told(&joint), [(500, 1033, 12), (501, 1056, 13), (502, 1080, 3)]);
     assert_eq!(joint.shift.seq(6), 503);
     assert_eq!(joint.shift.frame(delta(120, 4), &tail).dts, 1120);
@@ -78,14 +78,14 @@ fn clocks_and_order_may_differ_between_pools() {
 fn of_equal_frames_the_nearest_in_time_is_meant() {
     let tail = tail(vec![key(1000, 1), delta(1040, 7), delta(1080, 8), delta(1120, 7)]);
     let gop = vec![key(1000, 1), delta(1040, 7), delta(1080, 8), delta(1120, 7), delta(1160, 9)];
-    let joint = Seam::new(4).push(items(0, gop), &tail, 500).unwrap();
+    let joint = Seam::new(Numbers::Foreign, 4).push(items(0, gop), &tail, 500).unwrap();
     assert_eq!(told(&joint), [(500, 1160, 9)]);
 }
 
 #[test]
 fn nothing_is_decided_before_all_that_was_there_has_come() {
     let tail = tail(vec![key(1000, 1), delta(1040, 2)]);
-    let mut seam = Seam::new(3);
+    let mut seam = Seam::new(Numbers::Foreign, 3);
     assert_eq!(seam.push(items(1, vec![key(1000, 1)]), &tail, 500), None);
     assert_eq!(seam.push(items(2, vec![delta(1040, 2)]), &tail, 500), None);
     let joint = seam.push(items(3, vec![delta(1080, 3)]), &tail, 500).unwrap();
@@ -95,7 +95,7 @@ fn nothing_is_decided_before_all_that_was_there_has_come() {
 #[test]
 fn all_that_viewers_had_may_be_all_there_is() {
     let tail = tail(vec![key(1000, 1), delta(1040, 2)]);
-    let joint = Seam::new(1).push(items(0, vec![key(1000, 1), delta(1040, 2)]), &tail, 500).unwrap();
+    let joint = Seam::new(Numbers::Foreign, 1).push(items(0, vec![key(1000, 1), delta(1040, 2)]), &tail, 500).unwrap();
     assert_eq!(told(&joint), []);
     assert_eq!(joint.shift.seq(2), 500);
 }
@@ -104,7 +104,7 @@ fn all_that_viewers_had_may_be_all_there_is() {
 fn other_frames_begin_at_a_keyframe_with_set_up_behind_a_gap() {
     let tail = tail(vec![key(90_000, 1), delta(90_040, 2), audio(90_050, 3)]);
     let gop = vec![key(100, 21), audio(101, 31), delta(140, 22)];
-    let joint = Seam::new(9).push(with_setup(items(7, gop)), &tail, 500).unwrap();
+    let joint = Seam::new(Numbers::Foreign, 9).push(with_setup(items(7, gop)), &tail, 500).unwrap();
     assert_eq!(told(&joint), [(501, 90_090, 21), (502, 90_091, 31), (503, 90_130, 22)]);
     assert_eq!(joint.setup, [config()]);
     assert_eq!(joint.shift.seq(10), 504);
@@ -113,15 +113,15 @@ fn other_frames_begin_at_a_keyframe_with_set_up_behind_a_gap() {
 #[test]
 fn on_the_same_clock_the_time_that_passed_stays_visible() {
     let tail = tail(vec![key(1000, 1), delta(1040, 2)]);
-    let joint = Seam::new(0).push(items(0, vec![key(3000, 9)]), &tail, 500).unwrap();
+    let joint = Seam::new(Numbers::Foreign, 0).push(items(0, vec![key(3000, 9)]), &tail, 500).unwrap();
     assert_eq!(told(&joint), [(501, 3000, 9)]);
 }
 
 #[test]
 fn times_fall_on_no_track() {
     let tail = tail(vec![key(1000, 1), audio(1060, 2)]);
-    let gop = vec![key(40, 21), audio(5, 31)];
-    let joint = Seam::new(1).push(items(0, gop), &tail, 500).unwrap();
+    let gop = vec![key(90_040, 21), audio(90_005, 31)];
+    let joint = Seam::new(Numbers::Foreign, 1).push(items(0, gop), &tail, 500).unwrap();
     assert_eq!(told(&joint), [(501, 1100, 21), (502, 1065, 31)]);
     let late = joint.shift.frame(audio(0, 32), &tail);
     assert_eq!(late.dts, 1060, "one that comes late stands where the track is");
@@ -130,9 +130,13 @@ fn times_fall_on_no_track() {
 #[test]
 fn a_stream_without_video_goes_on_too() {
     let tail = tail(vec![audio(1000, 1), audio(1023, 2)]);
-    let same = Seam::new(2).push(items(0, vec![audio(0, 1), audio(23, 2), audio(46, 3)]), &tail, 500).unwrap();
+    let same = Seam::new(Numbers::Foreign, 2)
+        .push(items(0, vec![audio(0, 1), audio(23, 2), audio(46, 3)]), &tail, 500)
+        .unwrap();
     assert_eq!(told(&same), [(500, 1046, 3)]);
-    let other = Seam::new(1).push(with_setup(items(0, vec![audio(5, 8), audio(28, 9)])), &tail, 500).unwrap();
+    let other = Seam::new(Numbers::Foreign, 1)
+        .push(with_setup(items(0, vec![audio(50_005, 8), audio(50_028, 9)])), &tail, 500)
+        .unwrap();
     assert_eq!(told(&other)[0], (501, 1063, 8));
 }
 
@@ -142,8 +146,35 @@ fn the_other_pools_events_stand_at_positions_of_here() {
     let mut all = items(0, vec![key(1000, 1), delta(1040, 2)]);
     let publication = PublicationId::from_bits(7);
     all.push(Item { seq: 2, body: relay::Body::Event(Event::Open { publication }) });
-    let joint = Seam::new(2).push(all, &tail, 500).unwrap();
+    let joint = Seam::new(Numbers::Foreign, 2).push(all, &tail, 500).unwrap();
     assert_eq!(joint.due[1], (501, Body::Event(Event::Open { publication })));
     let loss = joint.shift.event(Event::Loss { epoch: 3, from: 10, to: Some(12) });
     assert_eq!(loss, Event::Loss { epoch: 3, from: 509, to: Some(511) });
+}
+
+#[test]
+fn what_comes_again_after_a_loss_is_left_out() {
+    let tail = tail(vec![key(1000, 1), delta(1040, 2), delta(1080, 3)]);
+    let base = 6 << 40;
+    let mut seam = Seam::new(Numbers::Same, base);
+    let again = |from: u64, frames| with_setup(items(base + from, frames));
+    assert_eq!(seam.push(again(0, vec![key(1000, 1), delta(1040, 2)]), &tail, 500), None, "the rest is on its way");
+    let joint = seam.push(items(base + 2, vec![delta(1080, 3), delta(1120, 4)]), &tail, 500).unwrap();
+    assert_eq!(told(&joint), [(500, 1120, 4)]);
+    assert_eq!(joint.shift.seq(base + 4), 501);
+}
+
+#[test]
+fn after_a_gap_in_the_same_numbers_nothing_is_changed() {
+    let tail = tail(vec![key(1000, 1), delta(1040, 2)]);
+    let joint = Seam::new(Numbers::Same, 0).push(with_setup(items(600, vec![key(60_000, 7)])), &tail, 500).unwrap();
+    assert_eq!((told(&joint), joint.shift), (vec![(600, 60_000, 7)], Shift::default()));
+    assert_eq!(joint.setup, [config()]);
+}
+
+#[test]
+fn a_clock_that_began_anew_goes_on_where_viewers_are() {
+    let tail = tail(vec![key(90_000, 1), delta(90_040, 2)]);
+    let joint = Seam::new(Numbers::Same, 0).push(items(600, vec![key(0, 7), delta(40, 8)]), &tail, 500).unwrap();
+    assert_eq!(told(&joint), [(600, 90_080, 7), (601, 90_120, 8)]);
 }

@@ -148,6 +148,25 @@ async fn a_loss_is_a_gap_behind_which_viewers_go_on_at_a_keyframe() {
     let loss = Event::Loss { epoch: 6, from: 8, to: None };
     new.send(vec![Item { seq: base, body: relay::Body::Event(loss) }, delta(base + 1), key(base + 2), delta(base + 3)]);
     assert_eq!(next(&mut reader).await, [base + 2, base + 3]);
+    assert_eq!(bench.pulls.head(&name()), base + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_edge_sends_again_after_a_loss_comes_to_no_viewer_twice() {
+    let (mut bench, _a, b) = Bench::linked().await;
+    let (mut reader, _old) = bench.viewer_at_8().await;
+    b.say(6, Role::Active);
+    let new = take(&mut bench.b, 6).await;
+    let base = 6 << 40;
+    let again = |item: Item, seq| Item { seq, ..item };
+    new.open(base);
+    new.send(vec![again(key(7), base + 1)]);
+    new.send(vec![again(delta(8), base + 2), again(delta(9), base + 3)]);
+    let items = next_items(&mut reader).await;
+    assert_eq!(items.iter().map(|item| item.frame().unwrap().dts).collect::<Vec<_>>(), [360]);
+    new.reset();
+    let then = take(&mut bench.b, 6).await;
+    assert_eq!(then.request.from, PullFrom::After(base + 3), "the origin is asked in its own numbers");
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +198,7 @@ async fn a_running_pull_follows_a_changed_route() {
     bench.routes.send_replace(directions(&[r#""*:*;b:1""#]));
     let new = take(&mut bench.b, 1).await;
     assert_eq!(new.request.from, PullFrom::Live, "it is another pool, with positions of its own");
-    new.open(1);
-    new.send(vec![key(1)]);
+    new.open(700);
+    new.send(vec![key(700)]);
     assert_eq!(next(&mut reader).await, [10], "set apart by a gap");
 }
