@@ -1,0 +1,184 @@
+//! Clusters under faults that a seed chooses, checked against the invariants all the time.
+//!
+//! `HEADWATER_SEED=n` runs one seed and prints what happened in it; `HEADWATER_SEEDS=n` runs so many.
+
+use std::{
+    fmt::Write,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+use crate::{
+    rng::Rng,
+    world::{
+        MS, S, Setup, World, control,
+        faults::Fault,
+        names::{CONTROL, EDGES, ORIGINS},
+        net::{Party, Weather},
+    },
+};
+
+/// Faults begin here.
+const CALM: u64 = 3 * S;
+/// All have ended here.
+const HEALED: u64 = 12 * S;
+/// And everything plays here (invariant 6).
+const END: u64 = HEALED + 7 * S;
+
+/// What a seed chooses.
+struct Plan {
+    setup: Setup,
+    faults: Vec<(u64, Fault)>,
+    /// Nothing may be lost, doubled or moved twice.
+    single: bool,
+}
+
+fn plan(seed: u64) -> Plan {
+    let mut rng = Rng::new(seed ^ 0x5eed);
+    let single = rng.percent(50);
+    let setup = Setup {
+        origins: rng.pick(&[2, 2, 3]),
+        edges: rng.pick(&[2, 3]),
+        streams: rng.pick(&[1, 1, 2]),
+        ingest: rng.pick(&[0, 1]),
+        direct: false,
+        period: 100 * MS,
+        rules: control::unlimited(),
+        may_split: !single,
+        ..Setup::default()
+    };
+    let mut plan = Plan { setup, faults: Vec::new(), single };
+    let count = if single { 1 } else { rng.within(2, 6) };
+    for _ in 0..count {
+        plan.add(&mut rng);
+    }
+    plan.faults.push((HEALED, Fault::Heal));
+    plan.faults.push((HEALED, Fault::Weather(Weather::default())));
+    plan
+}
+
+impl Plan {
+    fn add(&mut self, rng: &mut Rng) {
+        let at = rng.within(CALM, HEALED - 4 * S);
+        let until = at + rng.within(50 * MS, 4 * S);
+        let origin = ORIGINS + rng.below(self.setup.origins as u64) as Party;
+        let edge = EDGES + rng.below(self.setup.edges as u64) as Party;
+        let any = rng.pick(&[CONTROL, origin, origin, edge]);
+        let other = rng.pick(&[CONTROL, ORIGINS, ORIGINS + 1, EDGES, EDGES + 1]);
+        let kinds = if self.single { 5 } else { 10 };
+        let faults = match rng.below(kinds) {
+            0 => vec![(at, Fault::Kill(any)), (until, Fault::Start(any))],
+            1 => vec![(at, Fault::Freeze(any)), (until, Fault::Thaw(any))],
+            2 => vec![(at, Fault::CutOff(any)), (until, Fault::Heal)],
+            3 if any != other => vec![(at, Fault::Cut(any, other)), (until, Fault::Heal)],
+            3 => vec![(at, Fault::Kill(origin))],
+            4 => vec![(at, Fault::Kill(origin)), (until, Fault::Start(origin))],
+            5 => vec![(at, Fault::Backup), (until, Fault::Restore)],
+            6 => vec![(at, Fault::Promote { to: origin, epoch: None, force: rng.percent(50) })],
+            7 => vec![(at, Fault::MoveEncoder { from: EDGES, to: EDGES + 1 })],
+            8 => vec![(at, Fault::CloseEncoder(edge))],
+            _ => {
+                let bad = Weather { delay: (100, 80 * MS), lost_percent: 3, stall_every: 300, stall: 300 * MS };
+                vec![(at, Fault::Weather(bad)), (until, Fault::Weather(Weather::default()))]
+            }
+        };
+        self.faults.extend(faults);
+    }
+}
+
+/// What became of a seed.
+struct Outcome {
+    world: World,
+    /// Empty when nothing is.
+    broken: String,
+}
+
+fn run(seed: u64, traced: bool) -> Outcome {
+    let Plan { setup, faults, single } = plan(seed);
+    let mut world = World::new(seed, setup);
+    if traced {
+        world.net.trace = Some(Vec::new());
+    }
+    world.plan_all(faults);
+    world.run_until(END);
+    let mut broken = world.verdict().err().unwrap_or_default();
+    if single && broken.is_empty() {
+        broken = strict(&world).err().unwrap_or_default();
+    }
+    Outcome { world, broken }
+}
+
+/// Invariant 3: under a single fault nothing is lost, and the role moves once at most.
+fn strict(world: &World) -> Result<(), String> {
+    let record = &world.store.record;
+    if record.loss_epoch.0 > 0 {
+        return Err(format!("a promotion with loss in epoch {}", record.loss_epoch));
+    }
+    if world.judge.encoders_lost > 0 {
+        return Err("an encoder lost its publication".to_owned());
+    }
+    if world.moves() > 1 {
+        return Err(format!("the role moved {} times", world.moves()));
+    }
+    Ok(())
+}
+
+fn report(seed: u64) -> String {
+    let Outcome { world, broken } = run(seed, true);
+    let mut text = format!("HEADWATER_SEED={seed}\n{broken}\n");
+    let trace: Vec<&String> = world.net.trace.iter().flatten().collect();
+    for line in trace.iter().skip(trace.len().saturating_sub(400)) {
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+fn seeds() -> u64 {
+    if let Some(count) = std::env::var("HEADWATER_SEEDS").ok().and_then(|count| count.parse().ok()) {
+        return count;
+    }
+    if std::env::var_os("HEADWATER_DRILL").is_some() { 10_000 } else { 200 }
+}
+
+#[test]
+fn seeded_clusters_hold_the_invariants() {
+    if let Some(seed) = std::env::var("HEADWATER_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        let Outcome { world, broken } = run(seed, true);
+        world.net.trace.iter().flatten().for_each(|line| eprintln!("{line}"));
+        assert!(broken.is_empty(), "{broken}");
+        return;
+    }
+    let next = AtomicU64::new(1);
+    let work = || {
+        let mut failed = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed > seeds() {
+                return failed;
+            }
+            let Outcome { broken, .. } = run(seed, false);
+            if !broken.is_empty() {
+                failed.push((seed, broken));
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut failed: Vec<(u64, String)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a seed does not panic")).collect()
+    });
+    failed.sort();
+    let list: String = failed.iter().map(|(seed, broken)| format!("{seed}: {broken}\n")).collect();
+    assert!(failed.is_empty(), "{} of {} seeds:\n{list}\n{}", failed.len(), seeds(), report(failed[0].0));
+}
+
+#[test]
+fn a_seed_always_runs_the_same_way() {
+    for seed in 1..4 {
+        let runs = [(); 2].map(|()| {
+            let Outcome { world, .. } = run(seed, true);
+            (world.net.handled, world.net.trace)
+        });
+        assert_eq!(runs[0], runs[1], "seed {seed}");
+    }
+}

@@ -1,0 +1,265 @@
+//! A whole cluster in simulated time: the product's `Replica` and `Pool`, and around them what tasks, sockets and timers
+//! do. One seed, one run.
+
+pub mod control;
+pub mod edge;
+pub mod encoder;
+pub mod faults;
+pub mod judge;
+pub mod message;
+pub mod names;
+pub mod net;
+pub mod origin;
+
+use std::collections::BTreeMap;
+
+use cluster::{Epoch, PoolRules, WhenAlone};
+use media::StreamName;
+
+use control::{Control, Store};
+use edge::Edge;
+use encoder::Encoder;
+use faults::Fault;
+use judge::Judge;
+use names::{CONTROL, EDGES, ORIGINS, member, node_id, stream_name};
+use net::{Event, Net, Party};
+use origin::Origin;
+
+/// A millisecond.
+pub const MS: u64 = 1000;
+/// A second.
+pub const S: u64 = 1_000_000;
+
+/// How large the cluster is, and how it behaves.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub origins: usize,
+    pub edges: usize,
+    pub streams: usize,
+    /// Edges at which an encoder of each stream is.
+    pub ingest: usize,
+    /// The encoder publishes to the pool itself.
+    pub direct: bool,
+    /// Between two messages of an encoder.
+    pub period: u64,
+    pub when_alone: WhenAlone,
+    pub rules: PoolRules,
+    pub may_split: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            origins: 2,
+            edges: 2,
+            streams: 1,
+            ingest: 0,
+            direct: false,
+            period: 40 * MS,
+            when_alone: WhenAlone::Serve,
+            rules: control::rules(),
+            may_split: false,
+        }
+    }
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct World {
+    pub setup: Setup,
+    pub net: Net,
+    pub judge: Judge,
+    pub store: Store,
+    control: Option<Control>,
+    pub origins: BTreeMap<Party, Origin>,
+    pub edges: BTreeMap<Party, Edge>,
+    /// The highest epoch that each origin has on disk.
+    disks: BTreeMap<Party, Epoch>,
+    plan: Vec<Fault>,
+    /// When the last fault began or ended.
+    pub last_fault: u64,
+    streams: Vec<StreamName>,
+}
+
+impl World {
+    pub fn new(seed: u64, setup: Setup) -> Self {
+        let mut net = Net::new(seed, EDGES + setup.edges);
+        let streams: Vec<_> = (0..setup.streams).map(stream_name).collect();
+        net.start(CONTROL);
+        let mut world = Self {
+            judge: Judge::new(setup.may_split),
+            store: Store::new(),
+            control: Some(Control::new(setup.rules.clone(), Store::new().record, &net)),
+            origins: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            plan: Vec::new(),
+            last_fault: 0,
+            streams,
+            net,
+            setup,
+        };
+        world.origin_parties().into_iter().for_each(|origin| world.start(origin));
+        world.edge_parties().into_iter().for_each(|edge| world.start(edge));
+        for stream in 0..world.setup.streams {
+            let begins = 500 * MS + world.net.rng.below(200 * MS);
+            let at = EDGES + (world.setup.ingest + stream) % world.setup.edges;
+            world.encode(at, stream, begins);
+        }
+        world
+    }
+
+    pub fn origin_parties(&self) -> Vec<Party> {
+        (ORIGINS..ORIGINS + self.setup.origins).collect()
+    }
+
+    pub fn edge_parties(&self) -> Vec<Party> {
+        (EDGES..EDGES + self.setup.edges).collect()
+    }
+
+    /// An encoder begins to publish a stream at an edge.
+    pub fn encode(&mut self, edge: Party, stream: usize, begins: u64) {
+        let id = u128::from(self.net.rng.next());
+        let encoder = Encoder::new(self.streams[stream].clone(), id, begins, self.setup.period);
+        self.edges.get_mut(&edge).expect("it runs").add(encoder);
+    }
+
+    /// Something will happen.
+    pub fn plan(&mut self, at: u64, fault: Fault) {
+        self.plan.push(fault);
+        self.net.at(at, Event::Plan(self.plan.len() - 1));
+    }
+
+    /// Lets time pass, up to a time since the beginning.
+    pub fn run_until(&mut self, until: u64) {
+        while self.judge.broken.is_empty() {
+            let Some(event) = self.net.next_event(until) else { break };
+            self.handle(event);
+        }
+        self.net.now = self.net.now.max(until);
+    }
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, time: u64) {
+        self.run_until(self.net.now + time);
+    }
+
+    fn handle(&mut self, event: Event) {
+        let party = match &event {
+            Event::Plan(at) => {
+                let fault = self.plan[*at].clone();
+                self.befall(fault);
+                return;
+            }
+            Event::Deliver { conn, end, .. } => self.net.at_end(*conn, *end),
+            Event::Tick { party, .. } | Event::Written { party, .. } => *party,
+        };
+        let Self { net, judge, store, control, origins, edges, .. } = self;
+        match (event, party) {
+            (event, CONTROL) => {
+                let control = control.as_mut().expect("events reach running processes only");
+                match event {
+                    Event::Deliver { conn, msg, .. } => control.handle(net, judge, store, conn, *msg),
+                    Event::Written { .. } => control.written(net, judge, store),
+                    _ => control.tick(net, judge, store),
+                }
+            }
+            (event, EDGES..) => {
+                let edge = edges.get_mut(&party).expect("events reach running processes only");
+                match event {
+                    Event::Deliver { conn, msg, .. } => edge.handle(net, judge, conn, *msg),
+                    _ => edge.tick(net, judge),
+                }
+            }
+            (event, _) => {
+                let origin = origins.get_mut(&party).expect("events reach running processes only");
+                match event {
+                    Event::Deliver { conn, msg, .. } => origin.handle(net, judge, conn, *msg),
+                    _ => origin.tick(net, judge),
+                }
+                let standing = origin.replica.standing();
+                self.disks.insert(party, standing.epoch);
+                if standing.active && standing.committed.is_some() {
+                    judge.audit(&origin.member, standing.epoch, &origin.hub);
+                }
+            }
+        }
+    }
+
+    /// Starts a process.
+    pub fn start(&mut self, party: Party) {
+        self.net.start(party);
+        let start = self.net.processes[party].start;
+        match party {
+            CONTROL => {
+                self.control = Some(Control::new(self.setup.rules.clone(), self.store.record.clone(), &self.net))
+            }
+            ORIGINS..EDGES => {
+                let others = self.origin_parties().into_iter().filter(|other| *other != party).collect();
+                let disk = self.disks.get(&party).copied().unwrap_or_default();
+                let mut config = replica::Config::default();
+                config.commit.when_alone = self.setup.when_alone;
+                let origin = Origin::new(party, others, member(party, start), disk, config, &self.net);
+                self.origins.insert(party, origin);
+            }
+            _ => {
+                let mut edge = Edge::new(party, &self.origin_parties(), &self.streams, &self.net);
+                if self.setup.direct && party == EDGES {
+                    edge = edge.without_memory();
+                }
+                self.judge.edge_started(party);
+                self.edges.insert(party, edge);
+                self.encode_idle(party);
+            }
+        }
+    }
+
+    /// Encoders whose edge died publish their streams at this one.
+    fn encode_idle(&mut self, edge: Party) {
+        let fed = |stream: &StreamName| {
+            let mut all = self.edges.values().flat_map(|edge| &edge.encoders);
+            all.any(|ingest| !ingest.over && ingest.encoder.name == *stream)
+        };
+        if self.net.now == 0 {
+            return;
+        }
+        let idle: Vec<usize> = (0..self.streams.len()).filter(|stream| !fed(&self.streams[*stream])).collect();
+        for stream in idle {
+            let begins = self.net.now + 100 * MS;
+            self.encode(edge, stream, begins);
+        }
+    }
+
+    /// The origin that serves, if one does.
+    pub fn active(&self) -> Option<Party> {
+        let alive = |party: &&Party| self.net.processes[**party].alive && !self.net.processes[**party].frozen;
+        let active = self.origins.iter().filter(|(party, origin)| alive(party) && origin.is_active());
+        active.max_by_key(|(_, origin)| origin.replica.standing().epoch).map(|(party, _)| *party)
+    }
+
+    /// How often the role has moved since the pool's first grant.
+    pub fn moves(&self) -> u64 {
+        self.store.record.epoch.0.saturating_sub(1)
+    }
+
+    /// Nothing was broken, and every stream plays everywhere (invariant 6), by now.
+    pub fn verdict(&self) -> Result<(), String> {
+        let mut broken = self.judge.broken.clone();
+        for ingest in self.edges.values().flat_map(|edge| &edge.encoders).filter(|ingest| !ingest.over) {
+            // What was sent a second ago has been seen by now.
+            let due = ingest.encoder.next.checked_sub(S / self.setup.period + 1);
+            let Some(due) = due.filter(|_| ingest.encoder.has_begun(self.net.now)) else { continue };
+            for edge in self.edges.keys().filter(|edge| self.net.processes[**edge].alive) {
+                if !self.judge.has_seen(*edge, &ingest.encoder.name, ingest.publication(), due) {
+                    broken.push(format!("{} has not seen message {due} of {}", node_id(*edge), ingest.encoder.name));
+                }
+            }
+        }
+        if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
+    }
+
+    /// The longest time without anything for any viewers since a time, in milliseconds.
+    pub fn longest_gap_ms(&self) -> u64 {
+        self.judge.viewers().map(|(_, viewer)| viewer.longest_gap.0).max().unwrap_or(0) / MS
+    }
+}

@@ -1,0 +1,271 @@
+//! A simulated control plane: the product's `Pool`, and a store that outlives it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use cluster::{
+    By, EdgeReport, Epoch, MoveLimits, NodeId, Pool, PoolChange, PoolEvent, PoolRecord, PoolReport, PoolRules,
+    Promotion, Unclean,
+};
+
+use super::{
+    judge::Judge,
+    message::{Beat, Msg},
+    names::{CONTROL, ORIGINS, node_id, party_of, pool_id},
+    net::{Conn, Net, Party},
+};
+
+/// How often it looks whether it was late itself.
+const TICK: u64 = 50_000;
+/// How late it may be.
+const LATENESS_MAX: u64 = 250_000;
+/// What a write takes until it is on disk.
+const FSYNC: u64 = 1500;
+
+/// The product's, with a first choice, so that simulations begin alike.
+pub fn rules() -> PoolRules {
+    PoolRules { first_active: Some(node_id(ORIGINS)), ..PoolRules::default() }
+}
+
+/// Roles move as often as faults ask for.
+pub fn unlimited() -> PoolRules {
+    let moves = MoveLimits {
+        silence_max: usize::MAX,
+        silence_apart: Duration::ZERO,
+        death_apart: Duration::ZERO,
+        ..MoveLimits::default()
+    };
+    PoolRules { moves, ..rules() }
+}
+
+/// An operator decides about promotions with loss.
+pub fn never_unclean() -> PoolRules {
+    PoolRules { unclean: Unclean::Never, ..rules() }
+}
+
+/// What is on the control plane's disk, and what it has told.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub record: PoolRecord,
+    copy: Option<PoolRecord>,
+    /// The store's own id: an import gives it a new one.
+    id: u64,
+    /// Role changes.
+    pub moves: Vec<String>,
+    pub events: Vec<String>,
+    pub refusals: Vec<String>,
+}
+
+impl Store {
+    pub fn new() -> Self {
+        Self {
+            record: PoolRecord::new(pool_id()),
+            copy: None,
+            id: 1,
+            moves: Vec::new(),
+            events: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
+    pub fn back_up(&mut self) {
+        self.copy = Some(self.record.clone());
+    }
+
+    pub fn restore(&mut self) {
+        if let Some(record) = self.copy.clone() {
+            self.record = record;
+            self.id += 1;
+        }
+    }
+
+    pub fn has_told(&self, word: &str) -> bool {
+        self.events.iter().any(|event| event.contains(word))
+    }
+
+    pub fn active(&self) -> Option<Party> {
+        self.record.active.as_ref().map(|active| party_of(&active.node))
+    }
+}
+
+/// One start of the control plane.
+#[derive(Debug)]
+pub struct Control {
+    pool: Pool,
+    sessions: BTreeMap<Conn, Session>,
+    writing: Option<PoolChange>,
+    ticked: u64,
+    news: bool,
+}
+
+#[derive(Debug)]
+struct Session {
+    party: Party,
+    member: Option<cluster::Member>,
+}
+
+impl Control {
+    pub fn new(rules: PoolRules, record: PoolRecord, net: &Net) -> Self {
+        Self {
+            pool: Pool::new(record, rules, net.local(CONTROL)),
+            sessions: BTreeMap::new(),
+            writing: None,
+            ticked: net.now,
+            news: true,
+        }
+    }
+
+    pub fn tick(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store) {
+        if net.now > self.ticked + LATENESS_MAX {
+            self.pool.handle_late(net.local(CONTROL));
+        }
+        self.ticked = net.now;
+        self.drive(net, judge, store);
+        net.tick_after(CONTROL, TICK);
+    }
+
+    pub fn handle(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store, conn: Conn, msg: Msg) {
+        let now = net.local(CONTROL);
+        match msg {
+            Msg::Closed => self.closed(net, conn),
+            Msg::Beat(beat) => {
+                self.heard(net, conn, beat);
+                net.send(conn, CONTROL, Msg::Answer);
+            }
+            Msg::Ask(request) => {
+                if let Some(member) = self.sessions.get(&conn).and_then(|session| session.member.clone()) {
+                    let answer = self.pool.handle_sync(&member, request);
+                    net.tell(|| format!("{} asked: {answer:?}", member.node));
+                }
+                self.news = true;
+            }
+            Msg::Yielded { epoch } => {
+                if let Some(member) = self.sessions.get(&conn).and_then(|session| session.member.clone()) {
+                    self.pool.handle_yielded(&member, epoch, now);
+                }
+                self.news = true;
+            }
+            other => unreachable!("not for the control plane: {other:?}"),
+        }
+        self.drive(net, judge, store);
+    }
+
+    fn closed(&mut self, net: &Net, conn: Conn) {
+        let Some(Session { party, member }) = self.sessions.remove(&conn) else { return };
+        // A newer session of the same node stands in its place.
+        if self.sessions.values().any(|session| session.party == party && session.member == member) {
+            return;
+        }
+        let now = net.local(CONTROL);
+        match member {
+            Some(member) => self.pool.handle_gone(&member, now),
+            None => self.pool.handle_edge_gone(&node_id(party), now),
+        }
+        self.news = true;
+    }
+
+    fn heard(&mut self, net: &Net, conn: Conn, beat: Beat) {
+        let now = net.local(CONTROL);
+        let party = net.peer(conn, CONTROL);
+        let begins = !self.sessions.contains_key(&conn);
+        let member = beat.origin.as_ref().map(|origin| origin.member.clone());
+        self.sessions.entry(conn).or_insert_with(|| Session { party, member: member.clone() });
+        let Some(origin) = beat.origin else {
+            let report = EdgeReport { edge: node_id(party), highest_epoch: beat.epoch, hears: beat.hears };
+            self.news |= self.pool.handle_edge(report, now);
+            return;
+        };
+        let address = |port| format!("{}:{port}", origin.member.node).parse().expect("a right address");
+        if begins {
+            self.pool.handle_opened(&origin.member);
+        }
+        let report = PoolReport {
+            public: address(1935),
+            peer: address(9001),
+            highest_epoch: origin.standing.epoch,
+            serving: origin.standing.active.then_some(origin.standing.epoch),
+            head: origin.standing.head,
+            hears: (!begins).then_some(beat.hears),
+            record: origin.record,
+            member: origin.member,
+        };
+        self.news |= self.pool.handle_report(report, now) || begins;
+    }
+
+    /// Looks at the pool when there is news, or a wait is over.
+    fn drive(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store) {
+        let now = net.local(CONTROL);
+        let due = self.pool.poll_timeout().is_some_and(|due| due <= now);
+        if self.writing.is_none() && (self.news || due) {
+            self.news = false;
+            if let Some(change) = self.pool.poll_change(now, net.unix_ms()) {
+                self.writing = Some(change);
+                net.write(CONTROL, FSYNC);
+            }
+        }
+        self.say(net, judge, store);
+    }
+
+    pub fn written(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store) {
+        let Some(PoolChange { record, after, events }) = self.writing.take() else { return };
+        assert_eq!(store.record.version, after, "one control plane writes at a time");
+        net.tell(|| shown(&record));
+        judge.recorded(&store.record, &record);
+        if record.epoch > store.record.epoch {
+            store.moves.push(format!("{} ms: {}", net.now / 1000, shown(&record)));
+        }
+        store.record = record.clone();
+        self.pool.handle_written(record, net.local(CONTROL));
+        events.into_iter().for_each(|event| told(net, judge, store, event));
+        self.news = true;
+        self.drive(net, judge, store);
+    }
+
+    fn say(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store) {
+        while let Some(grant) = self.pool.poll_grant(&store.id.to_string(), net.local(CONTROL)) {
+            let mut to = self.sessions.iter().filter(|(_, session)| session.member.as_ref() == Some(&grant.member));
+            if let Some((conn, _)) = to.next_back() {
+                net.send(*conn, CONTROL, Msg::Grant(grant));
+            }
+        }
+        while let Some(event) = self.pool.poll_event() {
+            told(net, judge, store, event);
+        }
+    }
+
+    /// An operator asks for another active.
+    pub fn promote(&mut self, net: &mut Net, store: &mut Store, to: &NodeId, expected: Epoch, force: bool) {
+        let how = if force { Promotion::Forced } else { Promotion::Graceful };
+        let now = net.local(CONTROL);
+        match self.pool.check_promotion(to, expected, how, now) {
+            Ok(member) => {
+                self.pool.promote(member, how, By::default(), now);
+                self.news = true;
+            }
+            Err(error) => {
+                net.tell(|| format!("refused: {error}"));
+                store.refusals.push(error.to_string());
+            }
+        }
+    }
+}
+
+fn told(net: &mut Net, judge: &mut Judge, store: &mut Store, event: PoolEvent) {
+    net.tell(|| format!("event {event:?}"));
+    judge.told(&event);
+    let text = match &event {
+        PoolEvent::Raised { alarm, evidence } => format!("{}: {evidence}", alarm.as_str()),
+        event => format!("{event:?}"),
+    };
+    store.events.push(text);
+}
+
+fn shown(record: &PoolRecord) -> String {
+    let in_sync: Vec<_> = record.in_sync.iter().map(|member| member.node.as_str()).collect();
+    let active = record.active.as_ref().map_or("nobody", |active| active.node.as_str());
+    let why = record.last_change.as_ref().map(|change| format!("{:?}: {}", change.cause, change.evidence));
+    let PoolRecord { version, epoch, loss_epoch, mode, .. } = record;
+    format!(
+        "record v{version} epoch {epoch} loss {loss_epoch} {mode:?}: {active} of {in_sync:?} ({})",
+        why.unwrap_or_default()
+    )
+}

@@ -1,0 +1,443 @@
+//! A simulated edge: Links to every origin, encoders whose messages it keeps until they are acked, and pulls that resume.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use cluster::{Epoch, NodeId};
+use media::{MediaMessage, PublicationId, StreamName};
+
+use super::{
+    encoder::Encoder,
+    judge::Judge,
+    message::{Beat, Msg, PullOpen, PushOpen},
+    names::{CONTROL, node_id},
+    net::{Conn, Net, Party},
+};
+
+const LINK_SILENCE: u64 = 400_000;
+const SESSION_SILENCE: u64 = 600_000;
+const BEAT: u64 = 100_000;
+const SESSION_BEAT: u64 = 150_000;
+const TICK: u64 = 25_000;
+const RETRY: u64 = 50_000;
+/// A call by way of another origin that brings nothing for so long is tried another way.
+const VIA_SILENCE: u64 = 1_000_000;
+/// What is acked is kept for so long, and what is not, for so long at most.
+const ACKED_KEPT: u64 = 2_000_000;
+const UNACKED_KEPT: u64 = 10_000_000;
+
+/// One start of an edge.
+#[derive(Debug)]
+pub struct Edge {
+    me: Party,
+    /// None: it stands for an encoder that publishes to the pool directly and keeps nothing.
+    edge: Option<NodeId>,
+    links: BTreeMap<Party, Link>,
+    highest: Epoch,
+    session: Option<(Conn, u64)>,
+    session_beat: u64,
+    session_retry: u64,
+    told: BTreeSet<NodeId>,
+    own: u64,
+    ticked: u64,
+    beaten: u64,
+    pub encoders: Vec<Ingest>,
+    pulls: Vec<Pull>,
+    way: Option<Way>,
+    detours: usize,
+}
+
+/// A Link, and what was last said on it.
+#[derive(Debug, Default)]
+struct Link {
+    conn: Option<Conn>,
+    opened: u64,
+    heard: Option<u64>,
+    epoch: Epoch,
+    active: bool,
+}
+
+/// Where calls go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    to: Party,
+    via: bool,
+}
+
+/// An encoder, and what of it is kept.
+#[derive(Debug)]
+pub struct Ingest {
+    pub encoder: Encoder,
+    /// Number, message, and when it came.
+    outbox: VecDeque<(u64, MediaMessage, u64)>,
+    acked: Option<u64>,
+    push: Option<Push>,
+    retry_at: u64,
+    /// The number of its end, once it has said that.
+    closing: Option<u64>,
+    pub over: bool,
+}
+
+#[derive(Debug)]
+struct Push {
+    conn: Conn,
+    way: Way,
+    opened_at: u64,
+    /// The first number that was not sent; none before it is opened.
+    next: Option<u64>,
+    close_sent: bool,
+}
+
+#[derive(Debug)]
+struct Pull {
+    name: StreamName,
+    call: Option<(Conn, Way)>,
+    last: Option<u64>,
+    retry_at: u64,
+    heard: u64,
+}
+
+impl Edge {
+    pub fn new(me: Party, origins: &[Party], streams: &[StreamName], net: &Net) -> Self {
+        let pull = |name: &StreamName| Pull { name: name.clone(), call: None, last: None, retry_at: 0, heard: 0 };
+        Self {
+            me,
+            edge: Some(node_id(me)),
+            links: origins.iter().map(|origin| (*origin, Link::default())).collect(),
+            highest: Epoch(0),
+            session: None,
+            session_beat: 0,
+            session_retry: 0,
+            told: BTreeSet::new(),
+            own: 0,
+            ticked: net.now,
+            beaten: 0,
+            encoders: Vec::new(),
+            pulls: streams.iter().map(pull).collect(),
+            way: None,
+            detours: 0,
+        }
+    }
+
+    /// It stands for an encoder at the pool's public port.
+    pub fn without_memory(mut self) -> Self {
+        self.edge = None;
+        self
+    }
+
+    pub fn add(&mut self, encoder: Encoder) {
+        self.encoders.push(Ingest {
+            encoder,
+            outbox: VecDeque::new(),
+            acked: None,
+            push: None,
+            retry_at: 0,
+            closing: None,
+            over: false,
+        });
+    }
+
+    /// The encoder's connection to this edge is gone, or it has said its end.
+    pub fn drop_encoder(&mut self, net: &mut Net, judge: &mut Judge, at: usize, cleanly: bool) {
+        let ingest = &mut self.encoders[at];
+        if cleanly {
+            ingest.closing = Some(ingest.encoder.next);
+            judge.sent(ingest.encoder.publication, ingest.encoder.next);
+        } else {
+            ingest.over = true;
+            if let Some(push) = ingest.push.take() {
+                net.close(push.conn, self.me);
+            }
+        }
+    }
+
+    pub fn tick(&mut self, net: &mut Net, judge: &mut Judge) {
+        let passed = (net.now - self.ticked).min(3 * TICK);
+        self.ticked = net.now;
+        self.own += passed;
+        self.hold_links(net);
+        if self.own >= self.beaten + BEAT {
+            self.beaten = self.own;
+            self.beat(net);
+        }
+        self.hold_session(net);
+        for ingest in self.encoders.iter_mut().filter(|ingest| !ingest.over && ingest.closing.is_none()) {
+            while let Some((number, message)) = ingest.encoder.poll(net.now) {
+                judge.sent(ingest.encoder.publication, number);
+                ingest.outbox.push_back((number, message, net.now));
+            }
+        }
+        self.go(net, judge);
+        net.tick_after(self.me, TICK);
+    }
+
+    fn hears(&self) -> BTreeSet<NodeId> {
+        let heard = self.links.iter().filter(|(_, link)| link.is_heard(self.own));
+        heard.map(|(party, _)| node_id(*party)).collect()
+    }
+
+    fn hold_links(&mut self, net: &mut Net) {
+        for (party, link) in &mut self.links {
+            let since = link.heard.unwrap_or(link.opened);
+            if let Some(conn) = link.conn.filter(|_| self.own >= since + LINK_SILENCE) {
+                net.close(conn, self.me);
+                link.close(self.own);
+            }
+            if link.conn.is_none() && self.own >= link.opened + RETRY {
+                link.opened = self.own;
+                let hello = Msg::LinkUp { epoch: self.highest, hears: false };
+                link.conn = Some(net.open(self.me, *party, hello));
+            }
+        }
+    }
+
+    fn beat(&mut self, net: &mut Net) {
+        for link in self.links.values() {
+            if let Some(conn) = link.conn {
+                let hears = link.is_heard(self.own);
+                net.send(conn, self.me, Msg::LinkUp { epoch: self.highest, hears });
+            }
+        }
+    }
+
+    fn hold_session(&mut self, net: &mut Net) {
+        if self.edge.is_none() {
+            return;
+        }
+        if let Some((conn, _)) = self.session.filter(|(_, heard)| self.own >= heard + SESSION_SILENCE) {
+            net.close(conn, self.me);
+            self.session = None;
+        }
+        let hears = self.hears();
+        let beat = Msg::Beat(Beat { hears: hears.clone(), epoch: self.highest, origin: None });
+        match self.session {
+            Some((conn, _)) if hears != self.told || self.own >= self.session_beat + SESSION_BEAT => {
+                net.send(conn, self.me, beat);
+            }
+            None if self.own >= self.session_retry => {
+                self.session = Some((net.open(self.me, CONTROL, beat), self.own));
+                self.session_retry = self.own + RETRY;
+            }
+            _ => return,
+        }
+        self.session_beat = self.own;
+        self.told = hears;
+    }
+
+    pub fn handle(&mut self, net: &mut Net, judge: &mut Judge, conn: Conn, msg: Msg) {
+        let own = self.own;
+        if let Some((_, heard)) = self.session.as_mut().filter(|(session, _)| *session == conn) {
+            *heard = own;
+            if matches!(msg, Msg::Closed) {
+                self.session = None;
+            }
+            return;
+        }
+        if let Some(link) = self.links.values_mut().find(|link| link.conn == Some(conn)) {
+            match msg {
+                Msg::LinkDown { epoch, active } => {
+                    link.heard = Some(own);
+                    (link.epoch, link.active) = (epoch, active);
+                    self.highest = self.highest.max(epoch);
+                }
+                _ => link.close(own),
+            }
+        } else if let Some(at) = self.pulls.iter().position(|pull| pull.call.is_some_and(|(call, _)| call == conn)) {
+            self.pulled(net, judge, at, msg);
+        } else if let Some(at) = self.encoders.iter().position(|ingest| ingest.conn() == Some(conn)) {
+            self.pushed(net, judge, at, msg);
+        }
+        self.hold_session(net);
+        self.go(net, judge);
+    }
+
+    /// L3: frames only from an epoch not below the highest known.
+    fn pulled(&mut self, net: &mut Net, judge: &mut Judge, at: usize, msg: Msg) {
+        let pull = &mut self.pulls[at];
+        pull.heard = self.own;
+        match msg {
+            Msg::Items { epoch, items } if epoch >= self.highest => {
+                self.highest = self.highest.max(epoch);
+                for item in items.iter().filter(|item| !matches!(item.body, hub::Body::Setup(_))) {
+                    judge.seen(net, self.me, &pull.name, item);
+                    pull.last = Some(item.seq);
+                }
+            }
+            _ => {
+                match msg {
+                    Msg::NotActive { epoch } => self.highest = self.highest.max(epoch),
+                    Msg::Items { .. } => judge.refused(),
+                    _ => {}
+                }
+                if matches!(msg, Msg::Ended) {
+                    pull.last = None;
+                }
+                if let Some((conn, _)) = pull.call.take() {
+                    net.close(conn, self.me);
+                }
+                pull.retry_at = self.own + RETRY;
+            }
+        }
+    }
+
+    fn pushed(&mut self, net: &mut Net, judge: &mut Judge, at: usize, msg: Msg) {
+        let ingest = &mut self.encoders[at];
+        let gone = matches!(msg, Msg::Refused { gone: true });
+        match msg {
+            Msg::Opened { epoch, next_number } => {
+                self.highest = self.highest.max(epoch);
+                if let Some(push) = &mut ingest.push {
+                    push.next = Some(next_number);
+                    judge.opened(net.now, ingest.encoder.publication);
+                }
+            }
+            Msg::Acked { through } => ingest.acked = ingest.acked.max(Some(through)),
+            Msg::PushEnded => ingest.over = true,
+            _ => {
+                judge.encoders_lost += u64::from(gone);
+                if let Msg::NotActive { epoch } = msg {
+                    self.highest = self.highest.max(epoch);
+                }
+                ingest.leave(net, self.me, self.own + RETRY);
+            }
+        }
+        if (gone || self.edge.is_none()) && ingest.push.is_none() && !ingest.over {
+            // Its session ends, and it publishes anew.
+            ingest.outbox.clear();
+            ingest.acked = None;
+            ingest.encoder.begin_again();
+            judge.published_again(ingest.encoder.publication);
+        }
+    }
+
+    /// The active that is known, or a detour to it.
+    fn find_way(&mut self) -> Option<Way> {
+        let highest = self.highest;
+        let active = self.links.iter().find(|(_, link)| link.active && link.epoch == highest);
+        let (to, _) = active.filter(|(_, link)| link.is_heard(self.own)).unzip();
+        if let Some(to) = to {
+            return Some(Way { to: *to, via: false });
+        }
+        if let Some(way) = self.way.filter(|way| way.via && self.links[&way.to].is_heard(self.own)) {
+            return Some(way);
+        }
+        let others: Vec<Party> =
+            self.links.iter().filter(|(_, link)| link.is_heard(self.own)).map(|(p, _)| *p).collect();
+        self.edge.as_ref().filter(|_| !others.is_empty())?;
+        self.detours += 1;
+        Some(Way { to: others[self.detours % others.len()], via: true })
+    }
+
+    /// Calls go where the active is; those that went elsewhere come along.
+    fn go(&mut self, net: &mut Net, judge: &mut Judge) {
+        let way = self.find_way();
+        if way != self.way {
+            net.tell(|| format!("{} goes to {way:?} in epoch {}", node_id(self.me), self.highest));
+            self.way = way;
+        }
+        let Some(way) = way else { return };
+        for pull in &mut self.pulls {
+            let silent = way.via && self.own >= pull.heard + VIA_SILENCE;
+            if let Some((conn, _)) = pull.call.filter(|(_, went)| *went != way || silent) {
+                net.close(conn, self.me);
+                pull.call = None;
+                pull.retry_at = self.own;
+                if silent {
+                    self.way = None;
+                }
+            }
+            if pull.call.is_none() && self.own >= pull.retry_at {
+                let (epoch, via) = (self.highest, way.via);
+                let open = PullOpen { name: pull.name.clone(), after: pull.last, epoch, via };
+                pull.call = Some((net.open(self.me, way.to, Msg::PullOpen(open)), way));
+                pull.heard = self.own;
+            }
+        }
+        for ingest in &mut self.encoders {
+            ingest.go(net, judge, self.me, &self.edge, self.highest, self.own, way);
+        }
+    }
+}
+
+impl Link {
+    fn is_heard(&self, own: u64) -> bool {
+        self.conn.is_some() && self.heard.is_some_and(|heard| own < heard + LINK_SILENCE)
+    }
+
+    fn close(&mut self, own: u64) {
+        *self = Self { opened: own, ..Self::default() };
+    }
+}
+
+impl Ingest {
+    fn conn(&self) -> Option<Conn> {
+        self.push.as_ref().map(|push| push.conn)
+    }
+
+    fn leave(&mut self, net: &mut Net, me: Party, retry_at: u64) {
+        if let Some(push) = self.push.take() {
+            net.close(push.conn, me);
+        }
+        self.retry_at = retry_at;
+    }
+
+    pub fn publication(&self) -> PublicationId {
+        self.encoder.publication
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn go(
+        &mut self,
+        net: &mut Net,
+        judge: &mut Judge,
+        me: Party,
+        edge: &Option<NodeId>,
+        epoch: Epoch,
+        own: u64,
+        way: Way,
+    ) {
+        if self.over || !self.encoder.has_begun(net.now) {
+            return;
+        }
+        self.forget(net.now);
+        let elsewhere = self.push.as_ref().is_some_and(|push| push.way != way);
+        let stuck = |push: &Push| way.via && push.next.is_none() && own >= push.opened_at + VIA_SILENCE;
+        if elsewhere || self.push.as_ref().is_some_and(stuck) {
+            self.leave(net, me, own);
+        }
+        if self.push.is_none() && own >= self.retry_at {
+            let first_number = self.outbox.front().map_or(self.encoder.next, |(number, ..)| *number);
+            let (name, publication) = (self.encoder.name.clone(), self.encoder.publication);
+            let open = PushOpen { name, publication, first_number, edge: edge.clone(), epoch, via: way.via };
+            let conn = net.open(me, way.to, Msg::PushOpen(open));
+            self.push = Some(Push { conn, way, opened_at: own, next: None, close_sent: false });
+        }
+        let Some(push) = &mut self.push else { return };
+        let Some(next) = &mut push.next else { return };
+        let first = self.outbox.front().map_or(self.encoder.next, |(number, ..)| *number);
+        if *next < first {
+            judge.skipped(self.encoder.publication, *next, first - 1);
+            net.send(push.conn, me, Msg::PushSkip { from: *next, to: first - 1 });
+            *next = first;
+        }
+        let from = usize::try_from(*next - first).expect("a short outbox").min(self.outbox.len());
+        for (number, message, _) in self.outbox.range(from..) {
+            net.send(push.conn, me, Msg::PushItem { number: *number, message: message.clone() });
+            *next = number + 1;
+        }
+        if let Some(number) = self.closing.filter(|_| !push.close_sent) {
+            push.close_sent = true;
+            net.send(push.conn, me, Msg::PushClose { number });
+        }
+    }
+
+    /// P2: what is acked stays for a while; what is not, for longer.
+    fn forget(&mut self, now: u64) {
+        while let Some((number, _, came)) = self.outbox.front() {
+            let kept = if Some(*number) <= self.acked { ACKED_KEPT } else { UNACKED_KEPT };
+            if now < came + kept {
+                break;
+            }
+            self.outbox.pop_front();
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The invariants, checked as things are served and seen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use cluster::{Cause, Epoch, Granted, Member, Notice, PoolEvent, PoolRecord};
+use hub::{Body, Budget, Event, Hub, Item, Read, Start};
+use media::{PublicationId, StreamName};
+
+use super::{
+    encoder::stamp,
+    names::node_id,
+    net::{Net, Party},
+};
+
+/// What is known of everything that anyone was promised.
+#[derive(Debug, Default)]
+pub struct Judge {
+    /// What was broken, in words.
+    pub broken: Vec<String>,
+    /// What was served at each position, first.
+    content: BTreeMap<(StreamName, u64), Arc<Item>>,
+    /// Positions that were served by an origin that was alone.
+    alone: BTreeSet<(StreamName, u64)>,
+    /// Epochs that began with a loss.
+    losses: BTreeSet<Epoch>,
+    viewers: BTreeMap<(Party, StreamName), Viewer>,
+    /// Who served in each epoch.
+    pub served_by: BTreeMap<Epoch, Member>,
+    audited: BTreeSet<(Epoch, Member)>,
+    /// Grants of which an event was told.
+    told_of: BTreeSet<Epoch>,
+    notices: Vec<Notice>,
+    acked: BTreeMap<PublicationId, u64>,
+    /// Messages that their edge gave up, and said so.
+    skipped: BTreeMap<PublicationId, Vec<(u64, u64)>>,
+    /// When each publication was opened first.
+    pub opened: BTreeMap<PublicationId, u64>,
+    /// Several faults at once: what was committed alone may be doubled.
+    may_split: bool,
+    /// Frames of an ended epoch that edges did not take.
+    pub refusals: u64,
+    /// Encoders that were told that their publication is over, and had not ended it.
+    pub encoders_lost: u64,
+    sent: BTreeMap<PublicationId, u64>,
+}
+
+/// What one edge's viewers of a stream have seen.
+#[derive(Debug, Default)]
+pub struct Viewer {
+    last: Option<u64>,
+    numbers: BTreeMap<PublicationId, u64>,
+    /// Their positions and numbers may jump: a loss, or a split, was named.
+    excused: bool,
+    pub seen_at: u64,
+    /// The longest time without anything, and when it ended.
+    pub longest_gap: (u64, u64),
+    pub items: u64,
+}
+
+impl Judge {
+    pub fn new(may_split: bool) -> Self {
+        Self { may_split, ..Self::default() }
+    }
+
+    fn fault(&mut self, what: String) {
+        if self.broken.len() < 8 {
+            self.broken.push(what);
+        }
+    }
+
+    /// An origin begins or ends to serve.
+    pub fn role(&mut self, member: &Member, epoch: Epoch, active: bool) {
+        if !active {
+            return;
+        }
+        let first = self.served_by.entry(epoch).or_insert_with(|| member.clone()).clone();
+        if first != *member {
+            self.fault(format!("epoch {epoch} is served by {first:?} and by {member:?}"));
+        }
+    }
+
+    /// A record is in force: invariant 5.
+    pub fn recorded(&mut self, before: &PoolRecord, after: &PoolRecord) {
+        if after.loss_epoch > before.loss_epoch {
+            self.losses.insert(after.loss_epoch);
+        }
+        if after.epoch < before.epoch || after.epoch == before.epoch && after.active != before.active {
+            self.fault(format!(
+                "epoch {} of {:?} after epoch {} of {:?}",
+                after.epoch, after.active, before.epoch, before.active
+            ));
+        }
+        if after.active.as_ref().is_some_and(|active| !after.in_sync.contains(active)) {
+            self.fault(format!("v{}: the active is not in sync", after.version));
+        }
+    }
+
+    /// Each role change is told once, with its cause.
+    pub fn told(&mut self, event: &PoolEvent) {
+        // A store that was replaced by an old copy learns of a grant that it has forgotten.
+        if let PoolEvent::Granted(Granted { epoch, cause, .. }) = event
+            && *cause != Cause::Adopted
+            && !self.told_of.insert(*epoch)
+        {
+            self.fault(format!("the grant of epoch {epoch} is told twice"));
+        }
+    }
+
+    /// A stream's own mishap.
+    pub fn noticed(&mut self, notice: Notice) {
+        self.notices.push(notice);
+    }
+
+    pub fn has_noticed(&self, what: &str) -> bool {
+        self.notices.iter().any(|notice| notice.what.as_str() == what)
+    }
+
+    pub fn sent(&mut self, publication: PublicationId, number: u64) {
+        self.sent.insert(publication, number);
+    }
+
+    pub fn opened(&mut self, now: u64, publication: PublicationId) {
+        self.opened.entry(publication).or_insert(now);
+    }
+
+    pub fn published_again(&mut self, publication: PublicationId) {
+        self.sent.remove(&publication);
+    }
+
+    pub fn skipped(&mut self, publication: PublicationId, from: u64, to: u64) {
+        self.skipped.entry(publication).or_default().push((from, to));
+    }
+
+    pub fn acked(&mut self, publication: PublicationId, through: u64) {
+        let acked = self.acked.entry(publication).or_default();
+        *acked = (*acked).max(through);
+        if self.sent.get(&publication).is_none_or(|sent| *sent < through) {
+            self.fault(format!("{publication}: {through} is acked, and was never sent"));
+        }
+    }
+
+    /// What viewers wait from now on counts.
+    pub fn forget_gaps(&mut self) {
+        self.viewers.values_mut().for_each(|viewer| viewer.longest_gap = (0, 0));
+    }
+
+    pub fn refused(&mut self) {
+        self.refusals += 1;
+    }
+
+    /// An origin gives items to an edge.
+    pub fn served(&mut self, by: &Member, epoch: Epoch, alone: bool, name: &StreamName, items: &[Arc<Item>]) {
+        for item in items.iter().filter(|item| !matches!(item.body, Body::Setup(_))) {
+            let key = (name.clone(), item.seq);
+            let lost = self.losses.iter().any(|loss| epoch < *loss);
+            if alone && self.may_split || lost {
+                self.alone.insert(key.clone());
+            }
+            let first = self.content.entry(key.clone()).or_insert_with(|| item.clone()).clone();
+            if first.body != item.body && !self.alone.contains(&key) {
+                let (seq, first) = (item.seq, shown(&first));
+                self.fault(format!("{name} {seq:#x}: {first}, and {} by {} in epoch {epoch}", shown(item), by.node));
+            }
+        }
+    }
+
+    /// An edge's viewers get an item.
+    pub fn seen(&mut self, net: &mut Net, edge: Party, name: &StreamName, item: &Item) {
+        let key = (edge, name.clone());
+        let mut viewer = self.viewers.remove(&key).unwrap_or_default();
+        let mut faults = Vec::new();
+        viewer.note_time(net.now);
+        match viewer.last {
+            Some(last) if item.seq <= last => faults.push(format!("{:#x} after {last:#x}", item.seq)),
+            Some(last) if item.seq > last + 1 => {
+                // Over a loss the log goes on at the loss's epoch; what was alone may have been longer than what came.
+                let named = |loss: &&Epoch| last < loss.first_position() && loss.first_position() <= item.seq;
+                if self.losses.iter().any(|loss| named(&loss)) || self.is_alone(name, last) {
+                    viewer.excused = true;
+                } else if !self.ended_between(name, last, item.seq) {
+                    faults.push(format!("{:#x} after {last:#x}", item.seq));
+                }
+            }
+            _ => {}
+        }
+        if viewer.last.is_some_and(|last| self.is_alone(name, last)) || self.is_alone(name, item.seq) {
+            viewer.excused = true;
+        }
+        viewer.last = viewer.last.max(Some(item.seq));
+        match &item.body {
+            Body::Frame(frame) => {
+                if let Some((publication, number)) = stamp(&frame.payload) {
+                    faults.extend(viewer.note_number(publication, number));
+                }
+            }
+            Body::Event(Event::Skip { publication, from, to }) => {
+                let told = self.skipped.get(publication).is_some_and(|told| told.contains(&(*from, *to)));
+                if !told {
+                    faults.push(format!("a skip of {from} to {to} that nobody told"));
+                }
+                let last = viewer.numbers.entry(*publication).or_default();
+                *last = (*last).max(*to);
+            }
+            Body::Event(Event::Loss { .. }) => viewer.excused = true,
+            Body::Event(_) | Body::Setup(_) => {}
+        }
+        self.viewers.insert(key, viewer);
+        for fault in faults {
+            net.tell(|| format!("{} sees {fault}", node_id(edge)));
+            self.fault(format!("{} sees {name}: {fault}", node_id(edge)));
+        }
+    }
+
+    /// The stream ended meanwhile: who joins the next one starts at a keyframe.
+    fn ended_between(&self, name: &StreamName, last: u64, next: u64) -> bool {
+        let served = self.content.range((name.clone(), last)..(name.clone(), next));
+        served.into_iter().any(|(_, item)| matches!(item.body, Body::Event(Event::Close { .. })))
+    }
+
+    fn is_alone(&self, name: &StreamName, seq: u64) -> bool {
+        self.alone.contains(&(name.clone(), seq))
+    }
+
+    /// An edge starts with empty memory, its viewers anew.
+    pub fn edge_started(&mut self, edge: Party) {
+        self.viewers.retain(|(party, _), _| *party != edge);
+    }
+
+    pub fn viewer(&self, edge: Party, name: &StreamName) -> Option<&Viewer> {
+        self.viewers.get(&(edge, name.clone()))
+    }
+
+    pub fn viewers(&self) -> impl Iterator<Item = (&(Party, StreamName), &Viewer)> {
+        self.viewers.iter()
+    }
+
+    /// Whether viewers have seen all that this publication sent up to a number.
+    pub fn has_seen(&self, edge: Party, name: &StreamName, publication: PublicationId, number: u64) -> bool {
+        let seen = self.viewer(edge, name).and_then(|viewer| viewer.numbers.get(&publication));
+        seen.is_some_and(|seen| *seen >= number)
+    }
+
+    /// A new active has committed what its log held: everything that was promised has to be in it.
+    pub fn audit(&mut self, member: &Member, epoch: Epoch, hub: &Hub) {
+        if !self.audited.insert((epoch, member.clone())) {
+            return;
+        }
+        let floors: Vec<u64> = self.losses.iter().map(|loss| loss.first_position()).collect();
+        let mut missing = Vec::new();
+        for ((name, seq), item) in &self.content {
+            if self.alone.contains(&(name.clone(), *seq)) {
+                continue;
+            }
+            let Some(stream) = hub.get(name) else { continue };
+            let info = stream.info();
+            let lost = floors.iter().any(|floor| seq < floor);
+            if *seq < info.first_seq || lost {
+                continue;
+            }
+            let mut found = Vec::new();
+            let mut reader = stream.subscribe(Start::After(seq.saturating_sub(1)));
+            let read = reader.read(Budget { items: 1, bytes: 1 }, &mut found);
+            let here = read == Read::Items && found.first().is_some_and(|found| found.body == item.body);
+            if !here {
+                missing.push(format!("{} in epoch {epoch} lacks {name} {seq:#x}: {}", member.node, shown(item)));
+            }
+        }
+        missing.into_iter().for_each(|what| self.fault(what));
+    }
+}
+
+impl Viewer {
+    fn note_time(&mut self, now: u64) {
+        if self.items > 0 {
+            self.longest_gap = self.longest_gap.max((now - self.seen_at, now));
+        }
+        self.seen_at = now;
+        self.items += 1;
+    }
+
+    /// None lost, none repeated.
+    fn note_number(&mut self, publication: PublicationId, number: u64) -> Option<String> {
+        let last = self.numbers.insert(publication, number);
+        let due = last.map(|last| last + 1);
+        if due.is_none_or(|due| due == number) {
+            return None;
+        }
+        if std::mem::take(&mut self.excused) {
+            return None;
+        }
+        Some(format!("message {number} of {publication} after {last:?}"))
+    }
+}
+
+fn shown(item: &Item) -> String {
+    match &item.body {
+        Body::Frame(frame) => match stamp(&frame.payload) {
+            Some((publication, number)) => format!("message {number} of {:x} at {} ms", publication.bits(), frame.dts),
+            None => "a frame".to_owned(),
+        },
+        Body::Event(event) => format!("{event:?}"),
+        Body::Setup(_) => "set-up".to_owned(),
+    }
+}

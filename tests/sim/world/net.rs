@@ -1,0 +1,351 @@
+//! Simulated time, processes, and connections between them.
+//!
+//! A connection is what TCP is to a program: in order, whole, and silent about why nothing comes. A cut link holds back
+//! what is sent until it heals; a killed process closes its connections; a frozen one leaves them open.
+
+use std::{
+    collections::{BTreeSet, BinaryHeap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::rng::Rng;
+
+use super::message::Msg;
+
+/// The control plane, an origin or an edge: an index.
+pub type Party = usize;
+/// A connection: an index.
+pub type Conn = usize;
+
+/// What happens at some time.
+#[derive(Debug)]
+pub enum Event {
+    /// A message arrives at one end of a connection.
+    Deliver { conn: Conn, end: usize, msg: Box<Msg> },
+    /// A process of this start looks around.
+    Tick { party: Party, start: u32 },
+    /// What a process of this start has asked its disk for is done.
+    Written { party: Party, start: u32 },
+    /// The next line of the plan is due.
+    Plan(usize),
+}
+
+/// Everything that is simulated below the programs.
+#[derive(Debug)]
+pub struct Net {
+    /// Microseconds since the beginning.
+    pub now: u64,
+    pub rng: Rng,
+    pub weather: Weather,
+    pub processes: Vec<Process>,
+    /// What was told, if anybody listens.
+    pub trace: Option<Vec<String>>,
+    pub handled: u64,
+    base: Instant,
+    heap: BinaryHeap<Due>,
+    scheduled: u64,
+    released: u64,
+    conns: Vec<Link>,
+    cut: BTreeSet<(Party, Party)>,
+}
+
+/// How messages travel.
+#[derive(Debug, Clone, Copy)]
+pub struct Weather {
+    /// Microseconds, from and to.
+    pub delay: (u64, u64),
+    /// So many messages in a hundred are lost, and sent again by the kernel.
+    pub lost_percent: u64,
+    /// One message in so many is followed by a stall.
+    pub stall_every: u64,
+    /// How long a stall is, in microseconds.
+    pub stall: u64,
+}
+
+impl Default for Weather {
+    fn default() -> Self {
+        Self { delay: (50, 600), lost_percent: 0, stall_every: u64::MAX, stall: 0 }
+    }
+}
+
+/// What is scheduled is numbered from here; what a cut has held back comes before that.
+const SCHEDULED: u64 = 1 << 32;
+/// When the kernel sends a lost message again.
+const RESEND: u64 = 200_000;
+
+#[derive(Debug, Default)]
+pub struct Process {
+    /// Which start of it.
+    pub start: u32,
+    pub alive: bool,
+    pub frozen: bool,
+    /// How much faster its clock runs, in parts of a million.
+    pub rate_ppm: i64,
+    inbox: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+struct Link {
+    ends: [(Party, u32); 2],
+    closed: [bool; 2],
+    /// When the last message to each end arrives.
+    last: [u64; 2],
+    /// Messages to each end that a cut holds back.
+    held: [VecDeque<Box<Msg>>; 2],
+}
+
+#[derive(Debug)]
+struct Due {
+    at: u64,
+    number: u64,
+    event: Event,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    /// The earliest is the greatest.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (other.at, other.number).cmp(&(self.at, self.number))
+    }
+}
+
+impl Net {
+    pub fn new(seed: u64, parties: usize) -> Self {
+        Self {
+            now: 0,
+            rng: Rng::new(seed),
+            weather: Weather::default(),
+            processes: (0..parties).map(|_| Process::default()).collect(),
+            trace: None,
+            handled: 0,
+            base: Instant::now(),
+            heap: BinaryHeap::new(),
+            scheduled: SCHEDULED,
+            released: 0,
+            conns: Vec::new(),
+            cut: BTreeSet::new(),
+        }
+    }
+
+    /// The next thing that a running process can notice, up to some time.
+    pub fn next_event(&mut self, until: u64) -> Option<Event> {
+        loop {
+            if self.heap.peek()?.at > until {
+                return None;
+            }
+            let Due { at, event, .. } = self.heap.pop()?;
+            self.now = at;
+            if let Some(event) = self.arrive(event) {
+                self.handled += 1;
+                return Some(event);
+            }
+        }
+    }
+
+    /// Where this process's clock stands.
+    pub fn local(&self, party: Party) -> Instant {
+        let rate = 1_000_000 + self.processes[party].rate_ppm;
+        self.base + Duration::from_micros(self.now.saturating_mul(rate.unsigned_abs()) / 1_000_000)
+    }
+
+    /// Unix time as the process believes.
+    pub fn unix_ms(&self) -> u64 {
+        1_700_000_000_000 + self.now / 1000
+    }
+
+    pub fn tell(&mut self, line: impl FnOnce() -> String) {
+        let now = self.now;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.3} ms  {}", now as f64 / 1000.0, line()));
+        }
+    }
+
+    pub fn at(&mut self, at: u64, event: Event) {
+        self.scheduled += 1;
+        self.heap.push(Due { at: at.max(self.now), number: self.scheduled, event });
+    }
+
+    /// Wakes a process after so many microseconds of its own clock.
+    pub fn tick_after(&mut self, party: Party, local_us: u64) {
+        let Process { start, rate_ppm, .. } = self.processes[party];
+        let rate = u64::try_from(1_000_000 + rate_ppm).expect("no clock stands still");
+        self.at(self.now + local_us * 1_000_000 / rate, Event::Tick { party, start });
+    }
+
+    /// The process writes to its disk.
+    pub fn write(&mut self, party: Party, us: u64) {
+        let start = self.processes[party].start;
+        self.at(self.now + us, Event::Written { party, start });
+    }
+
+    /// Opens a connection; what is said first opens it at the other end.
+    pub fn open(&mut self, from: Party, to: Party, first: Msg) -> Conn {
+        let ends = [from, to].map(|party| (party, self.processes[party].start));
+        let opened = self.now;
+        self.conns.push(Link { ends, closed: [false; 2], last: [opened; 2], held: Default::default() });
+        let conn = self.conns.len() - 1;
+        self.send(conn, from, first);
+        conn
+    }
+
+    pub fn send(&mut self, conn: Conn, from: Party, msg: Msg) {
+        let end = self.other_end(conn, from);
+        let link = &self.conns[conn];
+        if link.closed[1 - end] || link.closed[end] {
+            return;
+        }
+        self.put_on_the_way(conn, end, msg);
+    }
+
+    /// Closes our end; the other learns of it.
+    pub fn close(&mut self, conn: Conn, from: Party) {
+        let end = self.other_end(conn, from);
+        if std::mem::replace(&mut self.conns[conn].closed[1 - end], true) || self.conns[conn].closed[end] {
+            return;
+        }
+        self.put_on_the_way(conn, end, Msg::Closed);
+    }
+
+    /// The party at the other end.
+    pub fn peer(&self, conn: Conn, of: Party) -> Party {
+        self.conns[conn].ends[self.other_end(conn, of)].0
+    }
+
+    fn other_end(&self, conn: Conn, party: Party) -> usize {
+        usize::from(self.conns[conn].ends[0].0 == party)
+    }
+
+    fn put_on_the_way(&mut self, conn: Conn, end: usize, msg: Msg) {
+        let Weather { delay, lost_percent, stall_every, stall } = self.weather;
+        let mut takes = self.rng.within(delay.0, delay.1);
+        if lost_percent > 0 && self.rng.percent(lost_percent) {
+            takes += RESEND;
+        }
+        if stall_every < u64::MAX && self.rng.below(stall_every) == 0 {
+            takes += stall;
+        }
+        let link = &mut self.conns[conn];
+        let at = (self.now + takes).max(link.last[end] + 1);
+        link.last[end] = at;
+        self.at(at, Event::Deliver { conn, end, msg: Box::new(msg) });
+    }
+
+    fn arrive(&mut self, event: Event) -> Option<Event> {
+        match event {
+            Event::Deliver { conn, end, msg } => self.arrive_at(conn, end, msg),
+            Event::Tick { party, start } | Event::Written { party, start } => {
+                let process = &mut self.processes[party];
+                if !process.alive || process.start != start {
+                    return None;
+                }
+                if process.frozen {
+                    process.inbox.push_back(event);
+                    return None;
+                }
+                Some(event)
+            }
+            Event::Plan(_) => Some(event),
+        }
+    }
+
+    fn arrive_at(&mut self, conn: Conn, end: usize, msg: Box<Msg>) -> Option<Event> {
+        let link = &mut self.conns[conn];
+        let [(to, start), (from, _)] = [link.ends[end], link.ends[1 - end]];
+        if link.closed[end] {
+            return None;
+        }
+        if self.cut.contains(&(from.min(to), from.max(to))) {
+            link.held[end].push_back(msg);
+            return None;
+        }
+        let process = &mut self.processes[to];
+        if !process.alive || process.start != start {
+            // Nobody is there: the kernel says so.
+            link.closed[end] = true;
+            if !matches!(*msg, Msg::Closed) {
+                self.put_on_the_way(conn, 1 - end, Msg::Closed);
+            }
+            return None;
+        }
+        if process.frozen {
+            process.inbox.push_back(Event::Deliver { conn, end, msg });
+            return None;
+        }
+        if matches!(*msg, Msg::Closed) {
+            link.closed[end] = true;
+        }
+        Some(Event::Deliver { conn, end, msg })
+    }
+
+    /// The party to which a connection's end belongs.
+    pub fn at_end(&self, conn: Conn, end: usize) -> Party {
+        self.conns[conn].ends[end].0
+    }
+
+    pub fn start(&mut self, party: Party) {
+        let process = &mut self.processes[party];
+        let rate_ppm = process.rate_ppm;
+        *process = Process { start: process.start + 1, alive: true, frozen: false, rate_ppm, inbox: VecDeque::new() };
+        self.tick_after(party, 1000);
+    }
+
+    /// The process is gone; its kernel closes what it held.
+    pub fn kill(&mut self, party: Party) {
+        let start = self.processes[party].start;
+        self.processes[party].alive = false;
+        self.processes[party].inbox.clear();
+        for conn in 0..self.conns.len() {
+            let Some(end) = self.conns[conn].ends.iter().position(|end| *end == (party, start)) else { continue };
+            if !self.conns[conn].closed[end] && !self.conns[conn].closed[1 - end] {
+                self.conns[conn].closed[end] = true;
+                self.put_on_the_way(conn, 1 - end, Msg::Closed);
+            }
+        }
+    }
+
+    pub fn freeze(&mut self, party: Party) {
+        self.processes[party].frozen = true;
+    }
+
+    /// What came meanwhile is read now; whether late timers or sockets come first is up to chance.
+    pub fn thaw(&mut self, party: Party) {
+        self.processes[party].frozen = false;
+        let inbox = std::mem::take(&mut self.processes[party].inbox);
+        let timers_first = self.rng.percent(50);
+        let (ticks, words): (Vec<_>, Vec<_>) = inbox.into_iter().partition(|event| matches!(event, Event::Tick { .. }));
+        let order = if timers_first { [ticks, words] } else { [words, ticks] };
+        order.into_iter().flatten().for_each(|event| self.at(self.now, event));
+    }
+
+    pub fn cut(&mut self, a: Party, b: Party) {
+        self.cut.insert((a.min(b), a.max(b)));
+    }
+
+    /// All links work again; what they held back arrives.
+    pub fn heal(&mut self) {
+        self.cut.clear();
+        for conn in 0..self.conns.len() {
+            for end in [0, 1] {
+                for msg in std::mem::take(&mut self.conns[conn].held[end]) {
+                    // Before whatever is still on the way.
+                    self.released += 1;
+                    let event = Event::Deliver { conn, end, msg };
+                    self.heap.push(Due { at: self.now, number: self.released, event });
+                }
+            }
+        }
+    }
+}
