@@ -102,6 +102,11 @@ section! {
         /// How long the publications of edges wait for their edge at an origin that has become active. Until then they
         /// yield to nobody.
         pub resume_wait: Period = Period(replica::Config::default().resume_wait),
+        /// A member that dropped out of the in-sync set must have kept up for so long before it is asked in again; twice as
+        /// long after each further time.
+        pub return_after: Period = Period(CommitRules::default().return_after),
+        /// The most that this grows to.
+        pub return_after_max: Period = Period(CommitRules::default().return_after_max),
     }
 }
 
@@ -174,7 +179,12 @@ impl Config {
         };
         replica::Config {
             splice: self.stream.splice(),
-            commit: CommitRules { when_alone, ..CommitRules::default() },
+            commit: CommitRules {
+                when_alone,
+                return_after: *self.replication.return_after,
+                return_after_max: *self.replication.return_after_max,
+                ..CommitRules::default()
+            },
             resume_wait: *self.replication.resume_wait,
             ..replica::Config::default()
         }
