@@ -177,6 +177,9 @@ impl Local for OriginNode {
         if standing.yielded != self.told_yielded.swap(standing.yielded, Ordering::Relaxed) && standing.yielded {
             return Some(FromNode::Yielded { epoch: standing.epoch });
         }
+        if let Some(notice) = self.streams.with(|replica, _| replica.poll_notice()) {
+            return Some(FromNode::Notice(notice));
+        }
         let reason = "the process is about to end".to_owned();
         self.roles.take_request_for_relief().then_some(FromNode::HandOver { reason })
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cluster::{Beat, Epoch, Grant, Incarnation, Liveness, Member, NodeId, Registration, SyncRequest};
+use cluster::{Beat, Epoch, Grant, Incarnation, Liveness, Member, NodeId, Notice, Registration, SyncRequest};
 use futures_util::Stream;
 use media::StreamName;
 
@@ -105,6 +105,8 @@ pub enum FromNode {
         /// Why.
         reason: String,
     },
+    /// Something happened to a stream that operators have to hear of.
+    Notice(Notice),
 }
 
 /// What streams a node holds: first all of them, then what changed.

@@ -4,8 +4,8 @@ use std::{
 };
 
 use cluster::{
-    Beat, Cause, Epoch, Grant, Incarnation, KnownRecord, LastChange, Liveness, Load, Member, NodeAddresses, NodeId,
-    NodeKind, PoolId, PoolRecord, Registration, Role, SyncChange, SyncRequest,
+    Beat, Cause, Epoch, Grant, Incarnation, KnownRecord, LastChange, Liveness, Load, Member, Mishap, NodeAddresses,
+    NodeId, NodeKind, Notice, PoolId, PoolRecord, Registration, Role, SyncChange, SyncRequest,
 };
 use media::{PublicationId, StreamName};
 use proto::control::v1 as pb;
@@ -250,6 +250,7 @@ fn what_a_node_says_arrives_as_it_was_said() {
     };
     let sync =
         |change| FromNode::SyncRequest(SyncRequest { pool: PoolId::main(), epoch: Epoch(3), version: 9, change });
+    let notice = |what| FromNode::Notice(Notice { stream: stream(), what });
     let result = CommandResult { command_id: "c1".into(), affected: 1, error: Some("no".into()) };
     let said = [
         FromNode::Beat { number: 1, beat },
@@ -261,6 +262,9 @@ fn what_a_node_says_arrives_as_it_was_said() {
         sync(SyncChange::Alone { without: BTreeSet::from([member()]) }),
         FromNode::Yielded { epoch: Epoch(3) },
         FromNode::HandOver { reason: "it ends".into() },
+        notice(Mishap::Skipped { from: 3, to: 9 }),
+        notice(Mishap::Lost { from: 7 }),
+        notice(Mishap::Split { node: NodeId::new("origin-2").unwrap(), from: 1, to: 2 }),
     ];
     for message in said {
         assert_eq!(wire::session::from_node(wire::session::wire_from_node(message.clone())).unwrap(), Some(message));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::{Beat, Grant, KnownRecord, Member, Role, SyncChange, SyncRequest};
+use cluster::{Beat, Grant, KnownRecord, Member, Mishap, Notice, Role, SyncChange, SyncRequest};
 use proto::control::v1::{self as pb, node_session_request::Message as Up, node_session_response::Message as Down};
 
 use super::{
@@ -45,6 +45,7 @@ pub(crate) fn from_node(request: pb::NodeSessionRequest) -> Result<Option<FromNo
         Some(Up::HandOver(asked)) => {
             FromNode::HandOver { reason: fields::text("hand_over.reason", asked.reason, REASON_CHARS_MAX)? }
         }
+        Some(Up::Notice(given)) => FromNode::Notice(notice(given)?),
     }))
 }
 
@@ -98,6 +99,29 @@ fn sync_request(given: pb::SyncRequest) -> Result<SyncRequest, Failure> {
         version: given.version,
         change,
     })
+}
+
+fn notice(given: pb::NodeNotice) -> Result<Notice, Failure> {
+    use pb::node_notice::What;
+    let what = match given.what {
+        Some(What::Skipped(skipped)) => Mishap::Skipped { from: skipped.from, to: skipped.to },
+        Some(What::Lost(lost)) => Mishap::Lost { from: lost.from },
+        Some(What::Split(split)) => {
+            Mishap::Split { node: fields::node("notice.split.node", &split.node)?, from: split.from, to: split.to }
+        }
+        None => return Err(Failure::invalid_field("notice", "is to say what happened: skipped, lost or split")),
+    };
+    Ok(Notice { stream: fields::stream("notice.stream", &given.stream)?, what })
+}
+
+fn wire_notice(notice: Notice) -> pb::NodeNotice {
+    use pb::node_notice::What;
+    let what = match notice.what {
+        Mishap::Skipped { from, to } => What::Skipped(pb::NoticeSkipped { from, to }),
+        Mishap::Lost { from } => What::Lost(pb::NoticeLost { from }),
+        Mishap::Split { node, from, to } => What::Split(pb::NoticeSplit { node: node.resource(), from, to }),
+    };
+    pb::NodeNotice { stream: notice.stream.resource(), what: Some(what) }
 }
 
 fn wire_sync_request(request: SyncRequest) -> pb::SyncRequest {
@@ -168,6 +192,7 @@ pub(crate) fn wire_from_node(message: FromNode) -> pb::NodeSessionRequest {
         FromNode::SyncRequest(request) => Up::SyncRequest(wire_sync_request(request)),
         FromNode::Yielded { epoch } => Up::Yielded(pb::NodeYielded { epoch: epoch.0 }),
         FromNode::HandOver { reason } => Up::HandOver(pb::NodeHandOver { reason }),
+        FromNode::Notice(notice) => Up::Notice(wire_notice(notice)),
     };
     pb::NodeSessionRequest { message: Some(message) }
 }
