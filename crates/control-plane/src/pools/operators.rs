@@ -145,14 +145,24 @@ impl ControlPlane {
     ) -> Result<PoolInfo, Failure> {
         let Asked { pool: id, expected, validate_only, by } = asked;
         let mut driven = self.inner.pools_driven.subscribe();
-        let plan = self.with_pool(&id, |pool| {
-            let expected = expected.unwrap_or(pool.record().epoch);
-            let to = pool.check_promotion(&member, expected, how, Instant::now())?;
-            Ok((!validate_only).then(|| begin(pool, to, by)))
-        })?;
-        let Some(plan) = plan.map_err(|why| refused(&id, Some(&member), &why))? else { return self.info_of(&id) };
+        let mut end = time::Instant::now() + MOVE_WAIT;
+        let mut begin = Some(|pool: &mut Pool, to| begin(pool, to, by));
+        let plan = loop {
+            let plan = self.with_pool(&id, |pool| {
+                let expected = expected.unwrap_or(pool.record().epoch);
+                let to = pool.check_promotion(&member, expected, how, Instant::now())?;
+                Ok(begin.take().filter(|_| !validate_only).map(|begin| begin(pool, to)))
+            })?;
+            match plan {
+                // Another's move: once it is over, the epoch that this caller has seen is too, or it is this one's turn.
+                Err(PromoteError::UnderWay)
+                    if !validate_only && time::timeout_at(end, driven.changed()).await.is_ok() => {}
+                plan => break plan.map_err(|why| refused(&id, Some(&member), &why))?,
+            }
+        };
+        let Some(plan) = plan else { return self.info_of(&id) };
         self.inner.pools_changed.notify_one();
-        let end = time::Instant::now() + MOVE_WAIT;
+        end = time::Instant::now() + MOVE_WAIT;
         let mut granted = None;
         loop {
             let (state, served, epoch) =
