@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::{Member, Mishap, NodeId, NodeKind, Notice, Registration, SessionError, SessionNumber};
+use cluster::{Member, NodeId, NodeKind, Registration, SessionError, SessionNumber};
 use futures_util::{StreamExt, stream};
 use rpc::{
     auth::Caller,
@@ -17,7 +17,6 @@ use tokio::{sync::mpsc, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::Draft,
     plane::{ControlPlane, lock},
     time::unix_ms,
 };
@@ -206,7 +205,7 @@ impl Talk {
                 tracing::info!(node = %self.member.node, reason, "node.hands_over");
                 control.with_pools(|pool| pool.handle_hand_over(&self.member, &reason));
             }
-            FromNode::Notice(notice) => control.tell(told(&self.member.node, &notice)),
+            FromNode::Notice(notice) => control.noticed(&self.member, &notice),
         }
         Ok(())
     }
@@ -240,29 +239,6 @@ impl Talk {
             control.gone_from_pools(&member);
             control.on_changes(change);
         }
-    }
-}
-
-/// What happened to a stream, as an event.
-fn told(by: &NodeId, notice: &Notice) -> Draft {
-    let Notice { stream, what } = notice;
-    let (code, message, range) = match what {
-        Mishap::Skipped { from, to } => {
-            ("stream.skipped", format!("the edge could not keep the messages {from} to {to}"), (*from, Some(*to)))
-        }
-        Mishap::Lost { from } => {
-            ("stream.lost", format!("what was committed from position {from} on may be lost"), (*from, None))
-        }
-        Mishap::Split { node, from, to } => {
-            let message = format!("{node} had committed the positions {from} to {to}, which are not in the stream");
-            ("stream.split", message, (*from, Some(*to)))
-        }
-    };
-    let draft = Draft::warning(code, stream.resource(), format!("{}: {message}", what.as_str()));
-    let draft = draft.with("node", by.resource()).with("from", range.0);
-    match range.1 {
-        Some(to) => draft.with("to", to),
-        None => draft,
     }
 }
 

@@ -108,6 +108,8 @@ impl ControlPlane {
             self.write_pool(&mut writer, change).await?;
         }
         let change = lock(&self.inner.members).deregister(&id, request.incarnation);
+        // Before anybody writes again: what it said no longer counts for its pool.
+        self.left_pools(&id);
         drop(writer);
         let change = change.map_err(|_| unknown_node(&id))?;
         self.tell(Draft::info("node.deregistered", id.resource(), "it was taken out").by(caller, &request.reason));

@@ -51,10 +51,6 @@ impl Pool {
 
     fn replace(&self, active: &Member, evidence: Evidence, convinced: Instant, now: Instant) -> Verdict {
         let text = evidence.text;
-        // For a moment after our own lateness nobody is suspected.
-        if now < self.suspects_from + self.rules.silence && self.suspects_from > self.started {
-            return Verdict::NotReplaced { why: format!("{text}; this control plane was late itself") };
-        }
         if self.record.mode == Mode::Hold {
             return Verdict::NotReplaced { why: format!("{text}; the pool is held") };
         }

@@ -79,6 +79,7 @@ impl Next {
         let NewGrant { to, epoch, cause, evidence, memory, by, detect, yielding, .. } = grant;
         let old = record.active.replace(to.clone());
         let lossy = matches!(memory, Memory::Part { .. });
+        let adopted = matches!(memory, Memory::Serving(_));
         let in_sync = match memory {
             Memory::Whole => std::mem::take(&mut record.in_sync),
             Memory::Serving(known) => {
@@ -92,9 +93,9 @@ impl Next {
                 BTreeSet::new()
             }
         };
-        // The old active leaves, unless it is the new one.
-        let stays =
-            |member: &Member| Some(member) != old.as_ref() && !record.fenced.contains(&member.node) && !gone(member);
+        // The old active leaves, unless the new one's word is taken over.
+        let leaves = |member: &Member| !adopted && Some(member) == old.as_ref();
+        let stays = |member: &Member| !leaves(member) && !record.fenced.contains(&member.node) && !gone(member);
         record.in_sync = in_sync.into_iter().filter(stays).chain([to.clone()]).collect();
         if let Some(old) = old.filter(|old| old.node != to.node) {
             record.before = Some(old.node);

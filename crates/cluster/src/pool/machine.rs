@@ -35,7 +35,7 @@ pub struct Pool {
     pub(super) started: Instant,
     pub(super) first_report: Option<Instant>,
     pub(super) settled: bool,
-    /// Silence is counted from here at the earliest, and nothing is suspected before.
+    /// Silence is counted from here at the earliest.
     pub(super) suspects_from: Instant,
     /// Every origin of the pool that has reported, whether or not its session stands.
     pub(super) members: BTreeMap<NodeId, Seen>,
@@ -204,7 +204,7 @@ impl Pool {
         }
     }
 
-    /// This process itself was late: until beats have had time to be read, nobody is suspected.
+    /// This process itself was late: until beats have had time to be read, nobody is silent.
     pub fn handle_late(&mut self, now: Instant) {
         self.suspects_from = now;
     }

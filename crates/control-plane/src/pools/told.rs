@@ -1,6 +1,6 @@
 //! What happens to a pool, as events.
 
-use cluster::{By, Granted, PoolAlarm, PoolEvent, PoolId};
+use cluster::{By, Granted, Member, Mishap, Notice, PoolAlarm, PoolEvent, PoolId};
 
 use crate::events::Draft;
 
@@ -118,6 +118,28 @@ fn granted(pool: String, event: &Granted) -> Draft {
         draft = draft.with(&format!("{part}_ms"), ms);
     }
     asked(draft, by)
+}
+
+/// The event of what happened to a stream at an origin.
+pub(super) fn notice(member: &Member, notice: &Notice) -> Draft {
+    let (stream, alarm) = (notice.stream.resource(), notice.what.as_str());
+    let draft = match &notice.what {
+        Mishap::Skipped { from, to } => {
+            let message = format!("{alarm}: the edge could not keep the messages {from} to {to}");
+            Draft::warning("stream.skipped", stream, message).with("from", from).with("to", to)
+        }
+        Mishap::Lost { from } => {
+            let message = format!("{alarm}: what was committed from position {from} on may be lost");
+            Draft::alarm("stream.lost", stream, message).with("from", from)
+        }
+        Mishap::Split { node, from, to } => {
+            let node = node.resource();
+            let message =
+                format!("{alarm}: {node} had committed the positions {from} to {to}, which are not in the stream");
+            Draft::alarm("stream.split", stream, message).with("of", node).with("from", from).with("to", to)
+        }
+    };
+    draft.with("alarm", alarm).with("node", member.node.resource())
 }
 
 fn asked(draft: Draft, by: &By) -> Draft {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cluster::{Epoch, Grant, Incarnation, Member, NodeKind, PoolId, Role, SyncChange, SyncRequest};
+use cluster::{Epoch, Grant, Incarnation, Member, Mishap, NodeKind, Notice, PoolId, Role, SyncChange, SyncRequest};
 use rpc::{
     auth::Caller,
     control::{
@@ -285,6 +285,21 @@ async fn a_request_on_another_record_changes_nothing_and_is_answered_by_the_reco
     second.up.send(FromNode::SyncRequest(lie)).await.unwrap();
     first.asks(SyncChange::Shrink(member("o2", 1))).await;
     assert_eq!(first.role().await.in_sync, std::collections::BTreeSet::from([member("o1", 1)]));
+}
+
+#[tokio::test]
+async fn what_happens_to_a_stream_at_its_origin_is_told_as_an_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (first, _second) = pair(&scene).await;
+    let client = scene.operator().await;
+    let mut events = client.watch_events(0).await.unwrap();
+    let stream = media::StreamName::from_app("_default", "live", "foo").unwrap();
+    let what = Mishap::Split { node: node("o2"), from: 7, to: 9 };
+    first.up.send(FromNode::Notice(Notice { stream: stream.clone(), what })).await.unwrap();
+    let told = event(&mut events, "stream.split").await;
+    assert_eq!((told.subject, told.details["alarm"].as_str()), (stream.resource(), "SPLIT"));
+    assert_eq!((told.details["of"].as_str(), told.details["from"].as_str()), ("nodes/o2", "7"));
 }
 
 #[tokio::test]

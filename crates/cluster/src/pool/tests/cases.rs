@@ -345,6 +345,14 @@ fn an_edge_that_the_control_plane_does_not_hear_is_taken_to_hear_the_active() {
 }
 
 #[test]
+fn a_control_plane_that_is_often_late_still_replaces_a_process_that_died() {
+    let mut world = World::pair(&["e1"]);
+    world.pool.handle_late(world.now);
+    world.kill("o1");
+    assert!(world.until(100, |world| world.active() == "o2" && world.is_served()) <= 50);
+}
+
+#[test]
 fn a_control_plane_that_was_late_itself_suspects_nobody_before_it_has_listened() {
     let mut world = World::pair(&["e1"]);
     // Beats were not read for 5 s, and standing evidence is from before.

@@ -34,6 +34,20 @@ fn it_adopts_epoch_in_sync_and_version_of_the_active_that_serves() {
 }
 
 #[test]
+fn it_adopts_an_in_sync_set_with_the_old_copys_active_in_it() {
+    let mut world = World::pair(&["e1"]);
+    let old = world.pool.record().clone();
+    world.freeze("o1");
+    world.until(1_000, |world| world.active() == "o2");
+    world.thaw("o1");
+    world.run(2_000);
+    assert_eq!(world.in_sync(), ["o1", "o2"]);
+    world.cp_starts(old, PoolRules::default());
+    world.until(200, |world| world.epoch() == 2);
+    assert_eq!(world.in_sync(), ["o1", "o2"]);
+}
+
+#[test]
 fn it_adopts_in_sync_and_version_within_the_same_epoch() {
     let mut world = World::pair(&["e1"]);
     let old = world.pool.record().clone();
