@@ -1,6 +1,7 @@
 //! How a pool is shown.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     time::{Duration, SystemTime},
 };
@@ -29,7 +30,7 @@ pub(super) fn page(pool: &PoolInfo) -> String {
         let at = rfc3339(SystemTime::UNIX_EPOCH + Duration::from_millis(change.at_unix_ms));
         facts.push(("last change", format!("{} at {at}: {}", change.cause.as_str(), harmless(&change.evidence))));
         let spans: Vec<_> =
-            change.durations_ms.iter().map(|(part, ms)| format!("{} {ms} ms", harmless(part))).collect();
+            spans(&change.durations_ms).map(|(part, ms)| format!("{} {ms} ms", harmless(part))).collect();
         if !spans.is_empty() {
             facts.push(("it took", spans.join(", ")));
         }
@@ -42,6 +43,15 @@ pub(super) fn page(pool: &PoolInfo) -> String {
     write_rows(&mut text, &members(pool));
     text.push('\n');
     text
+}
+
+/// The parts of a change in the order in which they happen, those that are not known here last.
+fn spans(durations_ms: &BTreeMap<String, u64>) -> impl Iterator<Item = (&String, &u64)> {
+    const ORDER: [&str; 5] = ["detect", "yield", "decide", "open", "first_frame"];
+    let place = |part: &str| ORDER.iter().position(|known| *known == part).unwrap_or(ORDER.len());
+    let mut spans: Vec<_> = durations_ms.iter().collect();
+    spans.sort_by_key(|(part, _)| place(part));
+    spans.into_iter()
 }
 
 fn roles(pool: &PoolInfo) -> String {
@@ -97,8 +107,6 @@ pub(super) fn json(pool: &PoolInfo) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use cluster::{Cause, Epoch, Incarnation, LastChange, Member, NodeId, PoolId, PoolView, Role};
 
     use super::*;
@@ -129,7 +137,7 @@ mod tests {
                 cause: Cause::Promoted,
                 evidence: "asked for\u{1b}[2J".into(),
                 at_unix_ms: 1_790_000_000_123,
-                durations_ms: BTreeMap::from([("detect".into(), 40), ("open".into(), 12)]),
+                durations_ms: BTreeMap::from([("decide".into(), 3), ("detect".into(), 40), ("open".into(), 12)]),
             }),
             store_id: "store".into(),
         }
@@ -150,7 +158,7 @@ mod tests {
                 "  last change  promoted at 2026-09-21T14:13:20.123Z: asked for\u{fffd}[2J",
             ]
         );
-        assert_eq!(lines[6..8], ["  it took      detect 40 ms, open 12 ms", "members: 2"]);
+        assert_eq!(lines[6..8], ["  it took      detect 40 ms, decide 3 ms, open 12 ms", "members: 2"]);
         let words = |line: &str| line.split_whitespace().take(5).map(str::to_owned).collect::<Vec<_>>().join(" ");
         assert_eq!(words(lines[9]), "origin-1 active yes alive yes");
         assert_eq!(words(lines[10]), "origin-2 standby no gone no", "one that is not heard");
