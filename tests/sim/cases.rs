@@ -11,11 +11,11 @@ use crate::world::{
     net::{Party, Weather},
 };
 
-const O1: Party = ORIGINS;
-const O2: Party = ORIGINS + 1;
-const O3: Party = ORIGINS + 2;
-const E1: Party = EDGES;
-const E2: Party = EDGES + 1;
+pub const O1: Party = ORIGINS;
+pub const O2: Party = ORIGINS + 1;
+pub const O3: Party = ORIGINS + 2;
+pub const E1: Party = EDGES;
+pub const E2: Party = EDGES + 1;
 /// Long enough for the pool to be in sync and the stream to play.
 const CALM: u64 = 8 * S;
 
@@ -29,11 +29,11 @@ fn playing(setup: Setup) -> World {
     world
 }
 
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     std::env::var("HEADWATER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
-fn pool(origins: usize, edges: usize) -> Setup {
+pub fn pool(origins: usize, edges: usize) -> Setup {
     Setup { origins, edges, ..Setup::default() }
 }
 
@@ -45,17 +45,22 @@ fn check(world: &World) {
     }
 }
 
-fn history(world: &World) -> String {
+pub fn history(world: &World) -> String {
     let moves = world.store.moves.iter().map(|line| format!("  {line}\n"));
     let trace = world.net.trace.iter().flatten().map(|line| format!("{line}\n"));
     moves.chain(trace).collect()
 }
 
-/// Lets these happen at once, in the calm, and then so much time pass.
-fn after(mut world: World, faults: impl IntoIterator<Item = Fault>, time: u64) -> World {
+/// `HEADWATER_TRACE=1` prints what led to a failure.
+pub fn trace(world: &mut World) {
     if std::env::var_os("HEADWATER_TRACE").is_some() {
         world.net.trace = Some(Vec::new());
     }
+}
+
+/// Lets these happen at once, in the calm, and then so much time pass.
+fn after(mut world: World, faults: impl IntoIterator<Item = Fault>, time: u64) -> World {
+    trace(&mut world);
     world.judge.forget_gaps();
     faults.into_iter().for_each(|fault| world.befall(fault));
     world.run_for(time);

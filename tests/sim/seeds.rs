@@ -13,7 +13,7 @@ use crate::{
     world::{
         MS, S, Setup, World, control,
         faults::Fault,
-        names::{CONTROL, EDGES, ORIGINS},
+        names::{CONTROL, EDGES, ORIGINS, node_id},
         net::{Party, Weather},
     },
 };
@@ -22,6 +22,8 @@ use crate::{
 const CALM: u64 = 3 * S;
 /// All have ended here.
 const HEALED: u64 = 12 * S;
+/// The longest time without anything for viewers (invariant 3): a fault that nobody tells of is found after 600 ms.
+const GAP_MAX: u64 = 1200 * MS;
 /// And everything plays here (invariant 6).
 const END: u64 = HEALED + 7 * S;
 
@@ -31,6 +33,8 @@ struct Plan {
     faults: Vec<(u64, Fault)>,
     /// Nothing may be lost, doubled or moved twice.
     single: bool,
+    /// Parties that are faulty themselves.
+    hit: Vec<Party>,
 }
 
 fn plan(seed: u64) -> Plan {
@@ -47,7 +51,7 @@ fn plan(seed: u64) -> Plan {
         may_split: !single,
         ..Setup::default()
     };
-    let mut plan = Plan { setup, faults: Vec::new(), single };
+    let mut plan = Plan { setup, faults: Vec::new(), single, hit: Vec::new() };
     let count = if single { 1 } else { rng.within(2, 6) };
     for _ in 0..count {
         plan.add(&mut rng);
@@ -82,6 +86,13 @@ impl Plan {
                 vec![(at, Fault::Weather(bad)), (until, Fault::Weather(Weather::default()))]
             }
         };
+        for (_, fault) in &faults {
+            match fault {
+                Fault::Kill(party) | Fault::Freeze(party) | Fault::CutOff(party) => self.hit.push(*party),
+                Fault::Cut(a, b) => self.hit.extend([*a, *b]),
+                _ => {}
+            }
+        }
         self.faults.extend(faults);
     }
 }
@@ -94,22 +105,37 @@ struct Outcome {
 }
 
 fn run(seed: u64, traced: bool) -> Outcome {
-    let Plan { setup, faults, single } = plan(seed);
+    let Plan { setup, faults, single, hit } = plan(seed);
     let mut world = World::new(seed, setup);
     if traced {
         world.net.trace = Some(Vec::new());
     }
     world.plan_all(faults);
+    world.run_until(CALM);
+    world.judge.forget_gaps();
     world.run_until(END);
     let mut broken = world.verdict().err().unwrap_or_default();
     if single && broken.is_empty() {
-        broken = strict(&world).err().unwrap_or_default();
+        broken = strict(&world, &hit).err().unwrap_or_default();
     }
     Outcome { world, broken }
 }
 
-/// Invariant 3: under a single fault nothing is lost, and the role moves once at most.
-fn strict(world: &World) -> Result<(), String> {
+/// Invariant 3: under a single fault nothing is lost, the role moves once at most, and whoever is not hit waits no longer
+/// than it takes.
+fn strict(world: &World, hit: &[Party]) -> Result<(), String> {
+    // An edge that is hit, or that an encoder is at, may have to find its own way.
+    let apart = |party: &Party| !hit.contains(party);
+    let encoders: Vec<Party> =
+        world.edges.iter().filter(|(_, edge)| !edge.encoders.is_empty()).map(|(p, _)| *p).collect();
+    if encoders.iter().all(apart) {
+        for ((edge, name), viewer) in world.judge.viewers().filter(|((edge, _), _)| apart(edge)) {
+            let (gap, at) = viewer.longest_gap;
+            if gap > GAP_MAX {
+                return Err(format!("{} had nothing of {name} for {} ms until {}", node_id(*edge), gap / MS, at / MS));
+            }
+        }
+    }
     let record = &world.store.record;
     if record.loss_epoch.0 > 0 {
         return Err(format!("a promotion with loss in epoch {}", record.loss_epoch));

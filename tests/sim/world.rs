@@ -45,6 +45,22 @@ pub struct Setup {
     pub when_alone: WhenAlone,
     pub rules: PoolRules,
     pub may_split: bool,
+    pub sabotage: Option<Sabotage>,
+}
+
+/// A mistake put in where the product's machines meet the world, to show that it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Every start of an origin is taken for the same.
+    InSyncByName,
+    /// A new grant takes the active out of the in-sync set.
+    RegrantDropsActive,
+    /// A restored store keeps its own in-sync set.
+    RestoredInSyncKept,
+    /// What the log holds of a publication that comes back is acked at once, and its edge forgets it.
+    AckedBecauseInLog,
+    /// An active goes alone whoever hears it.
+    AloneWithoutEdges,
 }
 
 impl Default for Setup {
@@ -59,6 +75,7 @@ impl Default for Setup {
             when_alone: WhenAlone::Serve,
             rules: control::rules(),
             may_split: false,
+            sabotage: None,
         }
     }
 }
@@ -89,7 +106,7 @@ impl World {
         let mut world = Self {
             judge: Judge::new(setup.may_split),
             store: Store::new(),
-            control: Some(Control::new(setup.rules.clone(), Store::new().record, &net)),
+            control: Some(Control::new(&setup, Store::new().record, &net)),
             origins: BTreeMap::new(),
             edges: BTreeMap::new(),
             disks: BTreeMap::new(),
@@ -121,7 +138,11 @@ impl World {
     pub fn encode(&mut self, edge: Party, stream: usize, begins: u64) {
         let id = u128::from(self.net.rng.next());
         let encoder = Encoder::new(self.streams[stream].clone(), id, begins, self.setup.period);
-        self.edges.get_mut(&edge).expect("it runs").add(encoder);
+        let holder = self.edges.get_mut(&edge).expect("it runs");
+        holder.add(encoder);
+        if self.setup.sabotage == Some(Sabotage::AckedBecauseInLog) {
+            holder.encoders.iter_mut().for_each(|ingest| ingest.forgets = true);
+        }
     }
 
     /// Something will happen.
@@ -189,17 +210,19 @@ impl World {
     /// Starts a process.
     pub fn start(&mut self, party: Party) {
         self.net.start(party);
-        let start = self.net.processes[party].start;
+        let start = match self.setup.sabotage {
+            Some(Sabotage::InSyncByName) => 1,
+            _ => self.net.processes[party].start,
+        };
         match party {
-            CONTROL => {
-                self.control = Some(Control::new(self.setup.rules.clone(), self.store.record.clone(), &self.net))
-            }
+            CONTROL => self.control = Some(Control::new(&self.setup, self.store.record.clone(), &self.net)),
             ORIGINS..EDGES => {
                 let others = self.origin_parties().into_iter().filter(|other| *other != party).collect();
                 let disk = self.disks.get(&party).copied().unwrap_or_default();
                 let mut config = replica::Config::default();
                 config.commit.when_alone = self.setup.when_alone;
                 let origin = Origin::new(party, others, member(party, start), disk, config, &self.net);
+                let origin = origin.sabotaged(self.setup.sabotage);
                 self.origins.insert(party, origin);
             }
             _ => {

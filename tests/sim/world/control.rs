@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cluster::{
-    By, EdgeReport, Epoch, MoveLimits, NodeId, Pool, PoolChange, PoolEvent, PoolRecord, PoolReport, PoolRules,
-    Promotion, Unclean,
+    By, Cause, EdgeReport, Epoch, Member, MoveLimits, NodeId, Pool, PoolChange, PoolEvent, PoolRecord, PoolReport,
+    PoolRules, Promotion, Unclean,
 };
 
 use super::{
+    Sabotage, Setup,
     judge::Judge,
     message::{Beat, Msg},
     names::{CONTROL, ORIGINS, node_id, party_of, pool_id},
@@ -95,18 +96,20 @@ pub struct Control {
     writing: Option<PoolChange>,
     ticked: u64,
     news: bool,
+    sabotage: Option<Sabotage>,
 }
 
 #[derive(Debug)]
 struct Session {
     party: Party,
-    member: Option<cluster::Member>,
+    member: Option<Member>,
 }
 
 impl Control {
-    pub fn new(rules: PoolRules, record: PoolRecord, net: &Net) -> Self {
+    pub fn new(setup: &Setup, record: PoolRecord, net: &Net) -> Self {
         Self {
-            pool: Pool::new(record, rules, net.local(CONTROL)),
+            pool: Pool::new(record, setup.rules.clone(), net.local(CONTROL)),
+            sabotage: setup.sabotage,
             sessions: BTreeMap::new(),
             writing: None,
             ticked: net.now,
@@ -206,7 +209,8 @@ impl Control {
     }
 
     pub fn written(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store) {
-        let Some(PoolChange { record, after, events }) = self.writing.take() else { return };
+        let Some(PoolChange { mut record, after, events }) = self.writing.take() else { return };
+        self.spoil(&mut record, &store.record);
         assert_eq!(store.record.version, after, "one control plane writes at a time");
         net.tell(|| shown(&record));
         judge.recorded(&store.record, &record);
@@ -218,6 +222,20 @@ impl Control {
         events.into_iter().for_each(|event| told(net, judge, store, event));
         self.news = true;
         self.drive(net, judge, store);
+    }
+
+    fn spoil(&self, record: &mut PoolRecord, before: &PoolRecord) {
+        match self.sabotage {
+            Some(Sabotage::RegrantDropsActive) if record.epoch > before.epoch && before.active.is_some() => {
+                record.in_sync.retain(|member| Some(member) != record.active.as_ref());
+            }
+            Some(Sabotage::RestoredInSyncKept)
+                if record.last_change.as_ref().is_some_and(|change| change.cause == Cause::Adopted) =>
+            {
+                record.in_sync.extend(before.in_sync.iter().cloned());
+            }
+            _ => {}
+        }
     }
 
     fn say(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store) {

@@ -1,14 +1,17 @@
 //! A simulated edge: Links to every origin, encoders whose messages it keeps until they are acked, and pulls that resume.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod ingest;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::{Epoch, NodeId};
-use media::{MediaMessage, PublicationId, StreamName};
+use ingest::{From, Ingest};
+use media::StreamName;
 
 use super::{
     encoder::Encoder,
     judge::Judge,
-    message::{Beat, Msg, PullOpen, PushOpen},
+    message::{Beat, Msg, PullOpen},
     names::{CONTROL, node_id},
     net::{Conn, Net, Party},
 };
@@ -21,9 +24,6 @@ const TICK: u64 = 25_000;
 const RETRY: u64 = 50_000;
 /// A call by way of another origin that brings nothing for so long is tried another way.
 const VIA_SILENCE: u64 = 1_000_000;
-/// What is acked is kept for so long, and what is not, for so long at most.
-const ACKED_KEPT: u64 = 2_000_000;
-const UNACKED_KEPT: u64 = 10_000_000;
 
 /// One start of an edge.
 #[derive(Debug)]
@@ -61,30 +61,6 @@ struct Link {
 struct Way {
     to: Party,
     via: bool,
-}
-
-/// An encoder, and what of it is kept.
-#[derive(Debug)]
-pub struct Ingest {
-    pub encoder: Encoder,
-    /// Number, message, and when it came.
-    outbox: VecDeque<(u64, MediaMessage, u64)>,
-    acked: Option<u64>,
-    push: Option<Push>,
-    retry_at: u64,
-    /// The number of its end, once it has said that.
-    closing: Option<u64>,
-    pub over: bool,
-}
-
-#[derive(Debug)]
-struct Push {
-    conn: Conn,
-    way: Way,
-    opened_at: u64,
-    /// The first number that was not sent; none before it is opened.
-    next: Option<u64>,
-    close_sent: bool,
 }
 
 #[derive(Debug)]
@@ -125,15 +101,7 @@ impl Edge {
     }
 
     pub fn add(&mut self, encoder: Encoder) {
-        self.encoders.push(Ingest {
-            encoder,
-            outbox: VecDeque::new(),
-            acked: None,
-            push: None,
-            retry_at: 0,
-            closing: None,
-            over: false,
-        });
+        self.encoders.push(Ingest::new(encoder));
     }
 
     /// The encoder's connection to this edge is gone, or it has said its end.
@@ -290,7 +258,10 @@ impl Edge {
                     judge.opened(net.now, ingest.encoder.publication);
                 }
             }
-            Msg::Acked { through } => ingest.acked = ingest.acked.max(Some(through)),
+            Msg::Acked { through } => {
+                judge.acked(ingest.encoder.publication, through);
+                ingest.acked = ingest.acked.max(Some(through));
+            }
             Msg::PushEnded => ingest.over = true,
             _ => {
                 judge.encoders_lost += u64::from(gone);
@@ -352,9 +323,8 @@ impl Edge {
                 pull.heard = self.own;
             }
         }
-        for ingest in &mut self.encoders {
-            ingest.go(net, judge, self.me, &self.edge, self.highest, self.own, way);
-        }
+        let from = From { me: self.me, edge: self.edge.as_ref(), epoch: self.highest, own: self.own };
+        self.encoders.iter_mut().for_each(|ingest| ingest.go(net, judge, &from, way));
     }
 }
 
@@ -365,79 +335,5 @@ impl Link {
 
     fn close(&mut self, own: u64) {
         *self = Self { opened: own, ..Self::default() };
-    }
-}
-
-impl Ingest {
-    fn conn(&self) -> Option<Conn> {
-        self.push.as_ref().map(|push| push.conn)
-    }
-
-    fn leave(&mut self, net: &mut Net, me: Party, retry_at: u64) {
-        if let Some(push) = self.push.take() {
-            net.close(push.conn, me);
-        }
-        self.retry_at = retry_at;
-    }
-
-    pub fn publication(&self) -> PublicationId {
-        self.encoder.publication
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn go(
-        &mut self,
-        net: &mut Net,
-        judge: &mut Judge,
-        me: Party,
-        edge: &Option<NodeId>,
-        epoch: Epoch,
-        own: u64,
-        way: Way,
-    ) {
-        if self.over || !self.encoder.has_begun(net.now) {
-            return;
-        }
-        self.forget(net.now);
-        let elsewhere = self.push.as_ref().is_some_and(|push| push.way != way);
-        let stuck = |push: &Push| way.via && push.next.is_none() && own >= push.opened_at + VIA_SILENCE;
-        if elsewhere || self.push.as_ref().is_some_and(stuck) {
-            self.leave(net, me, own);
-        }
-        if self.push.is_none() && own >= self.retry_at {
-            let first_number = self.outbox.front().map_or(self.encoder.next, |(number, ..)| *number);
-            let (name, publication) = (self.encoder.name.clone(), self.encoder.publication);
-            let open = PushOpen { name, publication, first_number, edge: edge.clone(), epoch, via: way.via };
-            let conn = net.open(me, way.to, Msg::PushOpen(open));
-            self.push = Some(Push { conn, way, opened_at: own, next: None, close_sent: false });
-        }
-        let Some(push) = &mut self.push else { return };
-        let Some(next) = &mut push.next else { return };
-        let first = self.outbox.front().map_or(self.encoder.next, |(number, ..)| *number);
-        if *next < first {
-            judge.skipped(self.encoder.publication, *next, first - 1);
-            net.send(push.conn, me, Msg::PushSkip { from: *next, to: first - 1 });
-            *next = first;
-        }
-        let from = usize::try_from(*next - first).expect("a short outbox").min(self.outbox.len());
-        for (number, message, _) in self.outbox.range(from..) {
-            net.send(push.conn, me, Msg::PushItem { number: *number, message: message.clone() });
-            *next = number + 1;
-        }
-        if let Some(number) = self.closing.filter(|_| !push.close_sent) {
-            push.close_sent = true;
-            net.send(push.conn, me, Msg::PushClose { number });
-        }
-    }
-
-    /// P2: what is acked stays for a while; what is not, for longer.
-    fn forget(&mut self, now: u64) {
-        while let Some((number, _, came)) = self.outbox.front() {
-            let kept = if Some(*number) <= self.acked { ACKED_KEPT } else { UNACKED_KEPT };
-            if now < came + kept {
-                break;
-            }
-            self.outbox.pop_front();
-        }
     }
 }

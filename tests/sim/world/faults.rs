@@ -20,6 +20,8 @@ pub enum Fault {
     CutOff(Party),
     /// These are cut off from all others, and not from each other.
     Divide(Vec<Party>),
+    /// One link works again.
+    Mend(Party, Party),
     Heal,
     /// The control plane's store is copied.
     Backup,
@@ -54,6 +56,7 @@ impl World {
             Fault::Cut(a, b) => self.net.cut(a, b),
             Fault::CutOff(party) => self.divide(&[party]),
             Fault::Divide(parties) => self.divide(&parties),
+            Fault::Mend(a, b) => self.net.mend(a, b),
             Fault::Heal => self.net.heal(),
             Fault::Backup => self.store.back_up(),
             Fault::Restore => {

@@ -132,6 +132,10 @@ impl Judge {
 
     pub fn skipped(&mut self, publication: PublicationId, from: u64, to: u64) {
         self.skipped.entry(publication).or_default().push((from, to));
+        let acked = self.acked.get(&publication).copied();
+        if self.losses.is_empty() && !self.may_split && acked >= Some(from) {
+            self.fault(format!("{publication}: {acked:?} was acked, and messages {from} to {to} are given up"));
+        }
     }
 
     pub fn acked(&mut self, publication: PublicationId, through: u64) {

@@ -336,9 +336,22 @@ impl Net {
 
     /// All links work again; what they held back arrives.
     pub fn heal(&mut self) {
-        self.cut.clear();
+        for (a, b) in std::mem::take(&mut self.cut) {
+            self.release(a, b);
+        }
+    }
+
+    /// One link works again.
+    pub fn mend(&mut self, a: Party, b: Party) {
+        self.cut.remove(&(a.min(b), a.max(b)));
+        self.release(a, b);
+    }
+
+    fn release(&mut self, a: Party, b: Party) {
         for conn in 0..self.conns.len() {
-            for end in [0, 1] {
+            let [(from, _), (to, _)] = self.conns[conn].ends;
+            let ends = if (from.min(to), from.max(to)) == (a.min(b), a.max(b)) { [0, 1].as_slice() } else { &[] };
+            for end in ends.iter().copied() {
                 for msg in std::mem::take(&mut self.conns[conn].held[end]) {
                     // Before whatever is still on the way.
                     self.released += 1;

@@ -1,14 +1,19 @@
 //! A simulated origin: the product's `Replica`, and around it what an origin's tasks do with connections and timers.
 
+mod public;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::{Epoch, Grant, Member, NodeId, Surroundings};
-use hub::{Budget, Hub, Read, Reader, RingLimits, Start};
-use replica::{Acked, FollowHello, Publish, Refused, Replica, Source, Ticket};
+use hub::{Hub, RingLimits};
+use public::{Pull, Push};
+use replica::{FollowHello, Replica};
+use tokio::sync::watch;
 
 use super::{
+    Sabotage,
     judge::Judge,
-    message::{Beat, Msg, OriginBeat, PullOpen, PushOpen},
+    message::{Beat, Msg, OriginBeat},
     names::{CONTROL, node_id, party_of},
     net::{Conn, Net, Party},
 };
@@ -57,6 +62,10 @@ pub struct Origin {
     /// Members that we hear.
     hears: BTreeSet<NodeId>,
     told: Told,
+    wake: watch::Receiver<u64>,
+    /// What was committed when edges were served last.
+    committed: (Epoch, Option<u64>),
+    sabotage: Option<Sabotage>,
 }
 
 /// The other end of a connection.
@@ -76,18 +85,6 @@ impl Peer {
     }
 }
 
-#[derive(Debug)]
-struct Push {
-    ticket: Ticket,
-    opened: bool,
-    through: Option<u64>,
-}
-
-#[derive(Debug)]
-struct Pull {
-    reader: Reader,
-}
-
 /// What the others were told last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Told {
@@ -102,6 +99,7 @@ impl Origin {
         let hub = Hub::new(RingLimits::default());
         let mut replica = Replica::new(member.clone(), hub.clone(), config);
         replica.handle_epoch(disk, net.local(me));
+        let wake = replica.wake();
         Self {
             me,
             others,
@@ -125,7 +123,14 @@ impl Origin {
             beaten: 0,
             hears: BTreeSet::new(),
             told: Told::default(),
+            wake,
+            committed: Default::default(),
+            sabotage: None,
         }
+    }
+
+    pub fn sabotaged(self, sabotage: Option<Sabotage>) -> Self {
+        Self { sabotage, ..self }
     }
 
     pub fn is_active(&self) -> bool {
@@ -159,6 +164,9 @@ impl Origin {
             self.edges.retain(|_, (heard, _)| self.own < *heard + EDGE_REMEMBERED);
         }
         let hearing = self.edges.values().filter(|(heard, hears)| *hears && self.own < heard + LINK_SILENCE).count();
+        if self.sabotage == Some(Sabotage::AloneWithoutEdges) {
+            return Surroundings { control_heard, edges: 1, edges_hearing: 1 };
+        }
         Surroundings { control_heard, edges: self.edges.len(), edges_hearing: hearing }
     }
 
@@ -341,100 +349,6 @@ impl Origin {
         }
     }
 
-    /// L3: an edge that cannot reach the active is relayed.
-    fn pass_on(&mut self, net: &mut Net, conn: Conn, open: Msg) {
-        let epoch = self.replica.standing().epoch;
-        let active = self.known_active();
-        let via =
-            matches!(&open, Msg::PullOpen(PullOpen { via: true, .. }) | Msg::PushOpen(PushOpen { via: true, .. }));
-        match active.filter(|active| via && *active != self.me) {
-            Some(active) => {
-                let direct = match open {
-                    Msg::PullOpen(pull) => Msg::PullOpen(PullOpen { via: false, ..pull }),
-                    Msg::PushOpen(push) => Msg::PushOpen(PushOpen { via: false, ..push }),
-                    other => other,
-                };
-                let on = net.open(self.me, active, direct);
-                self.relays.insert(conn, on);
-                self.relays.insert(on, conn);
-            }
-            None => {
-                net.send(conn, self.me, Msg::NotActive { epoch });
-                net.close(conn, self.me);
-            }
-        }
-    }
-
-    fn relay(&mut self, net: &mut Net, conn: Conn, to: Conn, msg: Msg) {
-        if matches!(msg, Msg::Closed) {
-            self.relays.remove(&conn);
-            self.relays.remove(&to);
-            net.close(to, self.me);
-        } else {
-            net.send(to, self.me, msg);
-        }
-    }
-
-    fn push_opened(&mut self, net: &mut Net, conn: Conn, open: PushOpen) {
-        let now = net.local(self.me);
-        self.replica.handle_epoch(open.epoch, now);
-        if !self.is_active() {
-            self.pass_on(net, conn, Msg::PushOpen(open));
-            return;
-        }
-        let PushOpen { name, publication, first_number, edge, .. } = open;
-        let source = Source { edge, peer: String::new() };
-        match self.replica.publish(Publish { name, publication, source, first_number }, now) {
-            Ok(ticket) => {
-                self.pushes.insert(conn, Push { ticket, opened: false, through: None });
-            }
-            Err(refused) => {
-                net.tell(|| format!("{} refuses a publication: {refused:?}", self.member.node));
-                let answer = match refused {
-                    Refused::NotActive => Msg::NotActive { epoch: self.replica.standing().epoch },
-                    Refused::Gone => Msg::Refused { gone: true },
-                    Refused::Busy | Refused::Ending => Msg::Refused { gone: false },
-                };
-                net.send(conn, self.me, answer);
-                net.close(conn, self.me);
-            }
-        }
-    }
-
-    fn pushed(&mut self, net: &mut Net, conn: Conn, msg: Msg) {
-        let now = net.local(self.me);
-        let Some(Push { ticket, .. }) = self.pushes.get(&conn) else { return };
-        let taken = match msg {
-            Msg::PushItem { number, message } => self.replica.take(ticket, number, message, now),
-            Msg::PushSkip { from, to } => self.replica.take_skip(ticket, from, to, now),
-            Msg::PushClose { number } => self.replica.close(ticket, number),
-            _ => Ok(()),
-        };
-        if let Err(error) = taken {
-            net.tell(|| format!("{} takes no message: {error}", self.member.node));
-            if error == replica::NotTaken::Gone {
-                net.send(conn, self.me, Msg::Refused { gone: true });
-            }
-            net.close(conn, self.me);
-            self.forget(conn, net);
-        }
-    }
-
-    fn pull_opened(&mut self, net: &mut Net, conn: Conn, open: PullOpen) {
-        self.replica.handle_epoch(open.epoch, net.local(self.me));
-        if !self.is_active() {
-            self.pass_on(net, conn, Msg::PullOpen(open));
-            return;
-        }
-        let Some(stream) = self.hub.get(&open.name) else {
-            net.send(conn, self.me, Msg::NotFound);
-            net.close(conn, self.me);
-            return;
-        };
-        let start = open.after.map_or(Start::Live, Start::After);
-        self.pulls.insert(conn, Pull { reader: stream.subscribe(start) });
-    }
-
     /// Says all that is to be said.
     fn flush(&mut self, net: &mut Net, judge: &mut Judge) {
         let standing = self.replica.standing();
@@ -467,6 +381,29 @@ impl Origin {
                 net.send(peer.conn, self.me, Msg::Yielded { epoch: standing.epoch });
             }
         }
+        let woken = self.wake.has_changed().unwrap_or(true);
+        let committed = (standing.epoch, standing.committed);
+        let public = woken || std::mem::replace(&mut self.committed, committed) != committed;
+        if woken {
+            self.wake.mark_unchanged();
+            self.flush_follows(net);
+        }
+        if let Some(peer) = &self.session
+            && let Some(request) = self.replica.poll_request()
+        {
+            net.tell(|| format!("{} asks at v{}: {:?}", self.member.node, request.version, request.change));
+            net.send(peer.conn, self.me, Msg::Ask(request));
+        }
+        if public {
+            self.flush_public(net, judge);
+        }
+        while let Some(notice) = self.replica.poll_notice() {
+            net.tell(|| format!("{} notices {notice:?}", self.member.node));
+            judge.noticed(notice);
+        }
+    }
+
+    fn flush_follows(&mut self, net: &mut Net) {
         for (conn, peer) in &self.followers {
             while let Some(down) = self.replica.poll_down(peer.id) {
                 net.send(*conn, self.me, Msg::FollowDown(down));
@@ -476,83 +413,6 @@ impl Origin {
             while let Some(up) = self.replica.poll_up(peer.id) {
                 net.send(*conn, self.me, Msg::FollowUp(up));
             }
-        }
-        if let Some(peer) = &self.session
-            && let Some(request) = self.replica.poll_request()
-        {
-            net.tell(|| format!("{} asks at v{}: {:?}", self.member.node, request.version, request.change));
-            net.send(peer.conn, self.me, Msg::Ask(request));
-        }
-        self.flush_pushes(net, judge);
-        self.flush_pulls(net, judge);
-        while let Some(notice) = self.replica.poll_notice() {
-            net.tell(|| format!("{} notices {notice:?}", self.member.node));
-            judge.noticed(notice);
-        }
-    }
-
-    /// C8: a demoted origin resets its public connections.
-    fn close_public(&mut self, net: &mut Net) {
-        let epoch = self.replica.standing().epoch;
-        for conn in std::mem::take(&mut self.pushes).into_keys().chain(std::mem::take(&mut self.pulls).into_keys()) {
-            net.send(conn, self.me, Msg::NotActive { epoch });
-            net.close(conn, self.me);
-        }
-    }
-
-    fn flush_pushes(&mut self, net: &mut Net, judge: &mut Judge) {
-        let epoch = self.replica.standing().epoch;
-        let mut over = Vec::new();
-        for (conn, push) in &mut self.pushes {
-            let Acked { open, through, closed } = *push.ticket.acked.borrow();
-            if open && !push.opened {
-                push.opened = true;
-                net.send(*conn, self.me, Msg::Opened { epoch, next_number: push.ticket.next_number });
-            }
-            if let Some(acked) = through.filter(|_| push.opened && through > push.through) {
-                push.through = through;
-                judge.acked(push.ticket.publication, acked);
-                net.send(*conn, self.me, Msg::Acked { through: acked });
-            }
-            if closed {
-                net.send(*conn, self.me, Msg::PushEnded);
-            }
-            if closed || push.ticket.acked.has_changed().is_err() {
-                over.push(*conn);
-            }
-        }
-        for conn in over {
-            net.close(conn, self.me);
-            self.pushes.remove(&conn);
-        }
-    }
-
-    fn flush_pulls(&mut self, net: &mut Net, judge: &mut Judge) {
-        let standing = self.replica.standing();
-        let alone = standing.alone_from.is_some();
-        let mut over = Vec::new();
-        for (conn, pull) in &mut self.pulls {
-            loop {
-                let mut items = Vec::new();
-                let read = pull.reader.read(Budget { items: 64, bytes: 1 << 20 }, &mut items);
-                if !items.is_empty() {
-                    judge.served(&self.member, standing.epoch, alone, pull.reader.stream().name(), &items);
-                    net.send(*conn, self.me, Msg::Items { epoch: standing.epoch, items });
-                }
-                match read {
-                    Read::Items | Read::Skipped(_) => {}
-                    Read::Empty => break,
-                    Read::Ended => {
-                        over.push(*conn);
-                        break;
-                    }
-                }
-            }
-        }
-        for conn in over {
-            net.send(conn, self.me, Msg::Ended);
-            net.close(conn, self.me);
-            self.pulls.remove(&conn);
         }
     }
 }
