@@ -7,7 +7,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use cluster::{Member, Surroundings, SyncRequest};
+use cluster::{Member, Surroundings, SyncChange, SyncRequest};
 use dashmap::DashMap;
 use hub::Hub;
 use media::StreamName;
@@ -169,7 +169,14 @@ struct Asking {
 impl Asking {
     fn ask(&mut self, request: SyncRequest) {
         if self.last.as_ref() != Some(&request) {
-            tracing::info!(epoch = request.epoch.0, version = request.version, change = ?request.change, "sync.asked");
+            let (epoch, version) = (request.epoch.0, request.version);
+            match &request.change {
+                // Nobody hears this now: it is told to whoever reads our log, and asked for once somebody does.
+                SyncChange::Alone { without } => {
+                    tracing::error!(epoch, version, ?without, alarm = "ALONE", "replication.alone");
+                }
+                change => tracing::info!(epoch, version, ?change, "sync.asked"),
+            }
             self.last = Some(request.clone());
         }
         self.due = Some(request);
