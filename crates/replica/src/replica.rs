@@ -1,7 +1,7 @@
 //! The machine: what an origin is, and the streams it holds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -47,7 +47,7 @@ pub struct Replica {
     pub(crate) me: Member,
     pub(crate) hub: Hub,
     pub(crate) config: Config,
-    pub(crate) logs: HashMap<StreamName, Log>,
+    pub(crate) logs: BTreeMap<StreamName, Log>,
     pub(crate) gone: Gone,
     /// The highest epoch heard of.
     pub(crate) highest: Epoch,
@@ -108,7 +108,7 @@ impl Replica {
             me,
             hub,
             config,
-            logs: HashMap::new(),
+            logs: BTreeMap::new(),
             gone: Gone::default(),
             highest: Epoch::default(),
             grant: None,
