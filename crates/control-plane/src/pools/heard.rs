@@ -77,7 +77,11 @@ impl ControlPlane {
                 SyncRefused::NotActive => "SYNC_NOT_ACTIVE",
                 SyncRefused::Stale { .. } => "SYNC_STALE",
             };
-            tracing::info!(node = %from.node, %why, "pool.sync_refused");
+            match why {
+                // The record has changed while the request was on its way: the origin asks again.
+                SyncRefused::Stale { .. } => tracing::debug!(node = %from.node, %why, "pool.sync_refused"),
+                _ => tracing::info!(node = %from.node, %why, "pool.sync_refused"),
+            }
             self.inner.metrics.refused.with([reason]).inc();
         }
         self.inner.pools_changed.notify_one();
