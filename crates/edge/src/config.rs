@@ -93,7 +93,7 @@ section! {
         pub wait: Period = Period(pulls::Config::default().wait),
         /// How long a stream is still fetched after its last viewer has left.
         pub linger: Period = Period(pulls::Config::default().linger),
-        /// How long viewers are kept when the origins do not answer.
+        /// How long viewers are kept when no origin serves.
         pub hold: Period = Period(pulls::Config::default().hold),
         /// Where viewers start: at the last keyframe (gop), so that a picture stands at once, or at the next one (live).
         pub start: StartAt = StartAt::Gop,

@@ -32,7 +32,7 @@ pub struct Config {
     pub wait: Duration,
     /// How long a stream is still fetched after its last viewer has left.
     pub linger: Duration,
-    /// How long viewers are kept when the origins do not answer or do not have their stream any more.
+    /// How long viewers are kept when no origin serves.
     pub hold: Duration,
     /// The most payload bytes that a viewer may be behind before it skips to a newer keyframe.
     pub lag_bytes_max: u64,
@@ -47,7 +47,7 @@ impl Default for Config {
         Self {
             wait: Duration::from_secs(10),
             linger: Duration::from_secs(10),
-            hold: Duration::from_secs(30),
+            hold: Duration::from_secs(120),
             lag_bytes_max: 4 << 20,
             streams_max: 10_000,
             start: Start::Live,

@@ -44,7 +44,7 @@ pub struct Term {
     pub serving: bool,
     /// It serves and takes nothing more, because another is about to.
     pub yielding: bool,
-    /// Where the active origin's peer port is, if this one does not serve and knows.
+    /// Where the active origin's peer port is, if this one knows; its own while it serves.
     pub active_at: Option<String>,
 }
 

@@ -131,7 +131,8 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         let stop = stop.clone();
         async move { peer_server.serve(peer_listener, stop.cancelled()).await }
     });
-    let front = Front { config: config.clone(), roles: roles.clone(), public, health, term };
+    let own_peer = peer_at(&config, peer_address).to_string();
+    let front = Front { config: config.clone(), roles: roles.clone(), public, health, term, own_peer };
     let front_stop = CancellationToken::new();
     let fronting = tokio::spawn(front.run(front_stop.clone()));
     let reload = Reload { policy, auth, in_force, dev: process.dev };
@@ -182,6 +183,8 @@ struct Front {
     public: Arc<Public<rtmp::Service>>,
     health: Health,
     term: watch::Sender<Term>,
+    /// Where others reach our peer port.
+    own_peer: String,
 }
 
 impl Front {
@@ -216,7 +219,9 @@ impl Front {
             if !role.active || stop.is_cancelled() {
                 break;
             }
-            let term = Term { epoch: role.epoch, serving: true, yielding: role.yielding, active_at: None };
+            // Edges that come through a VIP learn by it who is behind that.
+            let active_at = Some(self.own_peer.clone());
+            let term = Term { epoch: role.epoch, serving: true, yielding: role.yielding, active_at };
             let epoch = self.term.send_replace(term).epoch;
             if epoch != role.epoch || !opened {
                 opened = true;
@@ -346,10 +351,14 @@ fn listeners(config: &Config, peer: SocketAddr, admin: SocketAddr) -> BTreeMap<S
 fn addresses(config: &Config, peer: SocketAddr, admin: SocketAddr) -> NodeAddresses {
     NodeAddresses {
         public: Some(config.public.advertise.clone().unwrap_or_else(|| Address::from(config.public.listen))),
-        peer: Some(config.peer.advertise.clone().unwrap_or_else(|| Address::from(peer))),
+        peer: Some(peer_at(config, peer)),
         http: None,
         admin: Some(admin.into()),
     }
+}
+
+fn peer_at(config: &Config, bound: SocketAddr) -> Address {
+    config.peer.advertise.clone().unwrap_or_else(|| Address::from(bound))
 }
 
 async fn start_agent(

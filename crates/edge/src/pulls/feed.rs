@@ -17,6 +17,8 @@ use crate::{
 /// An origin that has just become active commits its log anew before it tells how far that goes: so long it may seem to
 /// end before what viewers have had.
 const RECOMMIT_MAX: Duration = Duration::from_secs(5);
+/// How long viewers are kept when an origin serves and does not have their stream: its encoder may come back there.
+const ABSENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Asks for the stream again and again, each time from where it stands. Goes on until it is dropped.
 pub(super) async fn run(pulls: &Pulls, pull: &Pull) {
@@ -219,7 +221,7 @@ impl Feed<'_> {
     /// The active origin answers, and has no such stream.
     fn note_absent(&mut self) {
         if self.pull.is_open() {
-            self.hold();
+            self.hold(ABSENCE_MAX.min(self.pulls.config.hold));
         } else {
             self.pull.state.send_if_modified(|state| {
                 let news = matches!(state, State::Unanswered | State::Refused);
@@ -243,7 +245,7 @@ impl Feed<'_> {
                 if self.failing_since.is_none() {
                     tracing::warn!(%stream, %error, "pull.unreachable");
                 }
-                self.hold();
+                self.hold(self.pulls.config.hold);
                 self.pull.state.send_if_modified(|state| {
                     let news = matches!(state, State::Absent | State::Refused);
                     if news {
@@ -255,16 +257,16 @@ impl Feed<'_> {
             Broken::Unserved(error) => self.note_refused(&error),
             Broken::Ended(Ended::Error(error @ (RelayError::Transport(_) | RelayError::NotActive { .. }))) => {
                 tracing::debug!(%stream, %error, "pull.broken");
-                self.hold();
+                self.hold(self.pulls.config.hold);
             }
             Broken::Ended(Ended::Error(error)) => self.note_refused(&UpstreamError::Refused(error)),
             Broken::Ended(Ended::Silent) => {
                 tracing::warn!(%stream, "pull.silent");
-                self.hold();
+                self.hold(self.pulls.config.hold);
             }
             Broken::Ended(why) => {
                 tracing::debug!(%stream, %why, "pull.left");
-                self.hold();
+                self.hold(self.pulls.config.hold);
             }
         }
     }
@@ -278,10 +280,10 @@ impl Feed<'_> {
         self.pull.state.send_replace(State::Refused);
     }
 
-    /// Viewers stay although nothing comes, for a while.
-    fn hold(&mut self) {
+    /// Viewers stay although nothing comes, but not for longer than this.
+    fn hold(&mut self, at_most: Duration) {
         let since = *self.failing_since.get_or_insert_with(Instant::now);
-        if self.pull.is_open() && since.elapsed() > self.pulls.config.hold {
+        if self.pull.is_open() && since.elapsed() > at_most {
             tracing::warn!(stream = %self.pull.name, "pull.held_too_long");
             self.pull.end_stream();
         }

@@ -38,7 +38,7 @@ impl Upstream {
             let news = news_of(&pools);
             let wanted: HashSet<String> = pools.iter().flat_map(|pool| pool.origins().to_link()).collect();
             held.retain(|address, task| {
-                let stays = wanted.contains(address);
+                let stays = wanted.contains(address) && !task.is_finished();
                 if !stays {
                     task.abort();
                     pools.iter().for_each(|pool| pool.note_unlinked(address));

@@ -104,3 +104,22 @@ async fn a_pool_that_promotes_another_origin_is_not_left() {
     let again = take(&mut bench.a, 6).await;
     assert_eq!(again.request.from, PullFrom::After(8));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_vip_leads_to_the_origins_behind_it() {
+    let mut bench = Bench::along(Config::default(), &[r#""*:*;a:1""#]);
+    bench.routes.send_modify(|directions| directions.pools = vec![view("main", "b:1")]);
+    let upstream = bench.pulls.upstream.clone();
+    tokio::spawn(upstream.clone().keep_links());
+    let (_, _vip_up, vip) = timeout(LONG, bench.a.link()).await.expect("a Link to the VIP");
+    let beat = |active: Option<&str>| {
+        Ok(relay::LinkDown::Beat { epoch: Epoch(5), role: Role::Active, active: active.map(str::to_owned) })
+    };
+    vip.send(beat(Some("b:1"))).unwrap();
+    let (_, _up, direct) = timeout(LONG, bench.b.link()).await.expect("a Link to the origin that it has named");
+    direct.send(beat(None)).unwrap();
+    timeout(LONG, vip.closed()).await.expect("nobody counts us twice");
+    assert_eq!(upstream.hears(), [NodeId::new("origin-main").unwrap()]);
+    bench.play();
+    take(&mut bench.b, 5).await;
+}
