@@ -17,6 +17,7 @@ mod players;
 mod reconnect;
 mod refusals;
 mod routes;
+mod topologies;
 mod vip;
 
 use tests::{Cluster, wait::SOON};

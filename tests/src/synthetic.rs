@@ -16,7 +16,7 @@ use crate::{flv::Tag, rtmp::Publisher};
 /// The time between two frames.
 pub const FRAME: Duration = Duration::from_millis(100);
 /// Every so many frames is a keyframe.
-const GOP: u32 = 10;
+pub const GOP: u32 = 10;
 
 /// A publication of small video frames, fed in the background.
 pub struct Feed {
