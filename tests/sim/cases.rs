@@ -387,10 +387,7 @@ fn an_encoder_at_the_pool_itself_publishes_again() {
 
 #[test]
 fn clocks_run_at_different_rates() {
-    let mut world = World::new(seed(), pool(2, 2));
-    for (party, rate) in [(CONTROL, 100_000), (O1, -100_000), (O2, 100_000), (E1, -100_000), (E2, 50_000)] {
-        world.net.processes[party].rate_ppm = rate;
-    }
+    let mut world = World::new(seed(), Setup { clocks_ppm: 100_000, ..pool(2, 2) });
     world.run_until(60 * S);
     check(&world);
     assert_eq!(world.moves(), 0, "{}", history(&world));
@@ -428,6 +425,13 @@ fn a_planned_promotion_costs_a_moment_and_so_does_the_way_back() {
     world.befall(Fault::Promote { to: O1, epoch: None, force: false });
     world.run_for(8 * S);
     assert_moved(&world, 2, 40 + 100);
+}
+
+#[test]
+fn an_active_that_ends_hands_over_first() {
+    let world = after(playing(pool(2, 2)), [Fault::Relieve(O1)], 5 * S);
+    assert_moved(&world, 1, 40 + 100);
+    assert_eq!(world.active(), Some(O2), "{}", history(&world));
 }
 
 #[test]

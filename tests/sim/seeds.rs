@@ -47,6 +47,8 @@ fn plan(seed: u64) -> Plan {
         ingest: rng.pick(&[0, 1]),
         direct: false,
         period: 100 * MS,
+        short_memory: !single && rng.percent(40),
+        clocks_ppm: rng.pick(&[0, 0, 1_000, 100_000]),
         rules: control::unlimited(),
         may_split: !single,
         ..Setup::default()
@@ -69,7 +71,7 @@ impl Plan {
         let edge = EDGES + rng.below(self.setup.edges as u64) as Party;
         let any = rng.pick(&[CONTROL, origin, origin, edge]);
         let other = rng.pick(&[CONTROL, ORIGINS, ORIGINS + 1, EDGES, EDGES + 1]);
-        let kinds = if self.single { 5 } else { 10 };
+        let kinds = if self.single { 6 } else { 11 };
         let faults = match rng.below(kinds) {
             0 => vec![(at, Fault::Kill(any)), (until, Fault::Start(any))],
             1 => vec![(at, Fault::Freeze(any)), (until, Fault::Thaw(any))],
@@ -77,10 +79,11 @@ impl Plan {
             3 if any != other => vec![(at, Fault::Cut(any, other)), (until, Fault::Heal)],
             3 => vec![(at, Fault::Kill(origin))],
             4 => vec![(at, Fault::Kill(origin)), (until, Fault::Start(origin))],
-            5 => vec![(at, Fault::Backup), (until, Fault::Restore)],
-            6 => vec![(at, Fault::Promote { to: origin, epoch: None, force: rng.percent(50) })],
-            7 => vec![(at, Fault::MoveEncoder { from: EDGES, to: EDGES + 1 })],
-            8 => vec![(at, Fault::CloseEncoder(edge))],
+            5 => vec![(at, Fault::Relieve(origin)), (at + 2 * S, Fault::Start(origin))],
+            6 => vec![(at, Fault::Backup), (until, Fault::Restore)],
+            7 => vec![(at, Fault::Promote { to: origin, epoch: None, force: rng.percent(50) })],
+            8 => vec![(at, Fault::MoveEncoder { from: EDGES, to: EDGES + 1 })],
+            9 => vec![(at, Fault::CloseEncoder(edge))],
             _ => {
                 let bad = Weather { delay: (100, 80 * MS), lost_percent: 3, stall_every: 300, stall: 300 * MS };
                 vec![(at, Fault::Weather(bad)), (until, Fault::Weather(Weather::default()))]

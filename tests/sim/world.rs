@@ -13,7 +13,8 @@ pub mod origin;
 
 use std::collections::BTreeMap;
 
-use cluster::{Epoch, PoolRules, WhenAlone};
+use cluster::{Epoch, Member, PoolRules, WhenAlone};
+use hub::RingLimits;
 use media::StreamName;
 
 use control::{Control, Store};
@@ -42,6 +43,10 @@ pub struct Setup {
     pub direct: bool,
     /// Between two messages of an encoder.
     pub period: u64,
+    /// Rings and journals hold so little that followers need snapshots, and viewers who were away miss something.
+    pub short_memory: bool,
+    /// Clocks run faster or slower by so many parts of a million at most.
+    pub clocks_ppm: i64,
     pub when_alone: WhenAlone,
     pub rules: PoolRules,
     pub may_split: bool,
@@ -72,6 +77,8 @@ impl Default for Setup {
             ingest: 0,
             direct: false,
             period: 40 * MS,
+            short_memory: false,
+            clocks_ppm: 0,
             when_alone: WhenAlone::Serve,
             rules: control::rules(),
             may_split: false,
@@ -102,9 +109,14 @@ impl World {
     pub fn new(seed: u64, setup: Setup) -> Self {
         let mut net = Net::new(seed, EDGES + setup.edges);
         let streams: Vec<_> = (0..setup.streams).map(stream_name).collect();
+        for party in 0..net.processes.len() {
+            let spread = u64::try_from(setup.clocks_ppm).expect("a spread");
+            let faster = i64::try_from(net.rng.below(2 * spread + 1)).expect("parts of a million");
+            net.processes[party].rate_ppm = faster - setup.clocks_ppm;
+        }
         net.start(CONTROL);
         let mut world = Self {
-            judge: Judge::new(setup.may_split),
+            judge: Judge::new(setup.may_split, setup.short_memory),
             store: Store::new(),
             control: Some(Control::new(&setup, Store::new().record, &net)),
             origins: BTreeMap::new(),
@@ -221,7 +233,11 @@ impl World {
                 let disk = self.disks.get(&party).copied().unwrap_or_default();
                 let mut config = replica::Config::default();
                 config.commit.when_alone = self.setup.when_alone;
-                let origin = Origin::new(party, others, member(party, start), disk, config, &self.net);
+                let mut ring = RingLimits::default();
+                if self.setup.short_memory {
+                    (config.journal_max, ring.items) = (12, 24);
+                }
+                let origin = Origin::new(party, others, member(party, start), disk, config, ring, &self.net);
                 let origin = origin.sabotaged(self.setup.sabotage);
                 self.origins.insert(party, origin);
             }
@@ -278,6 +294,8 @@ impl World {
                 }
             }
         }
+        let heard = |member: &Member| self.origins.values().any(|origin| origin.member == *member);
+        broken.extend(self.judge.unnamed(heard));
         if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
     }
 

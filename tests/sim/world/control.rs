@@ -250,6 +250,12 @@ impl Control {
         }
     }
 
+    /// An origin is about to end.
+    pub fn relieve(&mut self, member: &Member) {
+        self.pool.handle_hand_over(member, "it ends");
+        self.news = true;
+    }
+
     /// An operator asks for another active.
     pub fn promote(&mut self, net: &mut Net, store: &mut Store, to: &NodeId, expected: Epoch, force: bool) {
         let how = if force { Promotion::Forced } else { Promotion::Graceful };

@@ -33,6 +33,8 @@ pub enum Fault {
         epoch: Option<Epoch>,
         force: bool,
     },
+    /// The process of an origin is told to end: it hands over first.
+    Relieve(Party),
     Weather(Weather),
     /// An encoder's connection is gone, and it publishes at another edge.
     MoveEncoder {
@@ -65,6 +67,7 @@ impl World {
                 self.start(CONTROL);
             }
             Fault::Promote { to, epoch, force } => self.promote(to, epoch, force),
+            Fault::Relieve(party) => self.relieve(party),
             Fault::Weather(weather) => self.net.weather = weather,
             Fault::MoveEncoder { from, to } => self.move_encoder(from, to),
             Fault::CloseEncoder(edge) => self.close_encoder(edge),
@@ -96,6 +99,14 @@ impl World {
         if let Some(control) = control {
             control.promote(net, store, &node_id(to), expected, force);
         }
+    }
+
+    fn relieve(&mut self, party: Party) {
+        if let (Some(control), Some(origin)) = (&mut self.control, self.origins.get(&party)) {
+            control.relieve(&origin.member);
+        }
+        let ends = self.net.now + 800 * MS;
+        self.plan(ends, Fault::Kill(party));
     }
 
     fn move_encoder(&mut self, from: Party, to: Party) {

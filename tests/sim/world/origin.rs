@@ -95,8 +95,16 @@ struct Told {
 }
 
 impl Origin {
-    pub fn new(me: Party, others: Vec<Party>, member: Member, disk: Epoch, config: replica::Config, net: &Net) -> Self {
-        let hub = Hub::new(RingLimits::default());
+    pub fn new(
+        me: Party,
+        others: Vec<Party>,
+        member: Member,
+        disk: Epoch,
+        config: replica::Config,
+        ring: RingLimits,
+        net: &Net,
+    ) -> Self {
+        let hub = Hub::new(ring);
         let mut replica = Replica::new(member.clone(), hub.clone(), config);
         replica.handle_epoch(disk, net.local(me));
         let wake = replica.wake();
