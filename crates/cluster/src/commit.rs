@@ -157,9 +157,13 @@ impl Commits {
         }
         self.version = grant.version;
         let others = self.others(grant);
-        // A request counts on the version it names only: with a newer record it is settled, whatever became of it.
-        self.request = None;
-        self.alone = None;
+        // A request counts on the version it names only: with a newer record it is settled, whatever became of it. What was
+        // done alone stays to be told, for as long as the record has those members.
+        let told_next = self.alone.take().and_then(|alone| {
+            let without: BTreeSet<_> = alone.without.intersection(&others).cloned().collect();
+            (!without.is_empty()).then_some(SyncChange::Alone { without })
+        });
+        self.request = told_next.map(|change| Request { change, sent: None });
         self.deserted = Duration::ZERO;
         for member in self.counted.difference(&others).filter(|member| !self.joining.contains(*member)) {
             self.lapses.entry(member.node.clone()).or_default().add(self.own.now());

@@ -242,6 +242,23 @@ fn alone_it_goes_on_while_most_edges_hear_it() {
 }
 
 #[test]
+fn what_was_done_alone_is_told_again_when_the_record_has_changed_meanwhile() {
+    let mut term = Term::new(&["a", "bb"]);
+    term.commits.append();
+    term.pass(600, DESERTED);
+    let alone = SyncChange::Alone { without: [member("bb")].into() };
+    assert_eq!(term.asked(), Some(alone.clone()));
+    term.commits.handle_grant(&grant(2, &["a", "bb"]));
+    assert_eq!(term.commits.alone(), None, "the record that is in force has the member");
+    term.commits.append();
+    assert_eq!(term.commits.committed(), Some(1), "and so it counts again");
+    let request = term.commits.poll_request().expect("it is told at once");
+    assert_eq!((request.version, request.change), (2, alone));
+    term.commits.handle_grant(&grant(3, &["a"]));
+    assert_eq!((term.asked(), term.commits.committed()), (None, Some(2)));
+}
+
+#[test]
 fn alone_it_stops_when_most_edges_do_not_hear_it_or_it_is_told_to() {
     for around in
         [Surroundings { edges_hearing: 1, ..DESERTED }, Surroundings { edges: 0, edges_hearing: 0, ..DESERTED }]
