@@ -116,6 +116,8 @@ Play       ffplay rtmp://{play}/live/demo
            headwater play rtmp://{play}/live/demo
 Look       http://{admin}/status
            headwater status --dir {dir}
+           headwater pools list --dir {dir}; headwater pools promote origin-2 --dir {dir}
+           headwater events -f --dir {dir}
            grpcurl -plaintext {grpc} list
 Files      {dir}/cluster.json (all addresses), {dir}/NAME.yaml, NAME.log, NAME.pid, {dir}/tokens/
 "
