@@ -8,8 +8,62 @@ async fn an_undisturbed_stream_comes_whole_to_every_viewer() {
     cases::undisturbed(&mut scene).assert_promise();
 }
 
+#[test]
+fn nobody_notices_that_the_active_origin_is_killed() {
+    kept("crash");
+}
+
+#[test]
+fn nobody_notices_that_the_active_origin_freezes() {
+    kept("freeze");
+}
+
+#[test]
+fn nobody_notices_that_the_role_moves_on_purpose() {
+    kept("planned");
+}
+
+#[test]
+fn nobody_notices_that_the_standby_dies_or_freezes() {
+    kept("standby");
+}
+
+#[test]
+fn nobody_notices_that_the_control_plane_is_gone() {
+    kept("control");
+}
+
+#[test]
+fn an_active_that_may_not_go_on_alone_waits_and_loses_nothing() {
+    kept("stall");
+}
+
+#[test]
+fn an_encoder_at_the_vip_is_let_in_again_and_viewers_stay() {
+    kept("vip");
+}
+
+#[test]
+fn an_encoder_may_move_while_the_active_dies() {
+    kept("move");
+}
+
+#[test]
+fn viewers_and_encoders_stay_when_streams_are_lost() {
+    kept("loss");
+}
+
+#[test]
+fn nobody_notices_that_the_active_origin_is_cut_off() {
+    kept("cables");
+}
+
+#[test]
+fn nobody_notices_that_one_cable_of_the_active_is_cut() {
+    kept("links");
+}
+
 /// Runs a set; every row must keep its promise.
-#[expect(dead_code)]
 fn kept(set: &str) {
     let set = sets::ALL.iter().find(|known| known.name == set).expect("the set exists");
     set.run(Form::SHORT, |row| {

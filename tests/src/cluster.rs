@@ -212,6 +212,15 @@ impl Cluster {
         std::fs::write(&file, text + yaml).expect("the test's directory takes files");
     }
 
+    /// Puts one text in another's place in a node's configuration; the node's next start reads it.
+    #[track_caller]
+    pub fn reconfigure(&self, node: &str, from: &str, to: &str) {
+        let file = self.dir().join(format!("{node}.yaml"));
+        let text = std::fs::read_to_string(&file).expect("a cluster has configurations");
+        assert!(text.contains(from), "{node} has no {from:?} in its configuration");
+        std::fs::write(&file, text.replace(from, to)).expect("the test's directory takes files");
+    }
+
     /// Waits until a node says that it is ready.
     #[track_caller]
     pub fn wait_ready(&self, node: &str) {

@@ -68,6 +68,25 @@ impl Cluster {
         })
     }
 
+    /// Waits until both origins are in sync and roles may move: a control plane that has just started moves none.
+    #[track_caller]
+    pub fn wait_settled(&self) {
+        let pool = self.wait_in_sync();
+        let request = json!({
+            "name": "originPools/main",
+            "member": format!("nodes/{}", other(&pool.active)),
+            "expectedEpoch": pool.epoch.to_string(),
+            "validateOnly": true,
+        });
+        wait::until("roles to be free to move", SOON, || {
+            let answer = self.operator().call(&format!("{SERVICE}/PromoteMember"), &request);
+            if answer.is_err() {
+                thread::sleep(ASK);
+            }
+            answer.ok()
+        });
+    }
+
     /// Waits until the pool has an epoch above this one.
     #[track_caller]
     pub fn wait_epoch_above(&self, epoch: u64) -> Pool {
@@ -88,12 +107,23 @@ impl Cluster {
     /// Promotes the standby, once it is in sync; gives the pool as it is then.
     #[track_caller]
     pub fn promote_the_other(&self) -> Pool {
-        let pool = self.wait_in_sync();
-        if let Err(refusal) = self.promote(other(&pool.active), pool.epoch) {
-            panic!("PromoteMember: {}", refusal.text);
-        }
-        self.wait_epoch_above(pool.epoch);
+        self.wait_settled();
+        self.promote_as_asked(&self.wait_in_sync());
         self.wait_in_sync()
+    }
+
+    /// Promotes the standby of the pool as it was seen; asks again if it was not in sync at that moment.
+    #[track_caller]
+    pub fn promote_as_asked(&self, seen: &Pool) {
+        let mut told = String::new();
+        let promoted = wait::maybe(SOON, || match self.promote(other(&seen.active), seen.epoch) {
+            Ok(_) => Some(()),
+            Err(refusal) => {
+                told = refusal.text;
+                None
+            }
+        });
+        assert!(promoted.is_some(), "PromoteMember: {told}");
     }
 
     /// Calls a verb of the pool with its epoch.

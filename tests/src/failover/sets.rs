@@ -98,8 +98,9 @@ fn control(form: Form, show: Show<'_>) {
 fn stall(form: Form, show: Show<'_>) {
     on_loopback(|cluster| {
         for origin in ["origin-1", "origin-2"] {
-            cluster.configure(origin, "replication: { when_alone: stall }\n");
+            cluster.reconfigure(origin, "when_alone: serve", "when_alone: stall");
             cluster.restart(origin);
+            cluster.wait_settled();
         }
         show(&control::dead_then_standby_dies_stall(&mut Scene::at_an_edge(cluster, form)));
     });
@@ -195,7 +196,21 @@ fn runtime(on_thread_start: impl Fn() + Send + Sync + 'static) -> Runtime {
     runtime.expect("a runtime starts")
 }
 
-/// Lifts the limit on automatic moves: the cases make many in a row, on purpose.
+/// Lifts the limits on automatic moves and on how often a member may drop out: the cases make many in a row, on purpose.
 fn patient(cluster: Cluster) -> Cluster {
+    for origin in ["origin-1", "origin-2"] {
+        cluster.configure(origin, REPLICATION);
+    }
+    let moves = "{ silence_max: 1000, silence_apart: 0s }";
+    cluster.configure("control-plane", &format!("roles: {{ moves: {moves} }}\n"));
+    cluster.restart("control-plane");
+    cluster.wait_settled();
+    for origin in ["origin-1", "origin-2"] {
+        cluster.restart(origin);
+        cluster.wait_settled();
+    }
     cluster
 }
+
+/// Members that dropped out come back soon, however often they do.
+const REPLICATION: &str = "replication: { when_alone: serve, return_after: 500ms, return_after_max: 500ms }\n";

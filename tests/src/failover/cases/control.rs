@@ -44,7 +44,7 @@ pub fn dead(scene: &mut Scene) -> Row {
 /// It is dead, then the standby dies: with `when_alone: serve` the active goes on by itself.
 pub fn dead_then_standby_dies(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
-        let before = scene.cluster.wait_in_sync();
+        let before = scene.cluster.promote_the_other();
         let standby = other(&before.active);
         scene.cluster.kill("control-plane");
         let pid = scene.cluster.pid(standby);
@@ -52,8 +52,11 @@ pub fn dead_then_standby_dies(scene: &mut Scene) -> Row {
         until("the alarm ALONE", SOON, || scene.cluster.log(&before.active).contains("ALONE").then_some(()));
         scene.cluster.restart("control-plane");
         scene.cluster.restart(standby);
+        scene.cluster.wait_settled();
         let after = scene.cluster.wait_in_sync();
         assert_eq!(after.active, before.active, "no role has changed: {}", after.text);
+        let reported = scene.cluster.events().iter().any(|event| event.to_string().contains("ALONE"));
+        assert!(reported, "it reports that it was alone: {:?}", scene.cluster.events());
         round
     });
     Row::of("control plane gone, then the standby dies (serve)", "nobody cut, nothing lost; ≤ 650 ms", rounds)
@@ -62,7 +65,7 @@ pub fn dead_then_standby_dies(scene: &mut Scene) -> Row {
 /// The same with `when_alone: stall`: nothing is served until the control plane is back, and nothing is lost.
 pub fn dead_then_standby_dies_stall(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
-        let before = scene.cluster.wait_in_sync();
+        let before = scene.cluster.promote_the_other();
         let standby = other(&before.active);
         scene.cluster.kill("control-plane");
         let mut stalled = Duration::ZERO;
@@ -81,7 +84,7 @@ pub fn dead_then_standby_dies_stall(scene: &mut Scene) -> Row {
         );
         round.times.push(("until the control plane is back", stalled));
         scene.cluster.restart(standby);
-        scene.cluster.wait_in_sync();
+        scene.cluster.wait_settled();
         round
     });
     Row::of("control plane gone, then the standby dies (stall)", "stops; nobody cut, nothing lost", rounds)
@@ -122,6 +125,7 @@ pub fn restored_from_an_old_copy(scene: &mut Scene) -> Row {
         scene.cluster.kill("control-plane");
         fs::copy(&store, &copy).expect("the store can be copied");
         scene.cluster.restart("control-plane");
+        scene.cluster.wait_settled();
         let mut epochs = Vec::new();
         for _ in 0..2 {
             epochs.push(scene.cluster.promote_the_other().epoch);
@@ -134,6 +138,7 @@ pub fn restored_from_an_old_copy(scene: &mut Scene) -> Row {
             let adopted = cluster.wait_pool("the epoch in force to be adopted", SOON, |pool| pool.epoch >= highest);
             assert_eq!(adopted.epoch, highest, "nothing is granted for it: {}", adopted.text);
         });
+        scene.cluster.wait_settled();
         epochs.push(scene.cluster.promote_the_other().epoch);
         assert!(epochs.is_sorted_by(|a, b| a < b), "no epoch is granted twice: {epochs:?}");
         round

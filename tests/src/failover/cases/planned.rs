@@ -19,11 +19,7 @@ use crate::{
 pub fn promote(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
         let before = scene.cluster.wait_in_sync();
-        let round = scene.watch(|cluster| {
-            if let Err(refusal) = cluster.promote(other(&before.active), before.epoch) {
-                panic!("PromoteMember: {}", refusal.text);
-            }
-        });
+        let round = scene.watch(|cluster| cluster.promote_as_asked(&before));
         moved_without_loss(&scene.cluster, &before);
         round
     });
