@@ -32,7 +32,8 @@ pub struct Judge {
     /// Who served in each epoch.
     pub served_by: BTreeMap<Epoch, Member>,
     audited: BTreeSet<(Epoch, Member)>,
-    /// Grants of which an event was told.
+    /// Epochs that were granted, and those of which an event was told.
+    granted: BTreeSet<Epoch>,
     told_of: BTreeSet<Epoch>,
     notices: Vec<Notice>,
     acked: BTreeMap<PublicationId, u64>,
@@ -96,6 +97,9 @@ impl Judge {
 
     /// A record is in force: invariant 5.
     pub fn recorded(&mut self, before: &PoolRecord, after: &PoolRecord) {
+        if after.epoch > before.epoch {
+            self.granted.insert(after.epoch);
+        }
         if after.loss_epoch > before.loss_epoch {
             self.losses.insert(after.loss_epoch);
         }
@@ -112,13 +116,18 @@ impl Judge {
 
     /// Each role change is told once, with its cause.
     pub fn told(&mut self, event: &PoolEvent) {
+        let PoolEvent::Granted(Granted { epoch, cause, .. }) = event else { return };
+        let told_before = !self.told_of.insert(*epoch);
         // A store that was replaced by an old copy learns of a grant that it has forgotten.
-        if let PoolEvent::Granted(Granted { epoch, cause, .. }) = event
-            && *cause != Cause::Adopted
-            && !self.told_of.insert(*epoch)
-        {
+        if told_before && *cause != Cause::Adopted {
             self.fault(format!("the grant of epoch {epoch} is told twice"));
         }
+    }
+
+    /// A grant of which nobody was told.
+    pub fn untold(&self) -> Option<String> {
+        let untold = self.granted.difference(&self.told_of).next()?;
+        Some(format!("nobody was told of the grant of epoch {untold}"))
     }
 
     /// A stream's own mishap.
