@@ -250,10 +250,29 @@ impl Pool {
             Verdict::Unconfirmed { evidence: why } | Verdict::NotReplaced { why } => (None, Some(why.clone())),
             Verdict::Stays | Verdict::TooOften { .. } | Verdict::Moves(_) => (None, None),
         };
+        let not_replaced = not_replaced.or_else(|| self.stuck(now));
         for (alarm, evidence) in [(PoolAlarm::ControlLink, link), (PoolAlarm::NotReplaced, not_replaced)] {
             let told = self.alarms.note(alarm, evidence, self.rules.alarm_after, now);
             self.events.extend(told);
         }
+    }
+
+    /// Nobody serves, and nothing is about to change that.
+    fn stuck(&self, now: Instant) -> Option<String> {
+        let waits = self.opening.as_ref().is_some_and(|opening| now < opening.late_at(&self.rules));
+        let serves = self.is_served() && self.highest_of_members <= self.record.epoch;
+        if !self.settled || self.first_report.is_none() || serves || waits || self.serves_ahead().is_some() {
+            return None;
+        }
+        let heard = self.highest_heard;
+        Some(match &self.record.active {
+            None if heard > Epoch(0) => format!("nobody is active, and somebody has heard of epoch {heard}"),
+            None => return None,
+            Some(_) if self.highest_of_members > self.record.epoch => {
+                format!("a member has heard of epoch {heard}, above the record's, and nobody serves in it")
+            }
+            Some(active) => format!("{} is active in epoch {} and does not serve", active.node, self.record.epoch),
+        })
     }
 
     /// When a move that was kept back may be made.

@@ -29,7 +29,9 @@ impl Pool {
 
     /// Who takes the place of an active that is gone.
     pub(super) fn candidate(&self, now: Instant) -> Candidate {
-        if let Some(member) = self.in_sync_candidate(now) {
+        // By a record that is behind nobody is known to be in sync, and nobody is worth waiting for.
+        let behind = self.is_behind();
+        if let Some(member) = self.in_sync_candidate(now).filter(|_| !behind) {
             return Candidate::InSync(member.clone());
         }
         match self.rules.unclean {
@@ -37,7 +39,7 @@ impl Pool {
                 let why = "no member in sync is heard, and unclean is never: an operator decides".to_owned();
                 Candidate::Nobody { why }
             }
-            Unclean::Allow if self.unclean_due().is_some_and(|due| now < due) => {
+            Unclean::Allow if !behind && self.unclean_due().is_some_and(|due| now < due) => {
                 Candidate::Nobody { why: "no member in sync is heard; it is waited for".to_owned() }
             }
             Unclean::Allow => self.longest_living(now),

@@ -199,6 +199,7 @@ impl Pool {
     /// A node has left for good, in good order.
     pub fn handle_left(&mut self, node: &NodeId) {
         self.edges.remove(node);
+        self.told.remove(node);
         if !self.record.members.contains_key(node) {
             self.members.remove(node);
         }

@@ -1,7 +1,6 @@
 //! Changes of the in-sync set, as the active asks for them (REPLICATION C3-C5).
 
 use std::{
-    cmp::Ordering,
     collections::BTreeSet,
     time::{Duration, Instant},
 };
@@ -35,22 +34,14 @@ pub(super) struct Requests {
     pending: Option<SyncChange>,
     /// When one was last answered by a record that says nothing new.
     refused: Option<Instant>,
-    /// Who went on alone in which epoch, on which record, where that was told although it could not be written.
-    alone: BTreeSet<(Member, Epoch, u64)>,
+    /// Who went on alone in an epoch that is over, as it was told.
+    splits: BTreeSet<(Member, Epoch)>,
 }
 
 impl Requests {
     /// With a newer record nothing that was asked before counts.
     pub(super) fn settle(&mut self) {
         self.pending = None;
-    }
-
-    /// Whether it has not been told yet that somebody went on alone.
-    fn is_news(&mut self, alone: (Member, Epoch, u64)) -> bool {
-        if self.alone.len() >= ALONE_MAX {
-            self.alone.pop_first();
-        }
-        self.alone.insert(alone)
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -65,38 +56,29 @@ impl Pool {
         if request.pool != self.record.id {
             return Err(SyncRefused::OtherPool);
         }
+        if request.epoch < epoch && matches!(request.change, SyncChange::Alone { .. }) {
+            self.note_split(from, request.epoch);
+        }
         let refused = if self.record.active.as_ref() != Some(from) {
             SyncRefused::NotActive
         } else if (request.epoch, request.version) != (epoch, version) {
             SyncRefused::Stale { epoch, version }
         } else {
-            if matches!(request.change, SyncChange::Alone { .. }) {
-                // It is told with the record.
-                self.requests.is_news((from.clone(), epoch, version));
-            }
             self.requests.pending = Some(request.change);
             return Ok(());
         };
         // The answer is the record in force.
         self.told.remove(&from.node);
-        if let SyncChange::Alone { without } = request.change {
-            self.note_alone(from, without, request.epoch, request.version);
-        }
         Err(refused)
     }
 
-    /// That an origin went on alone is told also where the record has changed since, once.
-    fn note_alone(&mut self, from: &Member, without: BTreeSet<Member>, epoch: Epoch, version: u64) {
-        let (member, current) = (from.clone(), self.record.epoch);
-        let event = match epoch.cmp(&current) {
-            Ordering::Less => PoolEvent::Split { member, epoch, current },
-            Ordering::Equal if self.record.active.as_ref() == Some(from) => PoolEvent::Alone { member, epoch, without },
-            Ordering::Equal | Ordering::Greater => return,
-        };
-        // Of an epoch that is over, the versions say nothing more.
-        let version = if epoch < current { 0 } else { version };
-        if self.requests.is_news((from.clone(), epoch, version)) {
-            self.events.push_back(event);
+    fn note_split(&mut self, member: &Member, epoch: Epoch) {
+        if self.requests.splits.len() >= SPLITS_MAX {
+            self.requests.splits.pop_first();
+        }
+        if self.requests.splits.insert((member.clone(), epoch)) {
+            let current = self.record.epoch;
+            self.events.push_back(PoolEvent::Split { member: member.clone(), epoch, current });
         }
     }
 
@@ -155,5 +137,5 @@ fn go_alone(next: &mut Next, without: &BTreeSet<Member>) -> bool {
 
 /// A request that changes nothing is answered so often at most.
 const REFUSALS_APART: Duration = Duration::from_secs(1);
-/// Who went on alone is remembered so often, so that each time is told once.
-const ALONE_MAX: usize = 64;
+/// Splits that are remembered, so that each is told once.
+const SPLITS_MAX: usize = 64;

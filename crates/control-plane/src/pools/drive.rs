@@ -28,7 +28,7 @@ impl ControlPlane {
             // Should we have been late, what nodes said meanwhile is still to be read: nobody is suspected for it.
             let now = Instant::now();
             if now > wake + OWN_LATENESS_MAX {
-                tracing::warn!(late_ms = (now - wake).as_millis() as u64, "pool.late_itself");
+                tracing::info!(late_ms = (now - wake).as_millis() as u64, "pool.late_itself");
                 lock(&self.inner.pools).values_mut().for_each(|pool| pool.handle_late(now));
             }
             let ids: Vec<_> = lock(&self.inner.pools).keys().cloned().collect();
@@ -43,7 +43,12 @@ impl ControlPlane {
     }
 
     async fn drive_pool(&self, id: &PoolId) -> Result<(), Failure> {
-        for _ in 0..CHANGES_AT_A_TIME {
+        for made in 0.. {
+            if made == CHANGES_AT_A_TIME {
+                // It goes on when the others have had their turn.
+                self.inner.pools_changed.notify_one();
+                break;
+            }
             let mut writer = self.writer().await;
             let change = {
                 let mut pools = lock(&self.inner.pools);

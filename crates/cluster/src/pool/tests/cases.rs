@@ -235,6 +235,19 @@ fn the_candidate_freezes_before_it_opens_the_next_one_follows_in_the_next_epoch(
 }
 
 #[test]
+fn one_that_is_granted_the_role_and_never_opens_is_an_alarm_when_nobody_else_is_left() {
+    let mut world = World::pair(&["e1"]);
+    world.origin("o2").stuck = true;
+    world.kill("o1");
+    world.run(5_000);
+    assert_eq!((world.active().as_str(), world.epoch()), ("o2", 2));
+    assert_eq!(raised(&world, PoolAlarm::NotReplaced), 1);
+    assert!(!world.granted()[0].opened, "it is told all the same");
+    let (_, evidence) = world.pool.alarms().next().unwrap();
+    assert!(evidence.contains("does not serve"), "{evidence}");
+}
+
+#[test]
 fn of_three_members_only_the_one_in_sync_is_promoted() {
     let mut world = World::running(&["o1", "o2", "o3"], &["e1"], PoolRules::default());
     world.cut("o1", "o2");

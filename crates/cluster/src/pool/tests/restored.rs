@@ -76,6 +76,19 @@ fn an_old_in_sync_set_promotes_nobody_without_loss_when_the_active_does_not_repo
 }
 
 #[test]
+fn an_old_in_sync_set_promotes_nobody_where_an_operator_decides() {
+    let mut world = World::pair(&["e1"]);
+    let old = world.pool.record().clone();
+    world.cut("o1", "o2");
+    world.run(1_000);
+    world.kill("o1");
+    world.cp_starts(old, PoolRules { unclean: Unclean::Never, ..PoolRules::default() });
+    world.run(10_000);
+    assert_eq!(world.epoch(), 1);
+    assert_eq!(world.pool.alarms().count(), 1);
+}
+
+#[test]
 fn an_epoch_that_only_others_have_heard_of_is_passed_with_loss() {
     let (mut world, old) = old_copy(&["e1"]);
     world.kill("o2");
@@ -90,8 +103,10 @@ fn an_epoch_that_only_others_have_heard_of_is_passed_with_loss() {
     world.kill("o2");
     let never = PoolRules { unclean: Unclean::Never, ..PoolRules::default() };
     world.cp_starts(old, never);
-    world.run(20_000);
+    world.run(40_000);
     assert_eq!(world.epoch(), 1, "an operator decides");
+    let (_, evidence) = world.pool.alarms().next().expect("an alarm");
+    assert!(evidence.contains("an operator decides"), "{evidence}");
 }
 
 #[test]

@@ -79,29 +79,12 @@ fn the_active_does_not_take_itself_out() {
 fn whoever_went_on_alone_is_told_once() {
     let mut world = World::pair(&[]);
     let without = BTreeSet::from([world.member("o2")]);
-    let again = request(&world, 1, world.pool.record().version, SyncChange::Alone { without: without.clone() });
     world.cut("o1", "o2");
     world.ask("o1", SyncChange::Alone { without: without.clone() }).unwrap();
-    world.drive();
-    let o1 = world.member("o1");
-    assert!(world.pool.handle_sync(&o1, again).is_err(), "sent twice");
     world.drive();
     let alone = PoolEvent::Alone { member: world.member("o1"), epoch: Epoch(1), without };
     assert_eq!(world.told(|event| *event == alone), 1);
     assert_eq!(world.in_sync(), ["o1"]);
-}
-
-#[test]
-fn whoever_went_on_alone_is_told_also_when_the_record_has_changed_since() {
-    let mut world = World::pair(&[]);
-    let (o1, o2, version) = (world.member("o1"), world.member("o2"), world.pool.record().version);
-    let alone = request(&world, 1, version - 1, SyncChange::Alone { without: BTreeSet::from([o2]) });
-    for _ in 0..3 {
-        assert!(world.pool.handle_sync(&o1, alone.clone()).is_err());
-    }
-    world.drive();
-    assert_eq!(world.told(|event| matches!(event, PoolEvent::Alone { .. })), 1);
-    assert_eq!(world.in_sync().len(), 2, "it asks again, on this record");
 }
 
 #[test]
