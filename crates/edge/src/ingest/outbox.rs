@@ -215,6 +215,11 @@ impl Outbox {
         self.lock().end.is_some()
     }
 
+    /// True once the encoder is lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lock().end == Some(End::Lost)
+    }
+
     /// True once the publication has ended and all of it is acked, a clean end included.
     pub(crate) fn is_done(&self) -> bool {
         let inner = self.lock();

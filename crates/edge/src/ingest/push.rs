@@ -24,6 +24,8 @@ pub(super) struct Push {
     opened: Option<oneshot::Sender<Result<(), Refusal>>>,
     /// Since when no origin has it.
     failing_since: Option<Instant>,
+    /// The call broke on which an origin was told that the encoder is lost, or was to be: the next one would wait for it.
+    loss_untold: bool,
 }
 
 /// How a call ended.
@@ -48,7 +50,7 @@ impl Push {
         outbox: Arc<Outbox>,
         opened: oneshot::Sender<Result<(), Refusal>>,
     ) -> Self {
-        Self { upstream, config, hello, outbox, opened: Some(opened), failing_since: None }
+        Self { upstream, config, hello, outbox, opened: Some(opened), failing_since: None, loss_untold: false }
     }
 
     /// Pushes until the publication is over, is refused, or nobody takes it for too long.
@@ -56,7 +58,7 @@ impl Push {
         let mut retry = Retry::default();
         let mut choice = Choice::default();
         let mut directing = self.upstream.directing();
-        while !self.outbox.is_done() {
+        while !self.outbox.is_done() || self.loss_untold {
             let Ok((pool, pools)) = choice.turn(&directing, &self.hello.stream) else {
                 self.refused(&RelayError::Refused(PublishRefusal::Denied));
                 break;
@@ -76,6 +78,7 @@ impl Push {
                 }
                 Over::Broken { why, moved } => {
                     self.note_broken(begin, &why);
+                    self.loss_untold = self.opened.is_none() && self.outbox.is_lost();
                     if self.is_hopeless() {
                         self.answer(Err(Refusal::Unreachable));
                         break;

@@ -181,6 +181,23 @@ async fn a_publication_that_ends_is_brought_to_its_end_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_next_origin_hears_at_once_that_the_encoder_is_lost() {
+    let mut bench = Bench::new();
+    let (mut ingest, mut first) = bench.publish().await;
+    send(&mut ingest, KEY).await.unwrap();
+    first.through(0).await;
+    first.ack(5, 0);
+    // The encoder and the origin go in the same moment; nothing is left to be brought.
+    drop(ingest);
+    first.reset();
+    let mut second = take(&mut bench.a, 6, 1).await;
+    assert_eq!(second.next().await, None, "it ends without a close");
+    drop(second);
+    bench.ingests.close(Duration::from_secs(5)).await;
+    assert_eq!(bench.ingests.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_encoder_outlives_a_long_absence_and_the_gap_has_a_name() {
     let mut bench = Bench::new();
     let (mut ingest, mut first) = bench.publish().await;
