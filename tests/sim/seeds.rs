@@ -152,6 +152,41 @@ fn strict(world: &World, hit: &[Party]) -> Result<(), String> {
     Ok(())
 }
 
+/// What so many seeds have come to.
+#[derive(Default)]
+struct Tally {
+    failed: Vec<(u64, String)>,
+    moves: u64,
+    losses: u64,
+    alone: u64,
+    doubled: u64,
+    seen: u64,
+}
+
+impl Tally {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        let Outcome { world, broken } = outcome;
+        if !broken.is_empty() {
+            self.failed.push((seed, broken));
+        }
+        self.moves += world.moves();
+        self.losses += u64::from(world.store.record.loss_epoch.0 > 0);
+        self.alone += u64::from(world.store.has_told("Alone") || world.judge.has_noticed("SPLIT"));
+        self.doubled += u64::from(world.judge.has_doubled());
+        self.seen += world.judge.viewers().map(|(_, viewer)| viewer.items).sum::<u64>();
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.failed.extend(other.failed);
+        self.moves += other.moves;
+        self.losses += other.losses;
+        self.alone += other.alone;
+        self.doubled += other.doubled;
+        self.seen += other.seen;
+        self
+    }
+}
+
 fn report(seed: u64) -> String {
     let Outcome { world, broken } = run(seed, true);
     let mut text = format!("HEADWATER_SEED={seed}\n{broken}\n");
@@ -179,24 +214,28 @@ fn seeded_clusters_hold_the_invariants() {
     }
     let next = AtomicU64::new(1);
     let work = || {
-        let mut failed = Vec::new();
+        let mut tally = Tally::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed > seeds() {
-                return failed;
+                return tally;
             }
-            let Outcome { broken, .. } = run(seed, false);
-            if !broken.is_empty() {
-                failed.push((seed, broken));
-            }
+            tally.add(seed, run(seed, false));
         }
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut failed: Vec<(u64, String)> = thread::scope(|scope| {
+    let tallies: Vec<Tally> = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("a seed does not panic")).collect()
+        workers.into_iter().map(|worker| worker.join().expect("a seed does not panic")).collect()
     });
+    let Tally { mut failed, moves, losses, alone, doubled, seen } =
+        tallies.into_iter().fold(Tally::default(), Tally::and);
     failed.sort();
+    eprintln!(
+        "{} seeds: the role moved {moves} times; {losses} clusters lost something, in {alone} an origin went alone, in \
+         {doubled} positions were doubled; {seen} items were seen",
+        seeds()
+    );
     let list: String = failed.iter().map(|(seed, broken)| format!("{seed}: {broken}\n")).collect();
     assert!(failed.is_empty(), "{} of {} seeds:\n{list}\n{}", failed.len(), seeds(), report(failed[0].0));
 }

@@ -5,7 +5,8 @@ mod ingest;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::{Epoch, NodeId};
-use ingest::{From, Ingest};
+use ingest::From;
+pub use ingest::Ingest;
 use media::StreamName;
 
 use super::{

@@ -4,6 +4,7 @@ use cluster::Epoch;
 
 use super::{
     MS, S, World,
+    edge::Ingest,
     names::{CONTROL, EDGES, node_id},
     net::{Party, Weather},
 };
@@ -111,7 +112,7 @@ impl World {
 
     fn move_encoder(&mut self, from: Party, to: Party) {
         let Some(edge) = self.edges.get_mut(&from) else { return };
-        let Some(at) = edge.encoders.iter().position(|ingest| !ingest.over) else { return };
+        let Some(at) = edge.encoders.iter().position(Ingest::is_live) else { return };
         edge.drop_encoder(&mut self.net, &mut self.judge, at, false);
         let name = edge.encoders[at].encoder.name.clone();
         let Some(stream) = self.streams.iter().position(|stream| *stream == name) else { return };
@@ -123,7 +124,7 @@ impl World {
 
     fn close_encoder(&mut self, edge: Party) {
         let Some(holder) = self.edges.get_mut(&edge) else { return };
-        let Some(at) = holder.encoders.iter().position(|ingest| !ingest.over) else { return };
+        let Some(at) = holder.encoders.iter().position(Ingest::is_live) else { return };
         holder.drop_encoder(&mut self.net, &mut self.judge, at, true);
         let name = holder.encoders[at].encoder.name.clone();
         if let Some(stream) = self.streams.iter().position(|stream| *stream == name) {

@@ -252,6 +252,10 @@ impl Judge {
         served.into_iter().any(|(_, served)| matches!(served.item.body, Body::Event(Event::Close { .. })))
     }
 
+    pub fn has_doubled(&self) -> bool {
+        !self.doubled.is_empty()
+    }
+
     /// Invariant 4: positions with two contents that nobody has named, though the one that was not kept is heard again.
     pub fn unnamed(&self, heard: impl Fn(&Member) -> bool) -> Option<String> {
         let names = |name: &StreamName, seq: u64| {

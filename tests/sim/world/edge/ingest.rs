@@ -78,6 +78,11 @@ impl Ingest {
         self.retry_at = retry_at;
     }
 
+    /// Its encoder is there and has not said its end.
+    pub fn is_live(&self) -> bool {
+        !self.over && self.closing.is_none()
+    }
+
     pub fn publication(&self) -> PublicationId {
         self.encoder.publication
     }
