@@ -47,7 +47,9 @@ pub type FollowerId = u64;
 #[derive(Debug, Clone)]
 struct Request {
     change: SyncChange,
-    /// When it was last handed out, in our own time; None: it has to be handed out.
+    /// When it came up, in our own time.
+    since: Duration,
+    /// When it was last handed out; None: it has to be handed out.
     sent: Option<Duration>,
 }
 
@@ -159,17 +161,30 @@ impl Commits {
         let others = self.others(grant);
         // A request counts on the version it names only: with a newer record it is settled, whatever became of it. What was
         // done alone stays to be told, for as long as the record has those members.
-        let told_next = self.alone.take().and_then(|alone| {
-            let without: BTreeSet<_> = alone.without.intersection(&others).cloned().collect();
-            (!without.is_empty()).then_some(SyncChange::Alone { without })
-        });
-        self.request = told_next.map(|change| Request { change, sent: None });
+        let asked = self.request.take().map(|request| request.change);
+        let done_alone = match (self.alone.take(), &asked) {
+            (Some(alone), _) => alone.without,
+            (None, Some(SyncChange::Alone { without })) => without.clone(),
+            (None, _) => BTreeSet::new(),
+        };
+        let without: BTreeSet<_> = done_alone.intersection(&others).cloned().collect();
+        if !without.is_empty() {
+            self.ask(SyncChange::Alone { without });
+        }
         self.deserted = Duration::ZERO;
+        // Who was asked for and is not named was refused: it is not waited for any more.
+        if let Some(SyncChange::Grow(refused)) = asked
+            && !others.contains(&refused)
+        {
+            self.joining.remove(&refused);
+            self.counted.remove(&refused);
+            self.lapses.entry(refused.node).or_default().add(self.own.now());
+        }
         for member in self.counted.difference(&others).filter(|member| !self.joining.contains(*member)) {
             self.lapses.entry(member.node.clone()).or_default().add(self.own.now());
         }
-        let asked = std::mem::take(&mut self.joining);
-        self.joining = asked.into_iter().filter(|member| !others.contains(member) && self.is_here(member)).collect();
+        let joining = std::mem::take(&mut self.joining);
+        self.joining = joining.into_iter().filter(|member| !others.contains(member) && self.is_here(member)).collect();
         self.counted = others.union(&self.joining).cloned().collect();
         self.update();
     }
@@ -292,7 +307,7 @@ impl Commits {
     fn ask_out(&mut self, missing: &BTreeSet<Member>) {
         let in_record = missing.iter().find(|member| !self.joining.contains(*member));
         if let (None, None, Some(member)) = (&self.request, &self.alone, in_record) {
-            self.request = Some(Request { change: SyncChange::Shrink(member.clone()), sent: None });
+            self.ask(SyncChange::Shrink(member.clone()));
         }
     }
 
@@ -322,8 +337,12 @@ impl Commits {
         }
         let due = self.joining.iter().find(|member| self.held_by(member) >= self.committed);
         if let Some(member) = due {
-            self.request = Some(Request { change: SyncChange::Grow(member.clone()), sent: None });
+            self.ask(SyncChange::Grow(member.clone()));
         }
+    }
+
+    fn ask(&mut self, change: SyncChange) {
+        self.request = Some(Request { change, since: self.own.now(), sent: None });
     }
 
     /// A candidate that was not asked for is no longer waited for. One that was asked for stays until a record says more.
@@ -338,7 +357,10 @@ impl Commits {
 
     /// C5.
     fn go_alone(&mut self, missing: BTreeSet<Member>, passed: Duration, around: Surroundings) {
-        let nobody_to_ask = !around.control_heard && !missing.is_empty();
+        // A control plane that beats and settles nothing, because its disk is full perhaps, does not answer.
+        let unanswered = |request: &Request| self.own.now() >= request.since + self.rules.answer_max;
+        let answers = around.control_heard && !self.request.as_ref().is_some_and(unanswered);
+        let nobody_to_ask = !answers && !missing.is_empty();
         self.deserted = if nobody_to_ask { self.deserted + passed } else { Duration::ZERO };
         let most_edges = around.edges_hearing * 2 > around.edges;
         if self.deserted < self.rules.alone_after || self.rules.when_alone == WhenAlone::Stall || !most_edges {
@@ -352,7 +374,7 @@ impl Commits {
         // Whatever was asked before is settled by the version, should it have been heard.
         let change = SyncChange::Alone { without: alone.without.clone() };
         if self.request.as_ref().is_none_or(|request| request.change != change) {
-            self.request = Some(Request { change, sent: None });
+            self.ask(change);
         }
     }
 }

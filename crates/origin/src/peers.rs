@@ -29,7 +29,7 @@ pub struct Peers {
 /// A Follow that is kept, until this is dropped.
 struct Standing {
     address: Address,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Peers {
@@ -49,7 +49,8 @@ impl Peers {
     fn keep_following(&self, follows: &mut BTreeMap<NodeId, Standing>, view: Option<&PoolView>) {
         let others = view.into_iter().flat_map(|view| &view.members).filter(|other| other.member.node != self.me);
         let others: BTreeMap<_, _> = others.map(|other| (&other.member.node, &other.peer)).collect();
-        follows.retain(|node, standing| others.get(node) == Some(&&standing.address));
+        let stands = |standing: &Standing| !standing.task.is_finished();
+        follows.retain(|node, standing| others.get(node) == Some(&&standing.address) && stands(standing));
         for (node, address) in others {
             follows.entry(node.clone()).or_insert_with(|| self.follow(node, address));
         }
@@ -62,7 +63,7 @@ impl Peers {
             streams: self.streams.clone(),
             urgent: self.urgent.clone(),
         };
-        Standing { address: address.clone(), _task: AbortOnDropHandle::new(tokio::spawn(follower.run())) }
+        Standing { address: address.clone(), task: AbortOnDropHandle::new(tokio::spawn(follower.run())) }
     }
 }
 

@@ -73,9 +73,15 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// While another is about to take over, nothing more is taken: the encoder waits, and is cut off with the port.
+    /// While another is about to take over, or nothing is committed for long, nothing more is taken: the encoder waits.
     async fn room(&mut self) -> Result<(), IngestEnded> {
-        self.term.wait_for(|term| !term.yielding).await.map(drop).map_err(|_| IngestEnded::TakenOver)
+        loop {
+            self.term.wait_for(|term| !term.yielding).await.map_err(|_| IngestEnded::TakenOver)?;
+            if !self.feed.is_held_up() {
+                return Ok(());
+            }
+            self.feed.committed().await.map_err(ended)?;
+        }
     }
 
     fn number(&mut self) -> u64 {

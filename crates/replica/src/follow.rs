@@ -171,7 +171,7 @@ impl Replica {
                 if leader.settled.is_some() {
                     return Err(FollowError::OutOfTurn("Settled"));
                 }
-                self.settle(keep, gone, now)?;
+                leader.base = self.settle(keep, gone, now)?;
                 leader.settled = Some(epoch);
             }
             _ if leader.settled != Some(down.epoch()) => return Err(FollowError::OutOfTurn("an item")),
@@ -187,6 +187,9 @@ impl Replica {
             }
             FollowDown::SnapshotEnd { .. } => {
                 let building = leader.building.take().ok_or(FollowError::OutOfTurn("SnapshotEnd"))?;
+                if building.head.lineage.last_epoch() > leader.settled {
+                    return Err(FollowError::OutOfTurn("a log of a later epoch"));
+                }
                 leader.base.push((building.head.name.clone(), building.head.lineage.next_seq()));
                 self.complete(building, now)?;
             }
@@ -204,20 +207,23 @@ impl Replica {
         keep: Vec<(StreamName, u64)>,
         gone: Vec<PublicationId>,
         now: Instant,
-    ) -> Result<(), FollowError> {
+    ) -> Result<Vec<(StreamName, u64)>, FollowError> {
         let keep: BTreeMap<_, _> = keep.into_iter().collect();
         self.logs.retain(|name, _| keep.contains_key(name));
+        let mut kept = Vec::new();
         for (name, seq) in keep {
             let Some(log) = self.logs.get_mut(&name) else {
                 return Err(FollowError::FalsePosition(format!("{name} is to be kept up to {seq} and is not here")));
             };
             // What is left of a log without a publication serves nobody; a snapshot of it follows.
-            if !log.cut(seq, self.config.splice, now) {
+            if log.cut(seq, self.config.splice, now) {
+                kept.push((name, log.lineage.next_seq()));
+            } else {
                 self.logs.remove(&name);
             }
         }
         gone.into_iter().for_each(|publication| self.gone.add(publication));
-        Ok(())
+        Ok(kept)
     }
 
     /// A log has come whole: it takes its place in one step.
@@ -277,6 +283,7 @@ impl Replica {
         }
         leader.applied = Some(order);
         leader.ack_due = true;
+        self.held = (epoch, order);
         Ok(())
     }
 
@@ -333,9 +340,9 @@ impl Replica {
         Ok(())
     }
 
-    /// All up to this order is committed: known for the time when this origin has to go on alone with what it knows.
+    /// All below this order is committed: known for the time when this origin has to go on alone with what it knows.
     fn confirm(&mut self, leader: &mut Leader, committed: u64) {
-        while let Some(next) = leader.unconfirmed.pop_front_if(|next| next.order <= committed) {
+        while let Some(next) = leader.unconfirmed.pop_front_if(|next| next.order < committed) {
             let Some(log) = self.logs.get_mut(&next.name) else { continue };
             log.writer.commit_below(next.seq + 1);
             if next.closes && log.splice.has_ended() && log.lineage.next_seq() == next.seq + 1 {

@@ -9,7 +9,7 @@ use media::{Provenance, StreamName};
 use crate::{
     FollowError, Replica,
     message::{FollowDown, FollowHello, FollowUp, Source},
-    term::Sending,
+    term::{Sending, Term},
 };
 
 impl Replica {
@@ -36,10 +36,11 @@ impl Replica {
         let mut noteworthy = false;
         while let Some(next) = term.pending.pop_front_if(|next| next.order <= committed) {
             // Openings have no number.
-            noteworthy |= next.closes || next.number.is_none() || next.order == 0 || term.yields;
+            noteworthy |= next.closes || next.number.is_none() || next.order == 0 || term.yields_until.is_some();
             let Some(log) = self.logs.get_mut(&next.name) else { continue };
             log.commit(next.seq, next.publication, next.number, next.closes);
             if next.closes {
+                self.gone.add(next.publication);
                 self.logs.remove(&next.name);
             }
         }
@@ -101,8 +102,8 @@ impl Replica {
 
     /// "I am there", for a follower.
     pub fn beat_down(&self) -> FollowDown {
-        let committed = self.term.as_ref().and_then(|term| term.commits.committed());
-        FollowDown::Beat { epoch: self.highest, active: self.term.is_some(), committed: committed.unwrap_or_default() }
+        let committed = self.term.as_ref().map_or(0, Term::committed_below);
+        FollowDown::Beat { epoch: self.highest, active: self.term.is_some(), committed }
     }
 
     /// A follower's connection is gone.

@@ -59,7 +59,8 @@ pub enum FollowDown {
         epoch: Epoch,
         /// Whether the sender is active in it.
         active: bool,
-        /// The order up to which all is committed; 0 when the sender is not active.
+        /// All orders below this one are committed; 0 when not even what the log held before is, or the sender is not
+        /// active.
         committed: u64,
     },
     /// The sender is active: the follower is to say what it holds.
@@ -103,7 +104,7 @@ pub enum FollowDown {
         /// The order of the last entry; that of the one before when there are none. The follower acks it. Orders of
         /// entries are consecutive.
         order: u64,
-        /// The order up to which all is committed.
+        /// All orders below this one are committed; 0: not even what the log held before.
         committed: u64,
         /// The entries.
         entries: Vec<Entry>,

@@ -86,7 +86,9 @@ impl From<splice::Gone> for NotTaken {
 impl Replica {
     /// A publication asks to feed a stream, for the first time or again on a new connection.
     pub fn publish(&mut self, publish: Publish, now: Instant) -> Result<Ticket, Refused> {
-        let Some(term) = self.term.as_ref().filter(|term| !term.yields) else { return Err(Refused::NotActive) };
+        let Some(term) = self.term.as_ref().filter(|term| term.yields_until.is_none()) else {
+            return Err(Refused::NotActive);
+        };
         let epoch = term.commits.epoch();
         match self.logs.get(&publish.name) {
             Some(log) if log.splice.has_ended() => return Err(Refused::Ending),
@@ -146,6 +148,12 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// Whether what was taken has waited so long to be committed that no more should come: the edges keep it, within
+    /// their bounds, and name what they cannot.
+    pub fn is_held_up(&self) -> bool {
+        self.term.as_ref().is_some_and(|term| term.commits.lag() >= self.config.lag_max)
     }
 
     /// Takes a message; one that stands in the log already is left out. It is committed when the ticket says so.

@@ -21,6 +21,10 @@ pub struct Config {
     pub commit: CommitRules,
     /// How long the publications of edges wait for their edge at a new active origin.
     pub resume_wait: Duration,
+    /// How long an active that was told to yield takes nothing, while no newer word comes.
+    pub yield_max: Duration,
+    /// How long something may wait to be committed before no more is taken.
+    pub lag_max: Duration,
     /// Entries that wait to be sent to followers; one that is further behind begins anew.
     pub journal_max: usize,
 }
@@ -31,6 +35,8 @@ impl Default for Config {
             splice: splice::Config::default(),
             commit: CommitRules::default(),
             resume_wait: Duration::from_secs(3),
+            yield_max: Duration::from_secs(3),
+            lag_max: Duration::from_secs(10),
             journal_max: 65_536,
         }
     }
@@ -63,6 +69,8 @@ pub struct Replica {
     pub(crate) left: BTreeSet<Member>,
     /// Follows that this origin holds with others.
     pub(crate) leaders: BTreeMap<u64, Leader>,
+    /// The epoch and order up to which it last held everything.
+    pub(crate) held: (Epoch, u64),
     pub(crate) next_conn: u64,
     pub(crate) stale_refused: u64,
     notices: VecDeque<Notice>,
@@ -117,6 +125,7 @@ impl Replica {
             followers: BTreeMap::new(),
             left: BTreeSet::new(),
             leaders: BTreeMap::new(),
+            held: (Epoch::default(), 0),
             next_conn: 0,
             stale_refused: 0,
             notices: VecDeque::new(),
@@ -143,9 +152,9 @@ impl Replica {
             epoch: self.highest,
             version: self.grant.as_ref().map_or(0, |grant| grant.version),
             active: self.term.is_some(),
-            yielding: self.term.as_ref().is_some_and(|term| term.yields),
-            yielded: self.term.as_ref().is_some_and(|term| term.yields && term.pending.is_empty()),
-            head: commits.map(|commits| (commits.epoch(), commits.head())).or(led).unwrap_or_default(),
+            yielding: self.term.as_ref().is_some_and(|term| term.yields_until.is_some()),
+            yielded: self.term.as_ref().is_some_and(|term| term.yields_until.is_some() && term.pending.is_empty()),
+            head: commits.map(|commits| (commits.epoch(), commits.head())).unwrap_or(self.held),
             follows: led.is_some_and(|(epoch, _)| epoch == self.highest),
             committed: commits.and_then(Commits::committed),
             counted: commits.map_or(0, |commits| commits.counted().len()),
@@ -193,14 +202,21 @@ impl Replica {
         let term = self.term.as_ref()?;
         let graces = self.logs.values().filter_map(|log| log.splice.poll_timeout()).min();
         let counts = !self.followers.is_empty() || !term.commits.counted().is_empty();
-        let tick = counts.then(|| now + self.config.commit.tick);
-        graces.into_iter().chain(tick).min()
+        // From the last tick on, so that whoever asks often does not put it off.
+        let tick = counts.then(|| (term.ticked + self.config.commit.tick).max(now));
+        graces.into_iter().chain(tick).chain(term.yields_until).min()
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant, around: Surroundings) {
         let Some(term) = &mut self.term else { return };
+        term.ticked = now;
         term.commits.tick(now, around);
+        if term.yields_until.is_some_and(|until| until <= now) {
+            // Nobody took over, and nobody says more: the streams go on here.
+            term.yields_until = None;
+            self.note_change();
+        }
         let over = self.logs.iter_mut().filter_map(|(name, log)| log.splice.handle_timeout(now).then(|| name.clone()));
         let over: Vec<_> = over.collect();
         for name in over {

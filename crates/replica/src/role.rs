@@ -48,7 +48,7 @@ impl Replica {
         self.handle_epoch(grant.epoch, now);
         if active && let Some(term) = self.term.as_mut().filter(|_| serves_it) {
             term.commits.handle_grant(&grant);
-            term.yields = grant.yields;
+            term.yields_until = grant.yields.then(|| now + self.config.yield_max);
             self.grant = Some(grant);
             self.advance();
         } else if active {
@@ -74,6 +74,7 @@ impl Replica {
 
     fn step_down(&mut self) {
         let Some(term) = self.term.take() else { return };
+        self.held = (term.epoch(), term.commits.head());
         self.hub_floor(term.epoch());
         // Holds end without a word on their streams: those who feed them look for the next active.
         self.logs.values_mut().for_each(Log::release);
@@ -89,7 +90,7 @@ impl Replica {
         let here: BTreeSet<_> = self.followers.values().cloned().collect();
         self.left.difference(&here).for_each(|member| commits.note_left(member));
         self.followers.iter().for_each(|(id, member)| commits.follower_opened(*id, member.clone()));
-        let mut term = Term::new(commits, self.config.journal_max);
+        let mut term = Term::new(commits, self.config.journal_max, now);
         term.sending = self.followers.keys().map(|id| (*id, Sending::New)).collect();
         self.term = Some(term);
         let resume_until = now + self.config.resume_wait;

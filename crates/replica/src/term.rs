@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 use cluster::{Commits, Epoch, FollowerId};
@@ -22,8 +23,10 @@ pub(crate) struct Term {
     pub(crate) journal: Journal,
     /// What was appended and is not known to be committed, in order.
     pub(crate) pending: VecDeque<Pending>,
-    /// Another is about to be active: nothing more is taken.
-    pub(crate) yields: bool,
+    /// Another is about to be active: nothing more is taken, until then.
+    pub(crate) yields_until: Option<Instant>,
+    /// When time was last let pass.
+    pub(crate) ticked: Instant,
     pub(crate) sending: BTreeMap<FollowerId, Sending>,
 }
 
@@ -74,18 +77,24 @@ const BATCH_ITEMS: usize = 128;
 const BATCH_BYTES: usize = 256 << 10;
 
 impl Term {
-    pub(crate) fn new(commits: Commits, journal_max: usize) -> Self {
+    pub(crate) fn new(commits: Commits, journal_max: usize, now: Instant) -> Self {
         Self {
             commits,
             journal: Journal::new(journal_max),
             pending: VecDeque::new(),
-            yields: false,
+            yields_until: None,
+            ticked: now,
             sending: BTreeMap::new(),
         }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
         self.commits.epoch()
+    }
+
+    /// All orders below this one are committed; 0: not even what the log held when the term began.
+    pub(crate) fn committed_below(&self) -> u64 {
+        self.commits.committed().map_or(0, |committed| committed + 1)
     }
 
     /// Gives an item its order.
@@ -120,7 +129,9 @@ impl Term {
         for log in logs {
             let held = held.get(&log.name);
             let common = held.map(|held| log.lineage.common_end(&held.lineage));
+            // Where nothing is in common the follower was away while the stream ended, and another of its name began.
             if let Some((held, common)) = held.zip(common)
+                && common > 0
                 && common < held.committed_below
             {
                 splits.push((log.name.clone(), common, held.committed_below - 1));
@@ -146,7 +157,7 @@ impl Term {
 
     /// The next message for a follower.
     pub(crate) fn poll(&mut self, id: FollowerId) -> Option<FollowDown> {
-        let (epoch, committed) = (self.epoch(), self.commits.committed().unwrap_or_default());
+        let (epoch, committed) = (self.epoch(), self.committed_below());
         let sending = self.sending.get_mut(&id)?;
         let settled = match sending {
             Sending::New => {

@@ -417,6 +417,71 @@ fn a_promotion_with_loss_names_what_is_lost_and_begins_above_it() {
 }
 
 #[test]
+fn an_active_that_yields_to_nobody_goes_on_after_a_while() {
+    let (mut pool, ticket) = pair();
+    pool.version += 1;
+    let version = pool.version;
+    let grant = Grant { yields: true, version, ..pool.at("o1").grant.clone().unwrap() };
+    let now = pool.now;
+    pool.at("o1").handle_grant(grant, now).unwrap();
+    pool.pass(2900);
+    assert!(matches!(pool.try_publish("o1", B, 0), Err(Refused::NotActive)));
+    pool.pass(200);
+    assert!(!pool.at("o1").standing().yielding);
+    pool.feed("o1", &ticket, 10..12);
+}
+
+#[test]
+fn a_publication_whose_end_only_the_follower_has_does_not_come_back() {
+    let (mut pool, ticket) = pair();
+    pool.at("o1").close(&ticket, 10).unwrap();
+    let (_, _, at_follower, at_leader) = pool.follows[0];
+    let now = pool.now;
+    while let Some(down) = pool.at("o1").poll_down(at_leader) {
+        pool.at("o2").handle_down(at_follower, down, now).unwrap();
+    }
+    pool.cut_off("o1");
+    pool.grant("o2", 2, &["o2"]);
+    assert!(matches!(pool.try_publish("o2", A, 5), Err(Refused::Gone)));
+}
+
+#[test]
+fn a_third_member_does_not_take_for_committed_what_the_second_lacks() {
+    let mut pool = Pool::new(&["o1", "o2", "o3"]);
+    for (follower, leader) in [("o2", "o1"), ("o3", "o1"), ("o2", "o3"), ("o3", "o2")] {
+        pool.follow(follower, leader);
+    }
+    pool.grant("o1", 1, &["o1", "o2", "o3"]);
+    pool.talk();
+    let ticket = pool.publish("o1", A);
+    pool.talk();
+    // o2 gets a frame that o3 never hears of, and leads.
+    pool.feed("o1", &ticket, 0..1);
+    let (_, _, at_follower, at_leader) = pool.follows[0];
+    let now = pool.now;
+    while let Some(down) = pool.at("o1").poll_down(at_leader) {
+        pool.at("o2").handle_down(at_follower, down, now).unwrap();
+    }
+    pool.cut_off("o1");
+    pool.grant("o2", 2, &["o2", "o3"]);
+    let known = pool.at("o2").list()[0].info.committed_below;
+    let (_, _, at_follower, at_leader) = *pool.follows.iter().find(|f| (f.0, f.1) == ("o3", "o2")).unwrap();
+    loop {
+        while let Some(down) = pool.at("o2").poll_down(at_leader) {
+            pool.at("o3").handle_down(at_follower, down, now).unwrap();
+        }
+        let Some(up) = pool.at("o3").poll_up(at_follower) else { break };
+        if matches!(up, FollowUp::Ack { .. }) {
+            break;
+        }
+        pool.at("o2").handle_up(at_leader, up, now).unwrap();
+    }
+    let info = pool.at("o3").list()[0].info;
+    assert!(info.next_seq > info.committed_below, "it has the frame");
+    assert_eq!(info.committed_below, known, "and what is committed is what o1 had said");
+}
+
+#[test]
 fn what_an_active_committed_alone_is_named_when_it_follows_another() {
     let (mut pool, ticket) = pair();
     pool.follows.clear();

@@ -17,6 +17,8 @@ pub struct CommitRules {
     pub return_after_max: Duration,
     /// A request that no newer record has settled is made again after this.
     pub ask_again: Duration,
+    /// A control plane that has not settled a request for so long does not answer.
+    pub answer_max: Duration,
     /// How long nobody must have answered before the active goes on alone.
     pub alone_after: Duration,
     /// Whether it does at all.
@@ -42,6 +44,7 @@ impl Default for CommitRules {
             return_after: Duration::from_secs(5),
             return_after_max: Duration::from_secs(300),
             ask_again: Duration::from_millis(200),
+            answer_max: Duration::from_millis(1500),
             alone_after: Duration::from_millis(400),
             when_alone: WhenAlone::Serve,
         }

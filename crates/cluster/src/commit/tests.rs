@@ -225,6 +225,34 @@ fn after_a_lapse_a_member_has_to_be_near_for_longer_each_time() {
 }
 
 #[test]
+fn a_member_that_the_record_refuses_is_not_waited_for() {
+    let mut term = Term::new(&["a"]);
+    term.follow(1, "bb");
+    term.pass(10, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+    term.commits.append();
+    assert_eq!(term.commits.committed(), Some(0));
+    term.commits.handle_grant(&grant(2, &["a"]));
+    assert_eq!(term.commits.committed(), Some(1), "though it is still here");
+    term.ack(1);
+    term.pass(4000, CALM);
+    assert_eq!(term.asked(), None, "and is not asked for again at once");
+}
+
+#[test]
+fn a_control_plane_that_beats_and_settles_nothing_is_as_good_as_gone() {
+    let beats = Surroundings { control_heard: true, ..DESERTED };
+    let mut term = Term::new(&["a", "bb"]);
+    term.follow(1, "bb");
+    term.commits.append();
+    term.commits.follower_closed(1);
+    term.pass(1400, beats);
+    assert_eq!(term.commits.alone(), None);
+    term.pass(600, beats);
+    assert_eq!(term.commits.committed(), Some(1));
+}
+
+#[test]
 fn alone_it_goes_on_while_most_edges_hear_it() {
     let mut term = Term::new(&["a", "bb"]);
     term.follow(1, "bb");

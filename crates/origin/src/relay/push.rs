@@ -78,8 +78,9 @@ impl Intake {
         }
         loop {
             let epoch = epoch(&self.term)?;
-            // While another is about to be active, nothing more is taken: the edge keeps it for that one.
-            let takes = self.said == Said::More && !self.term.borrow().yielding;
+            // While another is about to be active, or nothing is committed for long, nothing more is taken: the edge keeps
+            // it, and looks again with the next beat.
+            let takes = self.said == Said::More && !self.term.borrow().yielding && !self.feed.is_held_up();
             tokio::select! {
                 biased;
                 changed = self.term.changed() => {

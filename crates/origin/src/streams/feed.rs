@@ -53,6 +53,11 @@ impl Feed {
         closed
     }
 
+    /// Whether no more should be taken, because what was taken has waited too long to be committed.
+    pub fn is_held_up(&self) -> bool {
+        self.streams.with(|replica, _| replica.is_held_up())
+    }
+
     /// What is committed of the publication, as far as was told.
     pub fn acked(&self) -> Acked {
         *self.ticket.acked.borrow()
