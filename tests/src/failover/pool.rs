@@ -15,6 +15,14 @@ const ASK: Duration = Duration::from_millis(200);
 /// How long an origin may take to be in sync again: it has to be near the head for a while first, longer after each lapse.
 const IN_SYNC: Duration = Duration::from_secs(90);
 
+/// The parts of a role change: how a row names them, and an event.
+const PARTS: [(&str, &str); 4] = [
+    ("until it was decided: detect", "detect_ms"),
+    ("until the active had yielded", "yield_ms"),
+    ("until it was written: decide", "decide_ms"),
+    ("until the next had opened: open", "open_ms"),
+];
+
 const SERVICE: &str = "headwater.control.v1.OriginPoolService";
 
 /// The pool `main`.
@@ -136,9 +144,33 @@ impl Cluster {
         self.operator().call(&format!("{SERVICE}/{verb}"), &request)
     }
 
-    /// The events that the control plane keeps, oldest first.
-    pub fn events(&self) -> Vec<Value> {
-        let request = json!({"pageSize": 1000});
+    /// How long the parts of a role change took, out of its event: there is exactly one, with cause and evidence.
+    #[track_caller]
+    pub fn parts_of_grant(&self, epoch: u64) -> Vec<(&'static str, Duration)> {
+        let epoch = epoch.to_string();
+        let events = wait::until(&format!("the event of epoch {epoch}"), SOON, || {
+            let mut events = self.events("code=pool.granted");
+            events.retain(|event| event["details"]["epoch"] == *epoch);
+            if events.is_empty() {
+                thread::sleep(ASK);
+            }
+            (!events.is_empty()).then_some(events)
+        });
+        assert_eq!(events.len(), 1, "one event for one role change: {events:?}");
+        let details = &events[0]["details"];
+        for needed in ["cause", "evidence"] {
+            assert!(details[needed].as_str().is_some_and(|text| !text.is_empty()), "{needed}: {details}");
+        }
+        let part = |(name, key): (&'static str, &str)| {
+            let ms = details[key].as_str()?.parse().ok()?;
+            Some((name, Duration::from_millis(ms)))
+        };
+        PARTS.into_iter().filter_map(part).collect()
+    }
+
+    /// The events that the control plane keeps and that the filter lets through, newest first.
+    pub fn events(&self, filter: &str) -> Vec<Value> {
+        let request = json!({"pageSize": 1000, "filter": filter, "orderBy": "sequence desc"});
         let answer = self.operator().call("headwater.control.v1.EventService/ListEvents", &request);
         answer.ok().and_then(|answer| answer["events"].as_array().cloned()).unwrap_or_default()
     }

@@ -55,8 +55,8 @@ pub fn dead_then_standby_dies(scene: &mut Scene) -> Row {
         scene.cluster.wait_settled();
         let after = scene.cluster.wait_in_sync();
         assert_eq!(after.active, before.active, "no role has changed: {}", after.text);
-        let reported = scene.cluster.events().iter().any(|event| event.to_string().contains("ALONE"));
-        assert!(reported, "it reports that it was alone: {:?}", scene.cluster.events());
+        let reported = !scene.cluster.events("code=pool.alone").is_empty();
+        assert!(reported, "it reports that it was alone: {:?}", scene.cluster.events(""));
         round
     });
     Row::of("control plane gone, then the standby dies (serve)", "nobody cut, nothing lost; ≤ 650 ms", rounds)

@@ -9,7 +9,11 @@ use nix::sys::signal::Signal;
 
 use super::{CRASH, FREEZE, FROZEN};
 use crate::{
-    failover::{Row, Scene, pool::other},
+    Cluster,
+    failover::{
+        Row, Scene,
+        pool::{Pool, other},
+    },
     http, process,
 };
 
@@ -18,10 +22,8 @@ pub fn kill(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
         let before = scene.cluster.wait_in_sync();
         let pid = scene.cluster.pid(&before.active);
-        let round = scene.watch(|_| process::send(pid, Signal::SIGKILL));
-        let after = scene.cluster.wait_epoch_above(before.epoch);
-        assert_eq!(after.active, other(&before.active), "the other origin is promoted: {}", after.text);
-        assert_eq!(after.loss_epoch, before.loss_epoch, "without loss: {}", after.text);
+        let mut round = scene.watch(|_| process::send(pid, Signal::SIGKILL));
+        round.times = promoted_without_loss(&scene.cluster, &before);
         scene.cluster.restart(&before.active);
         round
     });
@@ -33,13 +35,11 @@ pub fn kill_and_start_at_once(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
         let before = scene.cluster.wait_in_sync();
         let pid = scene.cluster.pid(&before.active);
-        let round = scene.watch(|cluster| {
+        let mut round = scene.watch(|cluster| {
             process::send(pid, Signal::SIGKILL);
             cluster.restart(&before.active);
         });
-        let after = scene.cluster.wait_epoch_above(before.epoch);
-        assert_eq!(after.active, other(&before.active), "the one that has the stream is promoted: {}", after.text);
-        assert_eq!(after.loss_epoch, before.loss_epoch, "without loss: {}", after.text);
+        round.times = promoted_without_loss(&scene.cluster, &before);
         round
     });
     Row::of("kill -9 the active origin, started again at once", CRASH, rounds)
@@ -52,15 +52,13 @@ pub fn freeze(scene: &mut Scene) -> Row {
         let before = scene.cluster.wait_in_sync();
         let pid = scene.cluster.pid(&before.active);
         let _wakes = Frozen(pid);
-        let round = scene.watch_for(window, |_| {
+        let mut round = scene.watch_for(window, |_| {
             let start = Instant::now();
             process::send(pid, Signal::SIGSTOP);
             thread::sleep((start + FROZEN).saturating_duration_since(Instant::now()));
             process::send(pid, Signal::SIGCONT);
         });
-        let after = scene.cluster.wait_epoch_above(before.epoch);
-        assert_eq!(after.active, other(&before.active), "the other origin is promoted: {}", after.text);
-        assert_eq!(after.loss_epoch, before.loss_epoch, "without loss: {}", after.text);
+        round.times = promoted_without_loss(&scene.cluster, &before);
         let woken = http::get(scene.cluster.address(&before.active, "admin"), "/active").expect("it has woken");
         assert_ne!(woken.status, 200, "the origin that was frozen says that it is active");
         round
@@ -77,5 +75,11 @@ impl Drop for Frozen {
     }
 }
 
-/// How long a frozen process and its pool may take to agree again.
-pub const WOKEN: Duration = Duration::from_secs(30);
+/// The origin that has the streams is active now, in a new epoch; how long the parts of that took.
+#[track_caller]
+pub fn promoted_without_loss(cluster: &Cluster, before: &Pool) -> Vec<(&'static str, Duration)> {
+    let after = cluster.wait_epoch_above(before.epoch);
+    assert_eq!(after.active, other(&before.active), "the other origin is promoted: {}", after.text);
+    assert_eq!(after.loss_epoch, before.loss_epoch, "without loss: {}", after.text);
+    cluster.parts_of_grant(after.epoch)
+}

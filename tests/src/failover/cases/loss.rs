@@ -57,6 +57,6 @@ fn promoted_with_loss(cluster: &Cluster, before: &Pool, not: &str) {
     let after = cluster.wait_epoch_above(before.epoch);
     assert_ne!(after.active, not, "{}", after.text);
     assert!(after.loss_epoch > before.epoch, "the promotion is one with loss: {}", after.text);
-    let named = cluster.events().iter().any(|event| event.to_string().contains("RESUME_WITH_LOSS"));
-    assert!(named, "no event names the loss: {:?}", cluster.events());
+    let named = !cluster.events("code=pool.resumed_with_loss").is_empty();
+    assert!(named, "no event names the loss: {:?}", cluster.events(""));
 }

@@ -4,13 +4,9 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
-use super::PLANNED;
+use super::{PLANNED, crash::promoted_without_loss};
 use crate::{
-    Cluster,
-    failover::{
-        Row, Scene,
-        pool::{Pool, other},
-    },
+    failover::{Row, Scene, pool::other},
     process,
     wait::SOON,
 };
@@ -19,8 +15,8 @@ use crate::{
 pub fn promote(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
         let before = scene.cluster.wait_in_sync();
-        let round = scene.watch(|cluster| cluster.promote_as_asked(&before));
-        moved_without_loss(&scene.cluster, &before);
+        let mut round = scene.watch(|cluster| cluster.promote_as_asked(&before));
+        round.times = promoted_without_loss(&scene.cluster, &before);
         round
     });
     Row::of("PromoteMember", PLANNED, rounds)
@@ -31,8 +27,8 @@ pub fn terminate(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
         let before = scene.cluster.wait_in_sync();
         let pid = scene.cluster.pid(&before.active);
-        let round = scene.watch(|_| process::send(pid, Signal::SIGTERM));
-        moved_without_loss(&scene.cluster, &before);
+        let mut round = scene.watch(|_| process::send(pid, Signal::SIGTERM));
+        round.times = promoted_without_loss(&scene.cluster, &before);
         crate::until("the origin to have ended", SOON, || (!process::runs(pid)).then_some(()));
         scene.cluster.restart(&before.active);
         round
@@ -44,13 +40,13 @@ pub fn terminate(scene: &mut Scene) -> Row {
 pub fn rolling_restart(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
         let before = scene.cluster.wait_in_sync();
-        let round = scene.watch(|cluster| {
+        let mut round = scene.watch(|cluster| {
             for origin in [other(&before.active), &before.active] {
                 cluster.restart(origin);
                 cluster.wait_in_sync();
             }
         });
-        moved_without_loss(&scene.cluster, &before);
+        round.times = promoted_without_loss(&scene.cluster, &before);
         round
     });
     Row::of("rolling restart of both origins", PLANNED, rounds)
@@ -60,7 +56,7 @@ pub fn rolling_restart(scene: &mut Scene) -> Row {
 pub fn two_operators(scene: &mut Scene) -> Row {
     let rounds = scene.rounds(|scene, _| {
         let before = scene.cluster.wait_in_sync();
-        let round = scene.watch(|cluster| {
+        let mut round = scene.watch(|cluster| {
             let member = other(&before.active);
             let both = thread::scope(|scope| {
                 let calls = [(); 2].map(|()| scope.spawn(|| cluster.promote(member, before.epoch)));
@@ -71,7 +67,8 @@ pub fn two_operators(scene: &mut Scene) -> Row {
             assert_eq!(refused[0].code, "FailedPrecondition");
             assert!(refused[0].text.contains("STALE_EPOCH"), "{}", refused[0].text);
         });
-        let after = moved_without_loss(&scene.cluster, &before);
+        round.times = promoted_without_loss(&scene.cluster, &before);
+        let after = scene.cluster.wait_in_sync();
         assert_eq!(after.epoch, before.epoch + 1, "one promotion: {}", after.text);
         round
     });
@@ -90,22 +87,13 @@ pub fn fail_back(scene: &mut Scene) -> Row {
         }
         assert_eq!(before.active, other(first), "no fail-back by itself: {}", before.text);
         scene.assert_plays();
-        let round = scene.watch(|cluster| {
+        let mut round = scene.watch(|cluster| {
             if let Err(refusal) = cluster.pool_verb("FailBack", before.epoch) {
                 panic!("FailBack: {}", refusal.text);
             }
         });
-        let after = moved_without_loss(&scene.cluster, &before);
-        assert_eq!(after.active, first, "{}", after.text);
+        round.times = promoted_without_loss(&scene.cluster, &before);
         round
     });
     Row::of("FailBack to a primary that returned", PLANNED, rounds)
-}
-
-#[track_caller]
-fn moved_without_loss(cluster: &Cluster, before: &Pool) -> Pool {
-    let after = cluster.wait_epoch_above(before.epoch);
-    assert_eq!(after.active, other(&before.active), "the other origin is active: {}", after.text);
-    assert_eq!(after.loss_epoch, before.loss_epoch, "without loss: {}", after.text);
-    after
 }
