@@ -218,6 +218,7 @@ impl Pool {
         let Some(report) = active.and_then(|active| self.report_of(&active.node)) else { return };
         let Some(known) = &report.record else { return };
         next.answers = true;
+        next.in_sync_known = known.version >= self.record.version;
         if known.version > self.record.version {
             let mut in_sync = known.in_sync.clone();
             in_sync.retain(|member| !self.record.fenced.contains(&member.node));

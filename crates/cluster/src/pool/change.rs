@@ -26,6 +26,8 @@ pub(super) struct Next {
     after: u64,
     /// To be written although nothing differs: somebody waits for a newer version.
     pub(super) answers: bool,
+    /// The in-sync set is the truth, however old the stored record is.
+    pub(super) in_sync_known: bool,
 }
 
 /// To whom the active role goes, and why.
@@ -59,13 +61,19 @@ pub(super) enum Memory {
 
 impl Next {
     pub(super) fn of(record: &PoolRecord) -> Self {
-        Self { record: record.clone(), after: record.version, events: Vec::new(), answers: false }
+        Self { record: record.clone(), after: record.version, events: Vec::new(), answers: false, in_sync_known: false }
     }
 
     /// The change, if it is one. Its version lies above every one that was heard of.
     pub(super) fn finish(mut self, before: &PoolRecord, highest_version: u64) -> Option<PoolChange> {
         if self.record == *before && !self.answers {
             return None;
+        }
+        // R6: a newer version hides that the record is of an older copy of the store. Of whom that has in sync, only the
+        // active is sure to have everything.
+        if highest_version > before.version && !self.in_sync_known {
+            let active = self.record.active.clone();
+            self.record.in_sync.retain(|member| Some(member) == active.as_ref());
         }
         self.record.version = before.version.max(highest_version) + 1;
         Some(PoolChange { record: self.record, after: self.after, events: self.events })
@@ -75,6 +83,7 @@ impl Next {
     pub(super) fn grant(&mut self, grant: NewGrant, gone: impl Fn(&Member) -> bool, unix_ms: u64) {
         // The grant before was not told yet: it did not open.
         self.tell_granted(false);
+        self.in_sync_known = true;
         let record = &mut self.record;
         let NewGrant { to, epoch, cause, evidence, memory, by, detect, yielding, .. } = grant;
         let old = record.active.replace(to.clone());

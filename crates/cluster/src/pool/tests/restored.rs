@@ -76,6 +76,22 @@ fn an_old_in_sync_set_promotes_nobody_without_loss_when_the_active_does_not_repo
 }
 
 #[test]
+fn no_other_change_makes_an_old_in_sync_set_the_truth() {
+    let mut world = World::pair(&["e1"]);
+    let old = world.pool.record().clone();
+    world.cut("o1", "o2");
+    world.run(1_000);
+    world.kill("o1");
+    world.cp_starts(old, PoolRules::default());
+    world.run(1_000);
+    // Its new start is written down, in a version above every one that was heard of.
+    world.restart("o1");
+    world.run(10_000);
+    assert!(world.epoch() > 1);
+    assert_eq!(world.loss_epoch(), world.epoch(), "o2 was taken out since, and o1 is empty");
+}
+
+#[test]
 fn an_old_in_sync_set_promotes_nobody_where_an_operator_decides() {
     let mut world = World::pair(&["e1"]);
     let old = world.pool.record().clone();
