@@ -5,8 +5,9 @@
 //!                                        └ active origin ┘
 //! ```
 //!
-//! [`Upstream`] finds the origin that serves a stream; [`Pulls`] fetches each stream once; [`Ingests`] keeps what an
-//! encoder sent until the origin has it. Viewers' sessions live here and never depend on which origin is active.
+//! [`Upstream`] hears all origins and finds the one that serves a stream; [`Pulls`] fetches each stream once, and goes on
+//! where it was, whoever is active next; [`Ingests`] keeps what an encoder sent until the origins have it safe, and a
+//! little longer. Sessions live here and never depend on which origin is active.
 
 mod config;
 mod front;

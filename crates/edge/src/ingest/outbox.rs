@@ -160,7 +160,7 @@ impl Outbox {
             if let Some(until) = replay.patience(now) {
                 break Room::Wait(until.into());
             }
-            let gone = replay.skip_gop(now);
+            let gone = replay.skip_gop();
             let from = if skipped.is_empty() { gone.start } else { skipped.start };
             *skipped = from..gone.end;
             self.house.skipped.fetch_add((gone.end - gone.start) as usize, Ordering::Relaxed);

@@ -37,8 +37,8 @@ pub(crate) struct Replay {
     acked_at: Option<Instant>,
     /// The present GOP is being left out. Nothing is held then.
     cutting: bool,
-    /// When coded video and audio came last, of which decoding can start somewhere.
-    video_at: Option<Instant>,
+    /// When a keyframe and coded audio came last.
+    key_at: Option<Instant>,
     audio_at: Option<Instant>,
 }
 
@@ -105,7 +105,7 @@ impl Replay {
             acked_below: 0,
             acked_at: None,
             cutting: false,
-            video_at: None,
+            key_at: None,
             audio_at: None,
         }
     }
@@ -153,11 +153,9 @@ impl Replay {
     pub(crate) fn append(&mut self, entry: Entry, now: Instant) {
         let part = entry.part();
         match part {
-            Part::Key => self.video_at = Some(now),
-            // Until a keyframe is recognised, nothing says that one will be.
-            Part::Video => self.video_at = self.video_at.map(|_| now),
+            Part::Key => self.key_at = Some(now),
             Part::Audio => self.audio_at = Some(now),
-            Part::Setup(_) | Part::Other => {}
+            Part::Video | Part::Setup(_) | Part::Other => {}
         }
         if self.cutting && !self.is_start(part, now) {
             self.leave_out(entry, part);
@@ -178,10 +176,10 @@ impl Replay {
     }
 
     /// Lets go of the oldest GOP, and returns the numbers that it had.
-    pub(crate) fn skip_gop(&mut self, now: Instant) -> Range<u64> {
+    pub(crate) fn skip_gop(&mut self) -> Range<u64> {
         let from = self.first;
         self.drop_front();
-        while self.held.front().is_some_and(|front| !self.is_start(front.part, now)) {
+        while self.held.front().is_some_and(|front| !self.is_start(front.part, front.at)) {
             self.drop_front();
         }
         self.cutting = self.held.is_empty();
@@ -263,13 +261,13 @@ impl Replay {
         self.first += 1;
     }
 
-    /// Whether decoding can start at such an entry: at a keyframe; without video at any audio; without both at anything.
-    fn is_start(&self, part: Part, now: Instant) -> bool {
-        let lately =
-            |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) < self.limits.duration);
+    /// Whether decoding can start at such an entry, which came at this time: at a keyframe; where none came for long, at
+    /// any audio; without both at anything.
+    fn is_start(&self, part: Part, at: Instant) -> bool {
+        let lately = |last: Option<Instant>| last.is_some_and(|last| last + self.limits.duration >= at);
         match part {
             Part::Key => true,
-            _ if lately(self.video_at) => false,
+            _ if lately(self.key_at) => false,
             Part::Audio => true,
             _ => !lately(self.audio_at),
         }

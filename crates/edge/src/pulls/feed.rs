@@ -6,12 +6,15 @@ use std::{
 };
 
 use rpc::relay::{PullDown, PullFrom, RelayError};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::{Pull, Pulls, State};
 use crate::{
     retry::Retry,
-    upstream::{Call, Choice, Ended, Pool, UpstreamError},
+    upstream::{Call, Choice, Ended, Origins, Pool, UpstreamError},
 };
 
 /// An origin that has just become active commits its log anew before it tells how far that goes: so long it may seem to
@@ -22,59 +25,42 @@ const ABSENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Asks for the stream again and again, each time from where it stands. Goes on until it is dropped.
 pub(super) async fn run(pulls: &Pulls, pull: &Pull) {
-    let mut feed = Feed { pulls, pull, served: false, failing_since: None, ahead_since: None };
-    let mut retry = Retry::default();
-    let mut choice = Choice::default();
     let mut directing = pulls.upstream.directing();
+    let mut feed = Feed {
+        pulls,
+        pull,
+        choice: Choice::default(),
+        retry: Retry::default(),
+        served: false,
+        failing_since: None,
+        ahead_since: None,
+    };
     loop {
-        let begin = Instant::now();
-        let turn = choice.turn(&directing, &pull.name);
-        let (pool, pools) = match turn {
-            Ok((pool, pools)) => (Some(pool), pools),
+        let (pause, pool) = match feed.choice.turn(&directing, &pull.name) {
+            Ok((pool, pools)) => {
+                let news = pool.watch();
+                (feed.turn(&pool, &pools).await, Some(news))
+            }
             Err(error) => {
                 feed.note_refused(&error);
-                (None, Vec::new())
+                (feed.retry.next_delay(), None)
             }
         };
-        let mut pause = None;
-        let mut news = None;
-        if let Some(pool) = pool {
-            news = Some(pool.watch());
-            let broken = feed.call(&pool, pools.len() > 1).await;
-            if feed.served {
-                choice.note_served();
-                retry.reset();
-            }
-            let moved = match broken.reason() {
-                Reason::Over => false,
-                Reason::Moved => true,
-                Reason::Unserved => choice.note_failed(&pools),
-                Reason::Absent => {
-                    // Asked of all in turn, not as fast as they answer.
-                    choice.go_on(&pools);
-                    false
-                }
-            };
-            feed.note_end(broken);
-            if moved {
-                pause = Some(retry.at_once(begin.elapsed()));
-            }
-        }
         tokio::select! {
-            () = sleep(pause.unwrap_or_else(|| retry.next_delay())) => {}
-            () = heard(&mut news) => {}
+            () = sleep(pause) => {}
+            () = news_of(pool) => {}
             () = directing.changed() => {}
         }
     }
 }
 
 /// Completes when there is news of the pool.
-async fn heard(news: &mut Option<tokio::sync::watch::Receiver<crate::upstream::Origins>>) {
-    let alive = match news {
-        Some(news) => news.changed().await.is_ok(),
+async fn news_of(pool: Option<watch::Receiver<Origins>>) {
+    let told = match pool {
+        Some(mut origins) => origins.changed().await.is_ok(),
         None => false,
     };
-    if !alive {
+    if !told {
         std::future::pending::<()>().await;
     }
 }
@@ -82,6 +68,8 @@ async fn heard(news: &mut Option<tokio::sync::watch::Receiver<crate::upstream::O
 struct Feed<'a> {
     pulls: &'a Pulls,
     pull: &'a Pull,
+    choice: Choice,
+    retry: Retry,
     /// The last call gave us the stream.
     served: bool,
     /// Since when viewers get nothing although their stream has not ended.
@@ -131,6 +119,29 @@ impl Broken {
 }
 
 impl Feed<'_> {
+    /// One call, and how long to wait before the next one.
+    async fn turn(&mut self, pool: &Arc<Pool>, pools: &[Arc<Pool>]) -> Duration {
+        let begin = Instant::now();
+        let broken = self.call(pool, pools.len() > 1).await;
+        if self.served {
+            self.choice.note_served();
+            self.retry.reset();
+        }
+        let reason = broken.reason();
+        self.note_end(broken);
+        let at_once = match reason {
+            Reason::Over => false,
+            Reason::Moved => true,
+            Reason::Unserved => self.choice.note_failed(pools),
+            Reason::Absent => {
+                // All are asked in turn, but not as fast as they answer.
+                self.choice.go_on(pools);
+                false
+            }
+        };
+        if at_once { self.retry.at_once(begin.elapsed()) } else { self.retry.next_delay() }
+    }
+
     /// One call, from asking to its end. `others`: there are more pools that may have the stream.
     async fn call(&mut self, pool: &Arc<Pool>, others: bool) -> Broken {
         let from = self.pull.mirror().position_in(pool.name()).map_or(PullFrom::Live, PullFrom::After);
