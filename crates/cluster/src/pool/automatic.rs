@@ -154,8 +154,10 @@ impl Pool {
     fn above_what_was_heard(&self, now: Instant) -> Option<NewGrant> {
         let may = self.record.mode == Mode::Auto && self.rules.unclean == Unclean::Allow;
         // The one that serves in it may only be out of our reach.
-        let elsewhere = self.heard_elsewhere_only(now).is_some() && now < self.started + self.rules.settle_max;
-        if !may || elsewhere || self.moves.leave(Reason::Death, &self.rules.moves, now) != Leave::Now {
+        if !may
+            || self.heard_elsewhere_only(now).is_some()
+            || self.moves.leave(Reason::Death, &self.rules.moves, now) != Leave::Now
+        {
             return None;
         }
         let Candidate::Unclean(to) = self.longest_living(now) else { return None };

@@ -368,9 +368,12 @@ fn a_control_plane_that_is_often_late_still_replaces_a_process_that_died() {
 #[test]
 fn a_control_plane_that_was_late_itself_suspects_nobody_before_it_has_listened() {
     let mut world = World::pair(&["e1"]);
-    // Beats were not read for 5 s, and standing evidence is from before.
+    world.cut("o1", "o2");
+    world.run(1_000);
+    // For 5 s nothing was read; then the beat of one that does not hear the active comes first.
     world.now += std::time::Duration::from_secs(5);
     world.pool.handle_late(world.now);
+    world.report("o2");
     world.drive();
     world.run(20_000);
     assert_eq!(world.epoch(), 1);

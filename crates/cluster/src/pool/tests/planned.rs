@@ -40,6 +40,15 @@ fn the_active_yields_then_the_role_moves_and_the_old_one_hears_of_it_when_the_ne
 }
 
 #[test]
+fn the_old_active_leaves_the_in_sync_set_with_the_grant() {
+    let mut world = World::running(&["o1", "o2", "o3"], &[], PoolRules::default());
+    world.nobody_asks = true;
+    promote(&mut world, "o2");
+    world.run(1_000);
+    assert_eq!((world.epoch(), world.in_sync()), (2, vec!["o2".to_owned(), "o3".to_owned()]));
+}
+
+#[test]
 fn an_active_that_does_not_yield_keeps_its_role_and_goes_on() {
     let mut world = World::pair(&["e1"]);
     world.origin("o1").stubborn = true;

@@ -23,6 +23,7 @@ fn it_adopts_epoch_in_sync_and_version_of_the_active_that_serves() {
     world.run(1_000);
     let newest = world.pool.record().clone();
     assert_eq!(world.in_sync(), ["o2"]);
+    world.nobody_asks = true;
     world.cp_starts(old, PoolRules::default());
     world.run(10_000);
     let record = world.pool.record();
@@ -42,6 +43,7 @@ fn it_adopts_an_in_sync_set_with_the_old_copys_active_in_it() {
     world.thaw("o1");
     world.run(2_000);
     assert_eq!(world.in_sync(), ["o1", "o2"]);
+    world.nobody_asks = true;
     world.cp_starts(old, PoolRules::default());
     world.until(200, |world| world.epoch() == 2);
     assert_eq!(world.in_sync(), ["o1", "o2"]);
@@ -54,6 +56,7 @@ fn it_adopts_in_sync_and_version_within_the_same_epoch() {
     world.cut("o1", "o2");
     world.run(1_000);
     let version = world.pool.record().version;
+    world.nobody_asks = true;
     world.cp_starts(old, PoolRules::default());
     // Before it has settled: no role changes by it.
     world.run(200);
@@ -135,6 +138,24 @@ fn an_active_out_of_reach_that_others_hear_is_waited_for() {
     world.mend();
     world.run(1_000);
     assert_eq!((world.active().as_str(), world.epoch(), world.loss_epoch()), ("o2", 2, 0));
+}
+
+#[test]
+fn an_active_that_only_others_hear_is_not_passed_by_however_long_it_lasts() {
+    let (mut world, old) = old_copy(&["e1"]);
+    world.kill("o2");
+    world.run(1_000);
+    world.restart("o2");
+    world.run(2_000);
+    assert_eq!((world.active().as_str(), world.epoch()), ("o1", 3));
+    world.cut("o1", super::world::CP);
+    world.cp_starts(old, PoolRules::default());
+    world.run(40_000);
+    assert_eq!(world.epoch(), 1);
+    assert!(world.pool.alarms().count() > 0);
+    world.mend();
+    world.run(1_000);
+    assert_eq!((world.active().as_str(), world.epoch(), world.loss_epoch()), ("o1", 3, 0));
 }
 
 #[test]

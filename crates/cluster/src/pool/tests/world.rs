@@ -23,6 +23,8 @@ pub(crate) struct World {
     /// When one last heard the other.
     heard: BTreeMap<(&'static str, &'static str), Instant>,
     pub(crate) events: Vec<PoolEvent>,
+    /// No origin asks for a change of the in-sync set.
+    pub(crate) nobody_asks: bool,
     /// The control plane's process does not run.
     pub(crate) cp_down: bool,
     pub(crate) wall_ms: u64,
@@ -79,6 +81,7 @@ impl World {
             cuts: BTreeSet::new(),
             heard: BTreeMap::new(),
             events: Vec::new(),
+            nobody_asks: false,
             cp_down: false,
             wall_ms: 1_000_000,
         }
@@ -284,6 +287,7 @@ impl World {
         let gone = |member: &&Member| **member != me && !(hears.contains(&member.node) && others.contains(member));
         let gone = record.in_sync.iter().find(gone);
         let change = gone.cloned().map(SyncChange::Shrink).or_else(|| grow.cloned().map(SyncChange::Grow));
+        let change = change.filter(|_| !self.nobody_asks);
         let yields = self.origins[active].yielding && !self.origins[active].stubborn;
         let asks = change.is_some() || yields;
         if let Some(change) = change {
