@@ -58,6 +58,9 @@ fn plan(seed: u64) -> Plan {
     for _ in 0..count {
         plan.add(&mut rng);
     }
+    // A process that is dead at the end is a fault that has not ended.
+    let parties = (ORIGINS..ORIGINS + plan.setup.origins).chain([CONTROL]).chain(EDGES..EDGES + plan.setup.edges);
+    plan.faults.extend(parties.map(|party| (HEALED, Fault::Start(party))));
     plan.faults.push((HEALED, Fault::Heal));
     plan.faults.push((HEALED, Fault::Weather(Weather::default())));
     plan
@@ -71,7 +74,7 @@ impl Plan {
         let edge = EDGES + rng.below(self.setup.edges as u64) as Party;
         let any = rng.pick(&[CONTROL, origin, origin, edge]);
         let other = rng.pick(&[CONTROL, ORIGINS, ORIGINS + 1, EDGES, EDGES + 1]);
-        let kinds = if self.single { 6 } else { 11 };
+        let kinds = if self.single { 6 } else { 13 };
         let faults = match rng.below(kinds) {
             0 => vec![(at, Fault::Kill(any)), (until, Fault::Start(any))],
             1 => vec![(at, Fault::Freeze(any)), (until, Fault::Thaw(any))],
@@ -82,6 +85,17 @@ impl Plan {
             5 => vec![(at, Fault::Relieve(origin)), (at + 2 * S, Fault::Start(origin))],
             6 => vec![(at, Fault::Backup), (until, Fault::Restore)],
             7 => vec![(at, Fault::Promote { to: origin, epoch: None, force: rng.percent(50) })],
+            11 => {
+                // The network is cut in two, until the end.
+                let inside = (ORIGINS..EDGES + self.setup.edges).filter(|_| rng.percent(50)).collect();
+                vec![(at, Fault::Divide(inside))]
+            }
+            12 => {
+                let gone = if rng.percent(50) { Fault::Freeze(ORIGINS + 1) } else { Fault::Kill(ORIGINS + 1) };
+                let back = [(until, Fault::Thaw(ORIGINS + 1)), (until, Fault::Start(ORIGINS + 1))];
+                let alone = [(at, Fault::Kill(CONTROL)), (at + 100 * MS, gone), (until, Fault::Start(CONTROL))];
+                alone.into_iter().chain(back).collect()
+            }
             8 => vec![(at, Fault::MoveEncoder { from: EDGES, to: EDGES + 1 })],
             9 => vec![(at, Fault::CloseEncoder(edge))],
             _ => {

@@ -296,9 +296,7 @@ impl World {
         }
         let heard = |member: &Member| self.origins.values().any(|origin| origin.member == *member);
         broken.extend(self.judge.unnamed(heard));
-        if !self.store.was_restored() {
-            broken.extend(self.judge.untold());
-        }
+        broken.extend(self.judge.untold());
         if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
     }
 

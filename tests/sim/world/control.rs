@@ -79,11 +79,6 @@ impl Store {
         }
     }
 
-    /// An old copy may have forgotten what was to be told.
-    pub fn was_restored(&self) -> bool {
-        self.id > 1
-    }
-
     pub fn has_told(&self, word: &str) -> bool {
         self.events.iter().any(|event| event.contains(word))
     }

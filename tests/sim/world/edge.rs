@@ -238,6 +238,7 @@ impl Edge {
                     _ => {}
                 }
                 if matches!(msg, Msg::Ended) {
+                    judge.left(self.me, &pull.name);
                     pull.last = None;
                 }
                 if let Some((conn, _)) = pull.call.take() {

@@ -65,6 +65,7 @@ impl World {
             Fault::Restore => {
                 self.kill(CONTROL);
                 self.store.restore();
+                self.judge.restored();
                 self.start(CONTROL);
             }
             Fault::Promote { to, epoch, force } => self.promote(to, epoch, force),

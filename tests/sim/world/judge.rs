@@ -124,6 +124,12 @@ impl Judge {
         }
     }
 
+    /// The store was replaced by an old copy, its events with it.
+    pub fn restored(&mut self) {
+        self.granted.clear();
+        self.told_of.clear();
+    }
+
     /// A grant of which nobody was told.
     pub fn untold(&self) -> Option<String> {
         let untold = self.granted.difference(&self.told_of).next()?;
@@ -276,6 +282,14 @@ impl Judge {
     /// An edge starts with empty memory, its viewers anew.
     pub fn edge_started(&mut self, edge: Party) {
         self.viewers.retain(|(party, _), _| *party != edge);
+    }
+
+    /// The stream has ended, and its viewers with it: whoever comes next is new.
+    pub fn left(&mut self, edge: Party, name: &StreamName) {
+        if let Some(viewer) = self.viewers.get_mut(&(edge, name.clone())) {
+            let Viewer { seen_at, longest_gap, items, .. } = *viewer;
+            *viewer = Viewer { seen_at, longest_gap, items, ..Viewer::default() };
+        }
     }
 
     pub fn viewer(&self, edge: Party, name: &StreamName) -> Option<&Viewer> {
