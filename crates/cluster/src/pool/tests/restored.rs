@@ -35,6 +35,25 @@ fn it_adopts_epoch_in_sync_and_version_of_the_active_that_serves() {
 }
 
 #[test]
+fn a_living_member_that_was_taken_out_since_is_not_in_sync_by_the_old_copy() {
+    let mut world = World::running(&["o1", "o2", "o3"], &["e1"], PoolRules::default());
+    let old = world.pool.record().clone();
+    world.kill("o1");
+    world.run(1_000);
+    world.cut("o2", "o3");
+    world.run(1_000);
+    assert_eq!((world.active(), world.in_sync()), ("o2".to_owned(), vec!["o2".to_owned()]));
+    world.nobody_asks = true;
+    world.cp_starts(old, PoolRules::default());
+    world.until(200, |world| world.epoch() == 2);
+    assert_eq!(world.in_sync(), ["o2"]);
+    world.run(4_000);
+    world.kill("o2");
+    world.run(10_000);
+    assert_eq!((world.active(), world.loss_epoch()), ("o3".to_owned(), world.epoch()), "it lacks what was committed");
+}
+
+#[test]
 fn it_adopts_an_in_sync_set_with_the_old_copys_active_in_it() {
     let mut world = World::pair(&["e1"]);
     let old = world.pool.record().clone();
