@@ -81,9 +81,9 @@ impl OriginNode {
     }
 
     /// Sent and received in the last second, in bytes.
-    fn traffic(&self) -> (f64, f64) {
+    fn traffic(&self, streams: &[Listed]) -> (f64, f64) {
         let now = Instant::now();
-        let received = self.streams.list().iter().map(|listed| listed.stream.info.bytes_total).sum();
+        let received = streams.iter().map(|listed| listed.stream.info.bytes_total).sum();
         let sent = self.rtmp_stats.bytes_out.load(Ordering::Relaxed) + self.stats.pulled_bytes.load(Ordering::Relaxed);
         (self.rates.ingress.sample(received, now), self.rates.egress.sample(sent, now))
     }
@@ -114,7 +114,8 @@ impl OriginNode {
 
 impl Local for OriginNode {
     fn beat(&self) -> Beat {
-        let (ingress, egress) = self.traffic();
+        let streams = self.streams.list();
+        let (ingress, egress) = self.traffic(&streams);
         let sessions = self.sessions.list();
         let replica = self.streams.standing();
         let viewers = sessions.iter().filter(|session| session.kind == Kind::Play).count();
@@ -122,7 +123,7 @@ impl Local for OriginNode {
             load: Load {
                 sessions: sessions.len() as u32,
                 viewers: viewers as u32,
-                streams: self.streams.list().len() as u32,
+                streams: streams.len() as u32,
                 ingress_bits_per_second: (ingress * 8.0) as u64,
                 egress_bits_per_second: (egress * 8.0) as u64,
                 task_lag: Duration::ZERO,
@@ -202,8 +203,8 @@ impl Local for OriginNode {
 impl node::Node for OriginNode {
     fn ping(&self) -> Ping {
         let role = self.role();
-        let (ingress, egress) = self.traffic();
         let streams = self.streams.list();
+        let (ingress, egress) = self.traffic(&streams);
         Ping {
             node: self.id.to_string(),
             kind: node::NodeKind::Origin,

@@ -110,10 +110,10 @@ impl Streams {
         self.with(|replica, _| replica.kick(name))
     }
 
-    /// All streams, in no order.
+    /// All streams, in the order of their names.
     pub fn list(&self) -> Vec<Listed> {
         let streams = lock(&self.replica).list();
-        self.rates.retain(|name, _| streams.iter().any(|stream| stream.name == *name));
+        self.rates.retain(|name, _| streams.binary_search_by(|stream| stream.name.cmp(name)).is_ok());
         let (now, wall) = (now(), SystemTime::now());
         let listed = streams.into_iter().map(|stream| {
             let rate = self.rates.entry(stream.name.clone()).or_default();

@@ -230,7 +230,7 @@ impl Replica {
         self.next_conn
     }
 
-    /// All streams, in no order.
+    /// All streams, in the order of their names.
     pub fn list(&self) -> Vec<Listed> {
         self.logs.values().filter(|log| !log.splice.has_ended()).map(Listed::of).collect()
     }
