@@ -14,7 +14,7 @@ use dashmap::DashMap;
 use media::{MediaMessage, PublicationId, StreamName};
 use rand::Rng;
 use rpc::relay::{PublishKey, PushHello};
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::upstream::Upstream;
@@ -55,6 +55,8 @@ pub struct Ingests {
     upstream: Upstream,
     config: Config,
     house: Arc<House>,
+    /// Where calls to origins run, whoever publishes.
+    home: Handle,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// The publication of each stream that an encoder here feeds.
@@ -98,6 +100,7 @@ impl Ingests {
             upstream,
             config,
             house: House::new(config.total_bytes_max),
+            home: Handle::current(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             publications: Arc::default(),
@@ -133,7 +136,7 @@ impl Ingests {
         let (opened, answer) = oneshot::channel();
         let push = push::Push::new(self.upstream.clone(), self.config, hello, outbox, opened);
         let stop = self.stop.clone();
-        self.tasks.spawn(stop.run_until_cancelled_owned(push.run()));
+        self.tasks.spawn_on(stop.run_until_cancelled_owned(push.run()), &self.home);
         match answer.await {
             Ok(opened) => opened.map(|()| {
                 self.publications.insert(ingest.stream.clone(), publication);

@@ -19,6 +19,7 @@ mod patience;
 pub mod pulls;
 mod retry;
 mod service;
+mod threads;
 pub mod upstream;
 
 pub use config::Config;

@@ -17,6 +17,7 @@ use hub::{Hub, Reader, Start, Stream};
 use media::StreamName;
 use telemetry::Rate;
 use tokio::{
+    runtime::Handle,
     sync::watch,
     time::{sleep, timeout},
 };
@@ -65,6 +66,8 @@ pub struct Pulls {
     upstream: Upstream,
     config: Config,
     pulls: DashMap<StreamName, Arc<Pull>>,
+    /// Where calls to origins run, whoever asks for a stream.
+    home: Handle,
     tasks: TaskTracker,
     stop: CancellationToken,
     stats: Stats,
@@ -121,13 +124,14 @@ pub enum NoPlay {
 }
 
 impl Pulls {
-    /// Nothing is fetched yet.
+    /// Nothing is fetched yet. What is fetched runs on the runtime in which this is called.
     pub fn new(hub: Hub, upstream: Upstream, config: Config) -> Arc<Self> {
         Arc::new(Self {
             hub,
             upstream,
             config,
             pulls: DashMap::new(),
+            home: Handle::current(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             stats: Stats::default(),
@@ -214,7 +218,7 @@ impl Pulls {
         let pull = Arc::new(Pull::new(name.clone()));
         let waiting = Waiting::new(pull.clone());
         slot.insert(pull.clone());
-        self.tasks.spawn(self.clone().run(pull));
+        self.tasks.spawn_on(self.clone().run(pull), &self.home);
         Ok(waiting)
     }
 

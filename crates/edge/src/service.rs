@@ -27,6 +27,7 @@ use crate::{
     metrics,
     node::{Contact, EdgeNode},
     pulls::Pulls,
+    threads::Threads,
     upstream::{Directions, Upstream},
 };
 
@@ -35,7 +36,8 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let policy = watch::Sender::new(publish_policy(config.publish.as_ref(), process.dev)?);
     let auth = Arc::new(Auth::open(config.tokens.as_deref(), process.dev)?);
     let token = Token::own(config.tokens.as_deref(), Caller::Edge)?;
-    let ports = Ports::bind(&config)?;
+    let threads = Threads::start()?;
+    let ports = Ports::bind(&config, &threads)?;
 
     let directions = watch::Sender::new(own_directions(&config)?);
     let upstream = Upstream::new(config.node.clone(), directions.subscribe(), token.clone());
@@ -100,12 +102,12 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     tasks.spawn(reload.run(process.reloads.clone(), stop.clone()));
     let mut fronts = JoinSet::new();
     for server in ports.rtmp {
-        fronts.spawn(accept(server, None, connections.clone(), closing.clone()));
+        fronts.spawn_on(accept(server, None, connections.clone(), closing.clone()), &threads);
     }
     for server in ports.rtmps {
-        fronts.spawn(accept(server, ports.tls.clone(), connections.clone(), closing.clone()));
+        fronts.spawn_on(accept(server, ports.tls.clone(), connections.clone(), closing.clone()), &threads);
     }
-    fronts.spawn(http_server.run(closing.clone()));
+    fronts.spawn_on(http_server.run(closing.clone()), &threads);
     process.admin.inspect(node.clone());
     health.set_ready(true).await;
     tracing::info!(rtmp = ?config.rtmp.listen, http = ?config.http.listen, peer = %addresses.peer, "edge.listening");
@@ -138,7 +140,9 @@ struct Ports {
 }
 
 impl Ports {
-    fn bind(config: &Config) -> anyhow::Result<Self> {
+    fn bind(config: &Config, threads: &Threads) -> anyhow::Result<Self> {
+        let peer = daemon::bind("node gRPC", "peer.listen", config.peer.listen)?;
+        let _served_there = threads.enter();
         let all = |what: &str, key: &str, addresses: &[SocketAddr]| {
             addresses.iter().map(|address| daemon::bind(what, key, *address)).collect::<Result<Vec<_>, _>>()
         };
@@ -146,7 +150,7 @@ impl Ports {
             rtmp: all("RTMP", "rtmp.listen", &config.rtmp.listen)?,
             rtmps: all("RTMPS", "rtmp.listen_tls", &config.rtmp.listen_tls)?,
             http: all("HTTP", "http.listen", &config.http.listen)?,
-            peer: daemon::bind("node gRPC", "peer.listen", config.peer.listen)?,
+            peer,
             tls: certificates(config)?,
         })
     }
