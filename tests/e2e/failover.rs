@@ -1,12 +1,6 @@
 //! What faults cost: the sets of [`tests::failover::sets`] in their short form. Viewers and encoders notice what is promised, no more.
 
-use tests::failover::{Form, Scene, cases, sets};
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn an_undisturbed_stream_comes_whole_to_every_viewer() {
-    let mut scene = Scene::at_an_edge(tests::Cluster::start(), Form::SHORT);
-    cases::undisturbed(&mut scene).assert_promise();
-}
+use tests::failover::{Form, sets};
 
 #[test]
 fn nobody_notices_that_the_active_origin_is_killed() {
@@ -65,8 +59,7 @@ fn nobody_notices_that_one_cable_of_the_active_is_cut() {
 
 /// Runs a set; every row must keep its promise.
 fn kept(set: &str) {
-    let set = sets::ALL.iter().find(|known| known.name == set).expect("the set exists");
-    set.run(Form::SHORT, |row| {
+    sets::find(set).expect("the set exists").run(Form::SHORT, |row| {
         println!("{}", row.line());
         row.assert_promise();
     });

@@ -6,14 +6,18 @@
 //!    └───────────────▶ Scene::round(fault) ◀────┘   ─▶ Round ─▶ Row ─▶ table
 //! ```
 //!
-//! A [`Scene`] is a cluster with a stamped stream and viewers. A case (see [`cases`]) does something to it, round by round; each round
-//! says who was cut, what was lost, repeated or out of order, and the longest pause that each viewer saw.
+//! A [`Scene`] is a cluster with a stamped stream and viewers. A [`Case`] does something to it, round by round; each round
+//! says who was cut, what was lost, repeated or out of order, and the longest pause that each viewer saw. A [`Row`] adds rounds
+//! up and says whether the case's promise was kept.
 
 pub mod body;
+pub mod case;
 pub mod cases;
 pub mod crowd;
+pub mod goal;
 pub mod ledger;
 pub mod nginx;
+pub mod page;
 pub mod pool;
 pub mod row;
 pub mod scene;
@@ -21,7 +25,9 @@ pub mod sets;
 pub mod source;
 pub mod stamp;
 
+pub use case::{Act, Case, Place};
 pub use crowd::Crowd;
+pub use goal::Goal;
 pub use row::{Round, Row};
 pub use scene::{Form, Scene};
 pub use source::Source;

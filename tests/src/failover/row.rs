@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
-use super::{crowd::Sight, ledger::Counts};
+use super::{Case, crowd::Sight, ledger::Counts};
 
 /// What one round of a case showed.
 #[derive(Debug, Default, Clone)]
@@ -13,13 +13,15 @@ pub struct Round {
     pub encoder_cuts: usize,
     /// Other times that were taken, by name.
     pub times: Vec<(&'static str, Duration)>,
+    /// What went wrong, in a round that did not come to its end.
+    pub failed: Option<String>,
 }
 
 /// All rounds of a case.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Row {
-    /// What was done.
-    pub case: String,
+    /// What was done, and what is promised of it.
+    pub case: &'static Case,
     /// How often.
     pub rounds: usize,
     /// Viewers that were cut.
@@ -34,10 +36,10 @@ pub struct Row {
     pub intervals: Vec<Duration>,
     /// Other times, by name, sorted.
     pub times: BTreeMap<&'static str, Vec<Duration>>,
-    /// What is promised of it, or else to be known, for people.
-    pub note: String,
-    /// What is promised of it, for [`Row::assert_promise`].
-    pub promise: Promise,
+    /// Every viewer's longest pause in as long a time in which nothing happened, sorted.
+    pub own: Vec<Duration>,
+    /// What went wrong in rounds that did not come to their end.
+    pub failures: Vec<String>,
 }
 
 /// What may not happen in a case.
@@ -60,47 +62,81 @@ pub enum Promise {
 pub const GAP_MAX: Duration = Duration::from_secs(5);
 
 impl Row {
-    /// Adds up rounds.
-    pub fn of(case: &str, note: &str, rounds: impl IntoIterator<Item = Round>) -> Self {
-        let mut row = Self { case: case.to_owned(), note: note.to_owned(), ..Self::default() };
-        for round in rounds {
-            row.rounds += 1;
-            row.viewer_cuts.extend(round.sight.cuts);
-            row.encoder_cuts += round.encoder_cuts;
-            row.counts += round.sight.counts;
-            row.gaps.extend(round.sight.gaps);
-            row.intervals.extend(round.sight.intervals);
-            for (name, time) in round.times {
-                row.times.entry(name).or_default().push(time);
-            }
+    /// Adds up rounds, beside pauses of the undisturbed stream.
+    pub fn of(case: &'static Case, rounds: impl IntoIterator<Item = Round>, own: Vec<Duration>) -> Self {
+        let mut row = Self {
+            case,
+            rounds: 0,
+            viewer_cuts: Vec::new(),
+            encoder_cuts: 0,
+            counts: Counts::default(),
+            gaps: Vec::new(),
+            intervals: Vec::new(),
+            times: BTreeMap::new(),
+            own,
+            failures: Vec::new(),
+        };
+        rounds.into_iter().for_each(|round| row.add(round));
+        for durations in [&mut row.gaps, &mut row.intervals, &mut row.own] {
+            durations.sort();
         }
-        row.gaps.sort();
-        row.intervals.sort();
         row.times.values_mut().for_each(|times| times.sort());
         row
     }
 
-    /// The same row with another promise than that nobody notices.
-    pub fn promising(self, promise: Promise) -> Self {
-        Self { promise, ..self }
+    fn add(&mut self, round: Round) {
+        if let Some(failure) = round.failed {
+            return self.failures.push(failure);
+        }
+        self.rounds += 1;
+        self.viewer_cuts.extend(round.sight.cuts);
+        self.encoder_cuts += round.encoder_cuts;
+        self.counts += round.sight.counts;
+        self.gaps.extend(round.sight.gaps);
+        self.intervals.extend(round.sight.intervals);
+        for (name, time) in round.times {
+            self.times.entry(name).or_default().push(time);
+        }
     }
 
     /// Fails unless what is promised has been kept. Times are promised for idle machines; here only that pauses are not long.
     #[track_caller]
     pub fn assert_promise(&self) {
-        let Self { case, counts, .. } = self;
-        if self.promise == Promise::Nothing {
-            return;
-        }
-        assert_eq!(self.viewer_cuts, Vec::<String>::new(), "{case}: viewers cut");
-        let may_lose = matches!(self.promise, Promise::EncoderComesBack | Promise::NobodyIsCutWithLoss);
-        let lost = if may_lose { 0 } else { counts.lost };
-        assert_eq!(Counts { lost, ..*counts }, Counts::default(), "{case}");
-        let may_cut = self.promise == Promise::EncoderComesBack;
-        assert!(may_cut || self.encoder_cuts == 0, "{case}: {} encoders cut", self.encoder_cuts);
-        let may_pause = matches!(self.promise, Promise::NobodyIsCut | Promise::NobodyIsCutWithLoss);
+        let title = self.case.title;
+        assert_eq!(self.failures, Vec::<String>::new(), "{title}");
+        let broken = self.broken();
+        assert!(broken.is_empty(), "{title}: {}; viewers cut: {:?}", broken.join(", "), self.viewer_cuts);
+        let may_pause =
+            matches!(self.case.promise, Promise::NobodyIsCut | Promise::NobodyIsCutWithLoss | Promise::Nothing);
         let worst = quantile(&self.gaps, 1.0);
-        assert!(may_pause || worst < GAP_MAX, "{case}: a viewer saw nothing for {worst:?}");
+        assert!(may_pause || worst < GAP_MAX, "{title}: a viewer saw nothing for {worst:?}");
+    }
+
+    /// What is not as promised: who was cut, what was lost, which pauses were too long for an idle machine.
+    pub fn unmet(&self) -> Vec<String> {
+        let mut unmet = self.broken();
+        unmet.extend(self.failures.first().map(|text| format!("a round failed: {}", one_line(text))));
+        unmet.extend(self.case.goals.iter().filter_map(|goal| goal.unmet(self)));
+        unmet
+    }
+
+    /// Which counts are not as promised.
+    fn broken(&self) -> Vec<String> {
+        let Counts { lost, repeated, out_of_order, fell } = self.counts;
+        let promise = self.case.promise;
+        let counts = [
+            ("viewers cut", self.viewer_cuts.len(), true),
+            ("encoders cut", self.encoder_cuts, promise != Promise::EncoderComesBack),
+            ("lost", lost, !matches!(promise, Promise::EncoderComesBack | Promise::NobodyIsCutWithLoss)),
+            ("repeated", repeated, true),
+            ("out of order", out_of_order, true),
+            ("time fell", fell, true),
+        ];
+        let counts = counts.into_iter().filter(|(_, count, promised)| *promised && *count > 0);
+        match promise {
+            Promise::Nothing => Vec::new(),
+            _ => counts.map(|(what, count, _)| format!("{count} {what}")).collect(),
+        }
     }
 
     /// The case in a line of the table.
@@ -108,29 +144,50 @@ impl Row {
         let Counts { lost, repeated, out_of_order, fell } = self.counts;
         let gap = |share| milliseconds(quantile(&self.gaps, share));
         let mut line = format!(
-            "| {} | {} | {} | {} | {lost} | {repeated} | {out_of_order} | {fell} | {} | {} | {} | {} |",
-            self.case,
+            "| {} | {} | {} | {} | {lost} | {repeated} | {out_of_order} | {fell} | {} | {} | {} | {} | {} |",
+            self.case.title,
             self.rounds,
             self.viewer_cuts.len(),
             self.encoder_cuts,
             gap(0.5),
             gap(0.99),
             gap(1.0),
-            self.note,
+            self.case.promised(),
+            self.verdict(),
         );
-        for (name, times) in &self.times {
+        let own = (!self.own.is_empty()).then_some((OWN, &self.own));
+        for (name, times) in self.times.iter().map(|(name, times)| (*name, times)).chain(own) {
             let at = |share| milliseconds(quantile(times, share));
-            write!(line, "\n| - {name} | {} | | | | | | | {} | {} | {} | |", times.len(), at(0.5), at(0.99), at(1.0))
+            write!(line, "\n| - {name} | {} | | | | | | | {} | {} | {} | | |", times.len(), at(0.5), at(0.99), at(1.0))
                 .expect("text takes text");
         }
         line
+    }
+
+    fn verdict(&self) -> String {
+        let unmet = self.unmet();
+        match (self.case.promise, unmet.is_empty()) {
+            (Promise::Nothing, true) => String::new(),
+            (_, true) => "yes".to_owned(),
+            (_, false) => format!("no: {}", unmet.join(", ")),
+        }
     }
 }
 
 /// The head of the table.
 pub const HEAD: &str = "\
-| case | rounds | viewers cut | encoders cut | lost | repeated | out of order | time fell | gap median | gap p99 | worst | |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|";
+| case | rounds | viewers cut | encoders cut | lost | repeated | out of order | time fell | gap median | gap p99 | worst | promised | kept |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|---|";
+
+/// The line of the undisturbed stream's pauses.
+const OWN: &str = "undisturbed";
+
+/// So much of a failure stands in a table.
+const TEXT_MAX: usize = 120;
+
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '|'], " ").chars().take(TEXT_MAX).collect()
+}
 
 /// The value below which this share lies; zero of nothing. The values are sorted.
 pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
@@ -138,26 +195,63 @@ pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
     sorted.get((last as f64 * share).ceil() as usize).copied().unwrap_or_default()
 }
 
-fn milliseconds(time: Duration) -> String {
+/// Whole milliseconds, as the table has them.
+pub fn milliseconds(time: Duration) -> String {
     format!("{:.0} ms", time.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failover::{Act, Goal};
 
-    #[test]
-    fn a_row_tells_of_all_rounds() {
-        let round = |gaps: &[u64]| Round {
+    static CASE: Case = Case {
+        name: "kill",
+        title: "kill -9",
+        note: "0 lost",
+        promise: Promise::NobodyNotices,
+        goals: &[Goal::Median(20), Goal::P99(25)],
+        act: Act::Alone(|_| Vec::new()),
+    };
+
+    fn round(gaps: &[u64]) -> Round {
+        Round {
             sight: Sight { gaps: gaps.iter().copied().map(Duration::from_millis).collect(), ..Sight::default() },
             times: vec![("accepted", Duration::from_millis(40))],
             ..Round::default()
-        };
-        let row = Row::of("kill", "0 lost", [round(&[10, 30]), round(&[20])]);
+        }
+    }
+
+    #[test]
+    fn a_row_tells_of_all_rounds_and_whether_the_promise_was_kept() {
+        let row = Row::of(&CASE, [round(&[10, 30]), round(&[20])], Vec::new());
         row.assert_promise();
         let lines: Vec<String> = row.line().lines().map(str::to_owned).collect();
-        assert_eq!(lines[0], "| kill | 2 | 0 | 0 | 0 | 0 | 0 | 0 | 20 ms | 30 ms | 30 ms | 0 lost |");
+        let told = "0 lost; median ≤ 20 ms, p99 ≤ 25 ms | no: p99 30 ms > 25 ms |";
+        assert_eq!(lines[0], format!("| kill -9 | 2 | 0 | 0 | 0 | 0 | 0 | 0 | 20 ms | 30 ms | 30 ms | {told}"));
         assert!(lines[1].starts_with("| - accepted | 2 |"), "{lines:?}");
-        assert_eq!(lines[0].matches('|').count(), HEAD.lines().next().expect("two lines").matches('|').count());
+        for line in &lines {
+            assert_eq!(line.matches('|').count(), HEAD.lines().next().expect("two lines").matches('|').count());
+        }
+        assert!(Row::of(&CASE, [round(&[10, 15, 25])], Vec::new()).line().contains("| yes |"));
+    }
+
+    #[test]
+    fn a_round_that_failed_is_told_and_not_counted() {
+        let failed = Round { failed: Some("waited | in vain".to_owned()), ..Round::default() };
+        let row = Row::of(&CASE, [round(&[10]), failed], Vec::new());
+        assert_eq!(row.rounds, 1);
+        assert_eq!(row.unmet(), ["a round failed: waited   in vain"]);
+    }
+
+    #[test]
+    fn pauses_are_measured_against_the_streams_own() {
+        let own = vec![Duration::from_millis(40)];
+        let over = |gap| {
+            let row = Row::of(&CASE, [round(&[gap])], own.clone());
+            Goal::FramesAboveOwn(2).unmet(&row).is_some()
+        };
+        assert!(!over(100));
+        assert!(over(110));
     }
 }

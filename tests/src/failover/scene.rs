@@ -1,11 +1,13 @@
 //! A cluster with a stamped stream and viewers who check it.
 
 use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Crowd, Round, Source, crowd::Sight};
+use super::{Crowd, Round, Source, crowd::Sight, ledger::Counts};
 use crate::{Cluster, wait::SOON};
 
 /// How much is done.
@@ -58,7 +60,11 @@ pub struct Scene {
     /// How much is done.
     pub form: Form,
     looked: Instant,
+    own: Vec<Duration>,
 }
+
+/// What is undisturbed is measured once for so many rounds.
+const ROUNDS_PER_QUIET_ONE: usize = 10;
 
 impl Scene {
     /// An encoder at `edge-1`, viewers on both edges.
@@ -74,7 +80,7 @@ impl Scene {
         let source = Source::start(ingest);
         source.wait_accepted();
         let crowd = Crowd::join(urls(&cluster, edges, form.viewers));
-        let mut scene = Self { cluster, source, crowd, form, looked: Instant::now() };
+        let mut scene = Self { cluster, source, crowd, form, looked: Instant::now(), own: Vec::new() };
         scene.assert_plays();
         scene.look_since(Instant::now());
         scene
@@ -89,8 +95,33 @@ impl Scene {
 
     /// Rounds of one case: each does something, and watches for a while from that moment on. What happens between two rounds is
     /// counted with the next one, its pauses are not.
-    pub fn rounds(&mut self, mut each: impl FnMut(&mut Self, usize) -> Round) -> Vec<Round> {
-        (0..self.form.rounds).map(|number| each(self, number)).collect()
+    ///
+    /// After a round that panics there is no other, and the rounds before it count.
+    pub fn rounds(&mut self, mut each: impl FnMut(&mut Self) -> Round) -> Vec<Round> {
+        let mut rounds = Vec::new();
+        for _ in 0..self.form.rounds {
+            match catch_unwind(AssertUnwindSafe(|| each(self))) {
+                Ok(round) => rounds.push(round),
+                Err(panic) => {
+                    rounds.push(Round { failed: Some(text_of(&*panic)), ..Round::default() });
+                    break;
+                }
+            }
+        }
+        rounds
+    }
+
+    /// The longest pauses that viewers see when nothing happens; measured once.
+    pub fn own(&mut self) -> Vec<Duration> {
+        if self.own.is_empty() {
+            self.cluster.wait_in_sync();
+            for _ in 0..self.form.rounds.div_ceil(ROUNDS_PER_QUIET_ONE) {
+                let quiet = self.watch(|_| ()).sight;
+                assert_eq!((quiet.counts, quiet.cuts), (Counts::default(), Vec::new()), "nothing has happened");
+                self.own.extend(quiet.gaps);
+            }
+        }
+        self.own.clone()
     }
 
     /// Does something, then watches for the form's time.
@@ -112,7 +143,7 @@ impl Scene {
             eprintln!("not every viewer plays; encoder: {:?}; viewers:\n{}", self.source.told(), self.crowd.told());
         }
         let encoder_cuts = self.source.cuts_since(self.looked);
-        Round { sight: self.look_since(start), encoder_cuts, times: Vec::new() }
+        Round { sight: self.look_since(start), encoder_cuts, ..Round::default() }
     }
 
     /// What the viewers saw since the last look; pauses from this moment on.
@@ -120,6 +151,12 @@ impl Scene {
         self.looked = Instant::now();
         self.crowd.look(&self.source, from)
     }
+}
+
+/// What a panic said.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "a panic".to_owned())
 }
 
 /// The addresses of so many viewers: over RTMP and HTTP-FLV, on all these edges.

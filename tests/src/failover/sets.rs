@@ -1,216 +1,306 @@
-//! Sets of cases that run one after the other in a cluster of their own.
-
-use std::net::SocketAddr;
-
-use tokio::runtime::{Builder, Runtime};
+//! Sets of cases: what a chapter of the page has, and what a test runs in one go.
 
 use super::{
-    Form, Row, Scene, cases,
-    cases::{control, crash, cuts, loss, planned, standby, vip},
+    Act::{Alone, In},
+    Case, Form,
+    Goal::{FramesAboveOwn, Median, P99, Stall, Time},
+    Place, Row, case,
+    cases::{control, crash, cuts, loss, planned, standby, undisturbed, vip},
     nginx,
-    scene::{EDGES, STREAM},
-};
-use crate::{
-    Cluster, cluster,
-    haproxy::Haproxy,
-    network::Network,
-    tools::{self, Tool},
+    row::Promise,
 };
 
 /// A set of cases.
+#[derive(Debug)]
 pub struct Set {
     /// In a word.
     pub name: &'static str,
     /// For people.
     pub title: &'static str,
-    run: fn(Form, Show<'_>),
+    /// In the order of the table.
+    pub cases: &'static [Case],
 }
 
 impl Set {
     /// Runs it; each row is shown as soon as it is there. Where the machine lacks something, says so and shows nothing.
     pub fn run(&self, form: Form, mut show: impl FnMut(&Row) + Send) {
-        (self.run)(form, &mut show);
+        case::run(self.cases, form, &mut show);
     }
 }
 
-/// Is given each row.
-type Show<'a> = &'a mut (dyn FnMut(&Row) + Send);
+/// The set of this name.
+pub fn find(name: &str) -> Option<&'static Set> {
+    ALL.iter().find(|set| set.name == name)
+}
+
+/// What a case has where it does not say otherwise.
+const USUAL: Case = Case {
+    name: "",
+    title: "",
+    note: "nobody cut, nothing lost",
+    promise: Promise::NobodyNotices,
+    goals: &[],
+    act: Alone(|_| Vec::new()),
+};
+/// What is promised when the active origin dies.
+const CRASH: Case = Case { goals: &[Median(100), P99(400)], ..USUAL };
+/// What is promised when it freezes, or is cut off.
+const FREEZE: Case = Case { goals: &[P99(1000)], ..USUAL };
+/// What is promised of all that operators do.
+const PLANNED: Case = Case { note: "nothing lost", goals: &[FramesAboveOwn(2)], ..USUAL };
 
 /// All sets.
-pub const ALL: &[Set] = &[
-    Set { name: "crash", title: "The active origin dies", run: crash },
-    Set { name: "freeze", title: "The active origin freezes", run: freeze },
-    Set { name: "planned", title: "Operators move the role", run: planned },
-    Set { name: "standby", title: "The standby dies or freezes", run: standby },
-    Set { name: "control", title: "The control plane is gone", run: control },
-    Set { name: "stall", title: "The control plane is gone, and the active waits", run: stall },
-    Set { name: "vip", title: "The encoder publishes to the origins' virtual IP", run: vip },
-    Set { name: "move", title: "The encoder moves while the active dies", run: encoder_moves },
-    Set { name: "loss", title: "More is gone than one origin", run: loss },
-    Set { name: "cables", title: "The active is cut off", run: cables },
-    Set { name: "links", title: "Single cables of the active are cut", run: links },
-    Set { name: "nginx", title: "Another server under the same drill", run: others },
+pub static ALL: &[Set] = &[
+    Set {
+        name: "crash",
+        title: "The active origin dies",
+        cases: &[
+            Case {
+                name: "undisturbed",
+                title: "nothing happens",
+                note: "the stream's own",
+                act: In(Place::Loopback, undisturbed),
+                ..USUAL
+            },
+            Case { name: "kill", title: "kill -9 the active origin", act: In(Place::Loopback, crash::kill), ..CRASH },
+            Case {
+                name: "restart",
+                title: "kill -9 the active origin, started again at once",
+                act: In(Place::Loopback, crash::kill_and_start_at_once),
+                ..CRASH
+            },
+        ],
+    },
+    Set {
+        name: "freeze",
+        title: "The active origin freezes",
+        cases: &[Case {
+            name: "stop",
+            title: "SIGSTOP of the active origin for 5 s",
+            act: In(Place::Loopback, crash::freeze),
+            ..FREEZE
+        }],
+    },
+    Set {
+        name: "planned",
+        title: "Operators move the role",
+        cases: &[
+            Case { name: "promote", title: "PromoteMember", act: In(Place::Loopback, planned::promote), ..PLANNED },
+            Case {
+                name: "terminate",
+                title: "SIGTERM of the active origin",
+                act: In(Place::Loopback, planned::terminate),
+                ..PLANNED
+            },
+            Case {
+                name: "rolling_restart",
+                title: "rolling restart of both origins",
+                act: In(Place::Loopback, planned::rolling_restart),
+                ..PLANNED
+            },
+            Case {
+                name: "two_operators",
+                title: "two operators promote at once",
+                act: In(Place::Loopback, planned::two_operators),
+                ..PLANNED
+            },
+            Case {
+                name: "fail_back",
+                title: "FailBack to a primary that returned",
+                act: In(Place::Loopback, planned::fail_back),
+                ..PLANNED
+            },
+        ],
+    },
+    Set {
+        name: "standby",
+        title: "The standby dies or freezes",
+        cases: &[
+            Case {
+                name: "kill",
+                title: "kill -9 the standby",
+                goals: &[Stall(50)],
+                act: In(Place::Loopback, standby::kill),
+                ..USUAL
+            },
+            Case {
+                name: "stop",
+                title: "SIGSTOP of the standby for 2 s",
+                goals: &[Stall(250)],
+                act: In(Place::Loopback, standby::freeze),
+                ..USUAL
+            },
+        ],
+    },
+    Set {
+        name: "control",
+        title: "The control plane is gone",
+        cases: &[
+            Case {
+                name: "dead",
+                title: "control plane dead, an edge restarted meanwhile",
+                note: "nothing happens for 30 s",
+                act: In(Place::OneEdge, control::dead),
+                ..USUAL
+            },
+            Case {
+                name: "standby_dies",
+                title: "control plane gone, then the standby dies (serve)",
+                goals: &[Stall(650)],
+                act: In(Place::OneEdge, control::dead_then_standby_dies),
+                ..USUAL
+            },
+            Case {
+                name: "active_dies",
+                title: "control plane gone, then the active dies",
+                note: "viewers held",
+                promise: Promise::NobodyIsCut,
+                goals: &[Time(control::PROMOTED, 4000)],
+                act: In(Place::OneEdge, control::dead_then_active_dies),
+            },
+            Case {
+                name: "restored",
+                title: "control plane restored from an old store",
+                note: "nothing happens; no epoch twice",
+                act: In(Place::OneEdge, control::restored_from_an_old_copy),
+                ..USUAL
+            },
+        ],
+    },
+    Set {
+        name: "stall",
+        title: "The control plane is gone, and the active waits",
+        cases: &[Case {
+            name: "standby_dies",
+            title: "control plane gone, then the standby dies (stall)",
+            note: "stops; nobody cut, nothing lost",
+            promise: Promise::NobodyIsCut,
+            act: In(Place::Stall, control::dead_then_standby_dies_stall),
+            ..USUAL
+        }],
+    },
+    Set {
+        name: "vip",
+        title: "The encoder publishes to the origins' virtual IP",
+        cases: &[Case {
+            name: "kill",
+            title: "kill -9 the active origin, encoder at the VIP",
+            note: "no viewer cut, time never falls; lost: what was on its way into the dead process",
+            promise: Promise::EncoderComesBack,
+            goals: &[Time(vip::ACCEPTED, 300)],
+            act: In(Place::Vip, vip::kill),
+        }],
+    },
+    Set {
+        name: "move",
+        title: "The encoder moves while the active dies",
+        cases: &[Case {
+            name: "kill",
+            title: "encoder moves to the other edge while the active dies",
+            note: "one timeline: no viewer cut, nothing twice, time never falls",
+            promise: Promise::EncoderComesBack,
+            act: In(Place::EitherEdge, vip::encoder_moves),
+            ..USUAL
+        }],
+    },
+    Set {
+        name: "loss",
+        title: "More is gone than one origin",
+        cases: &[
+            Case {
+                name: "none_in_sync",
+                title: "none in sync, and the active dies",
+                act: In(Place::Loopback, loss::none_in_sync),
+                ..LOSS
+            },
+            Case {
+                name: "all_restart",
+                title: "both origins killed and started again",
+                act: In(Place::Loopback, loss::all_restart),
+                ..LOSS
+            },
+        ],
+    },
+    Set {
+        name: "cables",
+        title: "The active is cut off",
+        cases: &[
+            Case {
+                name: "active_off",
+                title: "active origin cut off",
+                act: In(Place::Hosts, cuts::active_off),
+                ..FREEZE
+            },
+            Case {
+                name: "all_edges",
+                title: "active cut from all edges",
+                act: In(Place::Hosts, cuts::active_from_all_edges),
+                ..FREEZE
+            },
+            Case {
+                name: "minority",
+                title: "active and the other edge cut off together",
+                act: In(Place::HostsOtherEdge, cuts::active_with_a_minority),
+                ..FREEZE
+            },
+        ],
+    },
+    Set {
+        name: "links",
+        title: "Single cables of the active are cut",
+        cases: &[
+            Case {
+                name: "standby",
+                title: "only active and standby cut",
+                note: "no promotion; nothing lost",
+                goals: &[Stall(250)],
+                act: In(Place::Hosts, cuts::active_from_standby),
+                ..USUAL
+            },
+            Case {
+                name: "control_plane",
+                title: "only active and control plane cut",
+                note: "nothing happens; alarm CP_LINK",
+                act: In(Place::Hosts, cuts::active_from_control_plane),
+                ..USUAL
+            },
+            Case {
+                name: "edge-1",
+                title: "only active and edge-1 cut",
+                act: In(Place::Hosts, |scene| cuts::active_from_an_edge(scene, "edge-1")),
+                ..VIA
+            },
+            Case {
+                name: "edge-2",
+                title: "only active and edge-2 cut",
+                act: In(Place::Hosts, |scene| cuts::active_from_an_edge(scene, "edge-2")),
+                ..VIA
+            },
+        ],
+    },
+    Set {
+        name: "nginx",
+        title: "Another server under the same drill",
+        cases: &[
+            Case {
+                name: "kill",
+                title: "nginx-rtmp: kill -9 the origin, started again at once",
+                act: Alone(nginx::kill),
+                ..OTHER
+            },
+            Case {
+                name: "stop",
+                title: "nginx-rtmp: SIGSTOP of the origin for 5 s",
+                act: Alone(nginx::freeze),
+                ..OTHER
+            },
+        ],
+    },
 ];
 
-fn crash(form: Form, show: Show<'_>) {
-    on_loopback(|cluster| {
-        let mut scene = Scene::at_an_edge(cluster, form);
-        show(&cases::undisturbed(&mut scene));
-        show(&crash::kill(&mut scene));
-        show(&crash::kill_and_start_at_once(&mut scene));
-    });
-}
-
-fn freeze(form: Form, show: Show<'_>) {
-    on_loopback(|cluster| show(&crash::freeze(&mut Scene::at_an_edge(cluster, form))));
-}
-
-fn planned(form: Form, show: Show<'_>) {
-    on_loopback(|cluster| {
-        let mut scene = Scene::at_an_edge(cluster, form);
-        show(&planned::promote(&mut scene));
-        show(&planned::terminate(&mut scene));
-        show(&planned::rolling_restart(&mut scene));
-        show(&planned::two_operators(&mut scene));
-        show(&planned::fail_back(&mut scene));
-    });
-}
-
-fn standby(form: Form, show: Show<'_>) {
-    on_loopback(|cluster| {
-        let mut scene = Scene::at_an_edge(cluster, form);
-        show(&standby::kill(&mut scene));
-        show(&standby::freeze(&mut scene));
-    });
-}
-
-fn control(form: Form, show: Show<'_>) {
-    on_loopback(|cluster| {
-        let ingest = [cluster.rtmp("edge-1", STREAM)];
-        let mut scene = Scene::with(cluster, form, &ingest, &["edge-1"]);
-        show(&control::dead(&mut scene));
-        show(&control::dead_then_standby_dies(&mut scene));
-        show(&control::dead_then_active_dies(&mut scene));
-        show(&control::restored_from_an_old_copy(&mut scene));
-    });
-}
-
-fn stall(form: Form, show: Show<'_>) {
-    on_loopback(|cluster| {
-        for origin in ["origin-1", "origin-2"] {
-            cluster.reconfigure(origin, "when_alone: serve", "when_alone: stall");
-            cluster.restart(origin);
-            cluster.wait_settled();
-        }
-        show(&control::dead_then_standby_dies_stall(&mut Scene::at_an_edge(cluster, form)));
-    });
-}
-
-fn vip(form: Form, show: Show<'_>) {
-    if !tools::has(&[Tool::Haproxy]) {
-        return;
-    }
-    on_loopback(|cluster| {
-        let origin = |node| (cluster.address(node, "rtmp"), cluster.address(node, "admin"));
-        let mut haproxy = Haproxy::start(&[origin("origin-1"), origin("origin-2")], cluster.scratch());
-        haproxy.wait_serving();
-        let ingest = [format!("rtmp://{}/{STREAM}", haproxy.vip)];
-        show(&vip::kill(&mut Scene::with(cluster, form, &ingest, &EDGES)));
-    });
-}
-
-fn encoder_moves(form: Form, show: Show<'_>) {
-    on_loopback(|cluster| {
-        let ingest = EDGES.map(|edge| cluster.rtmp(edge, STREAM));
-        show(&vip::encoder_moves(&mut Scene::with(cluster, form, &ingest, &EDGES)));
-    });
-}
-
-fn loss(form: Form, show: Show<'_>) {
-    on_loopback(|cluster| {
-        let mut scene = Scene::at_an_edge(cluster, form);
-        show(&loss::none_in_sync(&mut scene));
-        show(&loss::all_restart(&mut scene));
-    });
-}
-
-fn cables(form: Form, show: Show<'_>) {
-    on_hosts(|cluster, _vip| {
-        let mut scene = Scene::at_an_edge(cluster, form);
-        show(&cuts::active_off(&mut scene));
-        show(&cuts::active_from_all_edges(&mut scene));
-    });
-    on_hosts(|cluster, _vip| {
-        let ingest = [cluster.rtmp("edge-2", STREAM)];
-        show(&cuts::active_with_a_minority(&mut Scene::with(cluster, form, &ingest, &["edge-2"])));
-    });
-}
-
-fn links(form: Form, show: Show<'_>) {
-    on_hosts(|cluster, _vip| {
-        let mut scene = Scene::at_an_edge(cluster, form);
-        show(&cuts::active_from_standby(&mut scene));
-        show(&cuts::active_from_control_plane(&mut scene));
-        show(&cuts::active_from_an_edge(&mut scene, "edge-1"));
-        show(&cuts::active_from_an_edge(&mut scene, "edge-2"));
-    });
-}
-
-fn others(form: Form, show: Show<'_>) {
-    if !nginx::is_here() {
-        return;
-    }
-    runtime(|| ()).block_on(async {
-        show(&nginx::kill(form));
-        show(&nginx::freeze(form));
-    });
-}
-
-/// A cluster of `headwater dev`, whose roles may move as often as cases want.
-fn on_loopback(cases: impl FnOnce(Cluster)) {
-    runtime(|| ()).block_on(async { cases(patient(Cluster::start())) });
-}
-
-/// A cluster in a network of hosts, HAProxy before the origins.
-fn on_hosts(cases: impl FnOnce(Cluster, SocketAddr) + Send) {
-    if !tools::has(&[Tool::Haproxy]) || !Network::possible() {
-        return;
-    }
-    // A thread of its own: whoever enters a network stays in it.
-    let run = || {
-        let network = Network::make(&cluster::NODES);
-        network.enter();
-        let runtime = runtime(network.entrance());
-        let vip = SocketAddr::from((network.rest(), 1935));
-        let origin = |node| ((network.address(node), 1935).into(), (network.address(node), 9080).into());
-        let dir = tempfile::tempdir().expect("a directory");
-        let _haproxy = Haproxy::start_at(vip, &[origin("origin-1"), origin("origin-2")], dir.path());
-        let cluster = patient(Cluster::start_on(network, vip));
-        runtime.block_on(async { cases(cluster, vip) });
-    };
-    std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-}
-
-fn runtime(on_thread_start: impl Fn() + Send + Sync + 'static) -> Runtime {
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().on_thread_start(on_thread_start).build();
-    runtime.expect("a runtime starts")
-}
-
-/// Lifts the limits on automatic moves and on how often a member may drop out: the cases make many in a row, on purpose.
-fn patient(cluster: Cluster) -> Cluster {
-    for origin in ["origin-1", "origin-2"] {
-        cluster.configure(origin, REPLICATION);
-    }
-    let moves = "{ silence_max: 1000, silence_apart: 0s }";
-    cluster.configure("control-plane", &format!("roles: {{ moves: {moves} }}\n"));
-    cluster.restart("control-plane");
-    cluster.wait_settled();
-    for origin in ["origin-1", "origin-2"] {
-        cluster.restart(origin);
-        cluster.wait_settled();
-    }
-    cluster
-}
-
-/// Members that dropped out come back soon, however often they do.
-const REPLICATION: &str = "replication: { when_alone: serve, return_after: 500ms, return_after_max: 500ms }\n";
+/// What is promised when nobody has all the frames any more.
+const LOSS: Case = Case { note: "nobody cut; what is lost is named", promise: Promise::NobodyIsCutWithLoss, ..USUAL };
+/// What is promised when an edge has to go round.
+const VIA: Case = Case { note: "no promotion; on by `via`", goals: &[P99(1000)], ..USUAL };
+/// Another server promises us nothing.
+const OTHER: Case = Case { note: "encoder at its origin", promise: Promise::Nothing, ..USUAL };

@@ -8,16 +8,19 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    failover::{Crowd, Row, Scene, pool::other, row::Promise, scene::urls},
+    failover::{Crowd, Round, Scene, pool::other, scene::urls},
     process,
     wait::{SOON, until},
 };
 
+/// The time until an origin is promoted, in the table.
+pub const PROMOTED: &str = "promoted, once it is back";
+
 /// It is dead for a while. The other edge is restarted meanwhile, and serves new viewers.
 ///
 /// The scene's viewers are at `edge-1`.
-pub fn dead(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn dead(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let dead = scene.form.control_dead;
         let source = &scene.source;
@@ -36,14 +39,12 @@ pub fn dead(scene: &mut Scene) -> Row {
         let after = scene.cluster.wait_in_sync();
         assert_eq!((&after.active, after.epoch), (&before.active, before.epoch), "no role has changed: {}", after.text);
         round
-    });
-    let seconds = scene.form.control_dead.as_secs();
-    Row::of(&format!("control plane dead for {seconds} s, an edge restarted meanwhile"), "nothing happens", rounds)
+    })
 }
 
 /// It is dead, then the standby dies: with `when_alone: serve` the active goes on by itself.
-pub fn dead_then_standby_dies(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn dead_then_standby_dies(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.promote_the_other();
         let standby = other(&before.active);
         scene.cluster.kill("control-plane");
@@ -58,13 +59,12 @@ pub fn dead_then_standby_dies(scene: &mut Scene) -> Row {
         let reported = !scene.cluster.events("code=pool.alone").is_empty();
         assert!(reported, "it reports that it was alone: {:?}", scene.cluster.events(""));
         round
-    });
-    Row::of("control plane gone, then the standby dies (serve)", "nobody cut, nothing lost; ≤ 650 ms", rounds)
+    })
 }
 
 /// The same with `when_alone: stall`: nothing is served until the control plane is back, and nothing is lost.
-pub fn dead_then_standby_dies_stall(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn dead_then_standby_dies_stall(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.promote_the_other();
         let standby = other(&before.active);
         scene.cluster.kill("control-plane");
@@ -86,14 +86,12 @@ pub fn dead_then_standby_dies_stall(scene: &mut Scene) -> Row {
         scene.cluster.restart(standby);
         scene.cluster.wait_settled();
         round
-    });
-    Row::of("control plane gone, then the standby dies (stall)", "stops; nobody cut, nothing lost", rounds)
-        .promising(Promise::NobodyIsCut)
+    })
 }
 
 /// It is dead, then the active origin dies; the control plane comes back and promotes the other.
-pub fn dead_then_active_dies(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn dead_then_active_dies(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         scene.cluster.kill("control-plane");
         let pid = scene.cluster.pid(&before.active);
@@ -109,18 +107,16 @@ pub fn dead_then_active_dies(scene: &mut Scene) -> Row {
         let after = scene.cluster.wait_in_sync();
         assert_eq!(after.active, other(&before.active), "the one that has the streams is promoted: {}", after.text);
         assert_eq!(after.loss_epoch, before.loss_epoch, "without loss: {}", after.text);
-        round.times.push(("promoted, once it is back", promoted));
+        round.times.push((PROMOTED, promoted));
         round
-    });
-    Row::of("control plane gone, then the active dies", "viewers held; promoted ≤ 4 s after its return", rounds)
-        .promising(Promise::NobodyIsCut)
+    })
 }
 
 /// Its store is put back to what it was two promotions ago: what the origins know is adopted, and no epoch comes twice.
-pub fn restored_from_an_old_copy(scene: &mut Scene) -> Row {
+pub fn restored_from_an_old_copy(scene: &mut Scene) -> Vec<Round> {
     let store = scene.cluster.dir().join("control-plane/control-plane.redb");
     let copy = scene.cluster.scratch().join("old.redb");
-    let rounds = scene.rounds(|scene, _| {
+    scene.rounds(|scene| {
         scene.cluster.wait_in_sync();
         scene.cluster.kill("control-plane");
         fs::copy(&store, &copy).expect("the store can be copied");
@@ -142,6 +138,5 @@ pub fn restored_from_an_old_copy(scene: &mut Scene) -> Row {
         epochs.push(scene.cluster.promote_the_other().epoch);
         assert!(epochs.is_sorted_by(|a, b| a < b), "no epoch is granted twice: {epochs:?}");
         round
-    });
-    Row::of("control plane restored from an old store", "nothing happens; no epoch twice", rounds)
+    })
 }

@@ -7,32 +7,31 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{CRASH, FREEZE, FROZEN};
+use super::FROZEN;
 use crate::{
     Cluster,
     failover::{
-        Row, Scene,
+        Round, Scene,
         pool::{Pool, other},
     },
     http, process,
 };
 
 /// SIGKILL; it is started again after each round, and follows.
-pub fn kill(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn kill(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let pid = scene.cluster.pid(&before.active);
         let mut round = scene.watch(|_| process::send(pid, Signal::SIGKILL));
         round.times = promoted_without_loss(&scene.cluster, &before);
         scene.cluster.restart(&before.active);
         round
-    });
-    Row::of("kill -9 the active origin", CRASH, rounds)
+    })
 }
 
 /// SIGKILL, and started again at once: by then nobody may have noticed, but the memory is gone.
-pub fn kill_and_start_at_once(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn kill_and_start_at_once(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let pid = scene.cluster.pid(&before.active);
         let mut round = scene.watch(|cluster| {
@@ -41,14 +40,13 @@ pub fn kill_and_start_at_once(scene: &mut Scene) -> Row {
         });
         round.times = promoted_without_loss(&scene.cluster, &before);
         round
-    });
-    Row::of("kill -9 the active origin, started again at once", CRASH, rounds)
+    })
 }
 
 /// SIGSTOP, and SIGCONT after a while: it wakes deposed, and nothing that it sends is taken.
-pub fn freeze(scene: &mut Scene) -> Row {
+pub fn freeze(scene: &mut Scene) -> Vec<Round> {
     let window = FROZEN + scene.form.window;
-    let rounds = scene.rounds(|scene, _| {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let pid = scene.cluster.pid(&before.active);
         let _wakes = Frozen(pid);
@@ -62,8 +60,7 @@ pub fn freeze(scene: &mut Scene) -> Row {
         let woken = http::get(scene.cluster.address(&before.active, "admin"), "/active").expect("it has woken");
         assert_ne!(woken.status, 200, "the origin that was frozen says that it is active");
         round
-    });
-    Row::of("SIGSTOP of the active origin for 5 s", FREEZE, rounds)
+    })
 }
 
 /// Wakes a process however the test ends.

@@ -2,11 +2,11 @@
 
 use std::{thread, time::Instant};
 
-use super::{FREEZE, crash::promoted_without_loss};
+use super::crash::promoted_without_loss;
 use crate::{
     Cluster,
     failover::{
-        Round, Row, Scene,
+        Round, Scene,
         pool::{Pool, other},
         scene::EDGES,
     },
@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// The active is cut off from everyone, and joined again: it wakes deposed.
-pub fn active_off(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn active_off(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let mut round = while_cut(scene, |cluster| cluster.network().cut_off(&before.active), &before.active);
         round.times = promoted_without_loss(&scene.cluster, &before);
@@ -25,25 +25,23 @@ pub fn active_off(scene: &mut Scene) -> Row {
             (answer.status != 200).then_some(())
         });
         round
-    });
-    Row::of("active origin cut off", FREEZE, rounds)
+    })
 }
 
 /// Only active and standby do not hear each other.
-pub fn active_from_standby(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn active_from_standby(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.promote_the_other();
         let cut = |cluster: &Cluster| cluster.network().cut_between(&before.active, other(&before.active));
         let round = while_cut(scene, cut, &before.active);
         no_promotion(scene, &before);
         round
-    });
-    Row::of("only active and standby cut", "no promotion; nothing lost; stall p99 ≤ 250 ms", rounds)
+    })
 }
 
 /// Only active and control plane do not hear each other.
-pub fn active_from_control_plane(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn active_from_control_plane(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let cut = |cluster: &Cluster| cluster.network().cut_between(&before.active, "control-plane");
         let round = while_cut(scene, cut, &before.active);
@@ -52,25 +50,23 @@ pub fn active_from_control_plane(scene: &mut Scene) -> Row {
         let alarmed = alarms.iter().any(|event| event["details"]["alarm"] == "CP_LINK");
         assert!(alarmed, "the alarm CP_LINK: {:?}", scene.cluster.events(""));
         round
-    });
-    Row::of("only active and control plane cut", "nothing happens; alarm CP_LINK", rounds)
+    })
 }
 
 /// Only one edge and the active do not hear each other: it goes on through the standby.
-pub fn active_from_an_edge(scene: &mut Scene, edge: &'static str) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn active_from_an_edge(scene: &mut Scene, edge: &'static str) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let cut = |cluster: &Cluster| cluster.network().cut_between(&before.active, edge);
         let round = while_cut(scene, cut, &before.active);
         no_promotion(scene, &before);
         round
-    });
-    Row::of(&format!("only active and {edge} cut"), "no promotion; on by `via` within 1 s", rounds)
+    })
 }
 
 /// No edge hears the active any more, which the control plane still does: they hear the standby, and it is promoted.
-pub fn active_from_all_edges(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn active_from_all_edges(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let cut = |cluster: &Cluster| {
             EDGES.into_iter().for_each(|edge| cluster.network().cut_between(&before.active, edge));
@@ -78,15 +74,14 @@ pub fn active_from_all_edges(scene: &mut Scene) -> Row {
         let mut round = while_cut(scene, cut, &before.active);
         round.times = promoted_without_loss(&scene.cluster, &before);
         round
-    });
-    Row::of("active cut from all edges", FREEZE, rounds)
+    })
 }
 
 /// The active and `edge-1` are cut off together: with half of the edges it does not go on alone, and the other is promoted.
 ///
 /// The scene's encoder and viewers are at `edge-2`.
-pub fn active_with_a_minority(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn active_with_a_minority(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let apart = ["control-plane", other(&before.active), "edge-2"];
         let cut = |cluster: &Cluster| {
@@ -98,8 +93,7 @@ pub fn active_with_a_minority(scene: &mut Scene) -> Row {
         scene.cluster.network().mend("edge-1");
         round.times = promoted_without_loss(&scene.cluster, &before);
         round
-    });
-    Row::of("active and the other edge cut off together", FREEZE, rounds)
+    })
 }
 
 /// Cuts, mends at this host after a while, and watches all of it.

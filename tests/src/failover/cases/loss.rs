@@ -6,17 +6,16 @@ use super::crash::Frozen;
 use crate::{
     Cluster,
     failover::{
-        Round, Row, Scene,
+        Round, Scene,
         pool::{Pool, other},
-        row::Promise,
     },
     process,
     wait::SOON,
 };
 
 /// The standby is frozen and so out of sync, the active dies, the standby wakes: after 2 s it is promoted, with loss.
-pub fn none_in_sync(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn none_in_sync(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.promote_the_other();
         let standby = other(&before.active);
         let (active, frozen) = (scene.cluster.pid(&before.active), Frozen(scene.cluster.pid(standby)));
@@ -29,13 +28,12 @@ pub fn none_in_sync(scene: &mut Scene) -> Row {
         });
         scene.cluster.restart(&before.active);
         round
-    });
-    with_loss("none in sync, and the active dies", rounds)
+    })
 }
 
 /// Both origins are killed and start again with nothing in memory.
-pub fn all_restart(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn all_restart(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let pids = ["origin-1", "origin-2"].map(|origin| scene.cluster.pid(origin));
         scene.watch(|cluster| {
@@ -43,12 +41,7 @@ pub fn all_restart(scene: &mut Scene) -> Row {
             ["origin-1", "origin-2"].into_iter().for_each(|origin| cluster.restart(origin));
             promoted_with_loss(cluster, &before, "");
         })
-    });
-    with_loss("both origins killed and started again", rounds)
-}
-
-fn with_loss(case: &str, rounds: Vec<Round>) -> Row {
-    Row::of(case, "nobody cut; what is lost is named", rounds).promising(Promise::NobodyIsCutWithLoss)
+    })
 }
 
 /// A new epoch with the mark of loss, and the event that names it.

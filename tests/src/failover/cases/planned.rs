@@ -4,27 +4,26 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
-use super::{PLANNED, crash::promoted_without_loss};
+use super::crash::promoted_without_loss;
 use crate::{
-    failover::{Row, Scene, pool::other},
+    failover::{Round, Scene, pool::other},
     process,
     wait::SOON,
 };
 
 /// PromoteMember of the standby.
-pub fn promote(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn promote(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let mut round = scene.watch(|cluster| cluster.promote_as_asked(&before));
         round.times = promoted_without_loss(&scene.cluster, &before);
         round
-    });
-    Row::of("PromoteMember", PLANNED, rounds)
+    })
 }
 
 /// SIGTERM of the active: it asks to be relieved first. It is started again after each round.
-pub fn terminate(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn terminate(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let pid = scene.cluster.pid(&before.active);
         let mut round = scene.watch(|_| process::send(pid, Signal::SIGTERM));
@@ -32,13 +31,12 @@ pub fn terminate(scene: &mut Scene) -> Row {
         crate::until("the origin to have ended", SOON, || (!process::runs(pid)).then_some(()));
         scene.cluster.restart(&before.active);
         round
-    });
-    Row::of("SIGTERM of the active origin", PLANNED, rounds)
+    })
 }
 
 /// Both origins are restarted, one after the other, as an upgrade does it.
-pub fn rolling_restart(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn rolling_restart(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let mut round = scene.watch(|cluster| {
             for origin in [other(&before.active), &before.active] {
@@ -48,13 +46,12 @@ pub fn rolling_restart(scene: &mut Scene) -> Row {
         });
         round.times = promoted_without_loss(&scene.cluster, &before);
         round
-    });
-    Row::of("rolling restart of both origins", PLANNED, rounds)
+    })
 }
 
 /// Two operators promote at once: one of them is told that the epoch is another now.
-pub fn two_operators(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn two_operators(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.wait_in_sync();
         let mut round = scene.watch(|cluster| {
             let member = other(&before.active);
@@ -71,13 +68,12 @@ pub fn two_operators(scene: &mut Scene) -> Row {
         let after = scene.cluster.wait_in_sync();
         assert_eq!(after.epoch, before.epoch + 1, "one promotion: {}", after.text);
         round
-    });
-    Row::of("two operators promote at once", PLANNED, rounds)
+    })
 }
 
 /// The first origin dies and comes back, which changes nothing, until FailBack.
-pub fn fail_back(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn fail_back(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let first = "origin-1";
         let mut before = scene.cluster.wait_in_sync();
         if before.active == first {
@@ -94,6 +90,5 @@ pub fn fail_back(scene: &mut Scene) -> Row {
         });
         round.times = promoted_without_loss(&scene.cluster, &before);
         round
-    });
-    Row::of("FailBack to a primary that returned", PLANNED, rounds)
+    })
 }

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::crash::Frozen;
 use crate::{
     Cluster,
-    failover::{Row, Scene, pool::other},
+    failover::{Round, Scene, pool::other},
     process,
     wait::SOON,
 };
@@ -18,8 +18,8 @@ use crate::{
 const FROZEN: Duration = Duration::from_secs(2);
 
 /// SIGKILL; it is started again after each round.
-pub fn kill(scene: &mut Scene) -> Row {
-    let rounds = scene.rounds(|scene, _| {
+pub fn kill(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
         let before = scene.cluster.promote_the_other();
         let standby = other(&before.active);
         let pid = scene.cluster.pid(standby);
@@ -27,14 +27,13 @@ pub fn kill(scene: &mut Scene) -> Row {
         out_of_sync_in_the_same_epoch(&scene.cluster, before.epoch);
         scene.cluster.restart(standby);
         round
-    });
-    Row::of("kill -9 the standby", "nobody cut, nothing lost; stall ≤ 50 ms", rounds)
+    })
 }
 
 /// SIGSTOP, and SIGCONT after a while.
-pub fn freeze(scene: &mut Scene) -> Row {
+pub fn freeze(scene: &mut Scene) -> Vec<Round> {
     let window = FROZEN + scene.form.window;
-    let rounds = scene.rounds(|scene, _| {
+    scene.rounds(|scene| {
         let before = scene.cluster.promote_the_other();
         let pid = scene.cluster.pid(other(&before.active));
         let _wakes = Frozen(pid);
@@ -47,8 +46,7 @@ pub fn freeze(scene: &mut Scene) -> Row {
         let after = scene.cluster.wait_in_sync();
         assert_eq!(after.epoch, before.epoch, "no promotion: {}", after.text);
         round
-    });
-    Row::of("SIGSTOP of the standby for 2 s", "nobody cut, nothing lost; stall p99 ≤ 250 ms", rounds)
+    })
 }
 
 #[track_caller]
