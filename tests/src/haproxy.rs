@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::Command,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -22,6 +23,14 @@ pub struct Haproxy {
     pub vip: SocketAddr,
 }
 
+/// What `docs/topologies.md` recommends, without its servers.
+static DOCUMENTED: LazyLock<String> = LazyLock::new(|| {
+    let page = include_str!("../../docs/topologies.md");
+    let (_, block) = page.split_once("```\n# haproxy.cfg\n").expect("the page has it");
+    let (block, _) = block.split_once("```").expect("it ends");
+    block.split_inclusive('\n').filter(|line| !line.trim_start().starts_with("server ")).collect()
+});
+
 /// An origin: its public port, and the admin port that tells whether it is active.
 pub type Origin = (SocketAddr, SocketAddr);
 
@@ -33,11 +42,7 @@ impl Haproxy {
 
     /// The same at an address of the test's choice.
     pub fn start_at(vip: SocketAddr, origins: &[Origin], dir: &Path) -> Self {
-        let mut config = format!(
-            "global\n  maxconn 4096\ndefaults\n  mode tcp\n  timeout connect 300ms\n  timeout client 1h\n  timeout server 1h\n\
-             listen origin_vip\n  bind {vip}\n  option httpchk GET /active\n  http-check expect status 200\n  \
-             default-server inter 100ms fastinter 50ms downinter 100ms fall 2 rise 1 on-marked-down shutdown-sessions\n"
-        );
+        let mut config = DOCUMENTED.replace("bind :1935", &format!("bind {vip}"));
         for (number, (public, admin)) in origins.iter().enumerate() {
             config += &format!("  server o{number} {public} check addr {} port {}\n", admin.ip(), admin.port());
         }
