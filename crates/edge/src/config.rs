@@ -9,6 +9,7 @@ use daemon::{
     section,
 };
 use hub::{RingLimits, Start};
+use rtmp_net::door::{self, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::{ingest, pulls};
@@ -62,6 +63,12 @@ section! {
         pub certificates: Option<PathBuf> = None,
         /// The PEM file of its key.
         pub key: Option<PathBuf> = None,
+        /// Networks of proxies (10.0.0.0/8) that say by PROXY protocol, version 1 or 2, for whom they come. They must: a
+        /// connection from there without that is closed, and so is one from elsewhere with it.
+        pub proxies: Vec<Network> = Vec::new(),
+        /// Connections of one address that may be in the handshake at once; 127.0.0.1 and ::1 are not counted, proxies
+        /// count as whom they bring.
+        pub handshakes_per_address: usize = door::Config::default().unfinished_per_address_max,
     }
 }
 
@@ -71,6 +78,10 @@ section! {
     pub struct Http {
         /// The addresses to listen on.
         pub listen: Vec<SocketAddr> = vec![([0; 8], 8080).into()],
+        /// Networks of proxies that say by PROXY protocol for whom they come, as `rtmp.proxies`.
+        pub proxies: Vec<Network> = Vec::new(),
+        /// Connections of one address that may be without a request at once, as `rtmp.handshakes_per_address`.
+        pub requests_awaited_per_address: usize = door::Config::default().unfinished_per_address_max,
     }
 }
 
@@ -166,6 +177,14 @@ impl daemon::config::Config for Config {
         }
         if self.peer.listen.ip().is_unspecified() && self.peer.advertise.is_none() && !self.control_plane.is_empty() {
             problems.add("peer.advertise", "is needed when it listens on all addresses: where do others reach it?");
+        }
+        for (key, bound) in [
+            ("rtmp.handshakes_per_address", self.rtmp.handshakes_per_address),
+            ("http.requests_awaited_per_address", self.http.requests_awaited_per_address),
+        ] {
+            if bound == 0 {
+                problems.add(key, "must be above 0, or nobody comes in");
+            }
         }
         if self.playback.ring_items == 0 || self.playback.ring_bytes.0 == 0 {
             problems.add("playback", "ring_items and ring_bytes must be above 0");

@@ -15,7 +15,7 @@ use rpc::{
     channel::Target,
     server::{Health, Server},
 };
-use rtmp_net::{Connections, Sessions, tls};
+use rtmp_net::{Connections, Sessions, door, tls};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +73,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     });
     metrics::register(&process.metrics, node.clone());
     rtmp_net::metrics::register(&process.metrics, sessions, connections.stats().clone());
+    door::register(&process.metrics, [("rtmp", connections.gate().clone()), ("http", http_server.gate())]);
     let health = Health::new().await;
     let peer_server = Server::builder(auth.clone(), &health).node(node.clone()).build().await;
 
@@ -175,13 +176,21 @@ async fn accept(
 }
 
 fn rtmp_config(config: &Config) -> rtmp_net::Config {
-    let mut rtmp = rtmp_net::Config { vhosts: config.vhosts.clone(), ..rtmp_net::Config::default() };
+    let proxies = config.rtmp.proxies.iter().copied().collect();
+    let mut rtmp = rtmp_net::Config { vhosts: config.vhosts.clone(), proxies, ..rtmp_net::Config::default() };
     rtmp.session.limits.stall_timeout = *config.playback.stall;
+    rtmp.session.limits.handshakes_per_address_max = config.rtmp.handshakes_per_address;
     rtmp
 }
 
 fn http_config(config: &Config) -> http::Config {
-    http::Config { vhosts: config.vhosts.clone(), stall_timeout: *config.playback.stall, ..http::Config::default() }
+    let door = door::Config {
+        proxies: config.http.proxies.iter().copied().collect(),
+        unfinished_per_address_max: config.http.requests_awaited_per_address,
+        ..door::Config::default()
+    };
+    let vhosts = config.vhosts.clone();
+    http::Config { vhosts, door, stall_timeout: *config.playback.stall, ..http::Config::default() }
 }
 
 fn own_entries(config: &Config) -> Vec<RouteEntry> {

@@ -9,6 +9,7 @@ use daemon::{
     section,
 };
 use hub::RingLimits;
+use rtmp_net::door::{self, Network};
 use serde::{Deserialize, Serialize};
 
 section! {
@@ -59,6 +60,13 @@ section! {
         pub certificates: Option<PathBuf> = None,
         /// The PEM file of its key.
         pub key: Option<PathBuf> = None,
+        /// Networks of proxies (10.0.0.0/8), such as the one that is the VIP, that say by PROXY protocol, version 1 or 2,
+        /// for whom they come. They must: a connection from there without that is closed, and so is one from elsewhere
+        /// with it.
+        pub proxies: Vec<Network> = Vec::new(),
+        /// Connections of one address that may be in the handshake at once; 127.0.0.1 and ::1 are not counted, proxies
+        /// count as whom they bring.
+        pub handshakes_per_address: usize = door::Config::default().unfinished_per_address_max,
     }
 }
 
@@ -156,6 +164,9 @@ impl daemon::config::Config for Config {
                     "is needed when it listens on all addresses: where do others reach it?",
                 );
             }
+        }
+        if self.public.handshakes_per_address == 0 {
+            problems.add("public.handshakes_per_address", "must be above 0, or nobody comes in");
         }
         if self.stream.ring_items == 0 || self.stream.ring_bytes.0 == 0 {
             problems.add("stream", "ring_items and ring_bytes must be above 0");

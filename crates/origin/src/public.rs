@@ -1,26 +1,20 @@
 //! The public port: RTMP and relay gRPC on one listener, open only while this origin is active.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use rpc::server::Connection;
-use rtmp_net::{Connections, Service, Transport, tls::ServerConfig};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
-    time::{sleep, timeout},
+use rtmp_net::{
+    Connections, Service,
+    door::{Door, Guest},
+    tls::ServerConfig,
 };
+use tokio::{net::TcpListener, sync::mpsc, time::timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a client has to send its first byte, and to finish a TLS handshake.
-const FIRST_BYTE_WAIT: Duration = Duration::from_secs(5);
-/// Clients that have not said yet what they speak; one more is closed.
-const UNDECIDED_MAX: usize = 16_384;
 /// Clients that speak gRPC and wait to be taken by its server.
 const GRPC_QUEUE: usize = 64;
-/// Between two attempts to accept when the process is out of something.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// What stands behind the port.
 pub struct Public<S: Service> {
@@ -62,8 +56,8 @@ impl<S: Service> Public<S> {
         let tasks = TaskTracker::new();
         let grpc = self.grpc.serve_connections(ReceiverStream::new(queue), stop.cancelled());
         tokio::join!(grpc, async {
-            self.accept(&listener, &edges, &tasks, &stop).await;
-            drop((listener, edges));
+            self.accept(listener, &edges, &tasks, &stop).await;
+            drop(edges);
             tasks.close();
             tasks.wait().await;
             self.rtmp.reset().await;
@@ -72,61 +66,48 @@ impl<S: Service> Public<S> {
 
     async fn accept(
         self: &Arc<Self>,
-        listener: &TcpListener,
+        listener: TcpListener,
         edges: &mpsc::Sender<Connection>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        let undecided = Arc::new(Semaphore::new(UNDECIDED_MAX));
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => return,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let Ok(place) = undecided.clone().try_acquire_owned() else { continue };
-                    let (public, edges, stop) = (self.clone(), edges.clone(), stop.clone());
-                    tasks.spawn(async move {
-                        stop.run_until_cancelled(public.admit(stream, peer, edges)).await;
-                        drop(place);
-                    });
+        let mut door = Door::new(listener, self.rtmp.gate().clone());
+        while let Some(guest) = stop.run_until_cancelled(door.next()).await {
+            let (public, edges, stop) = (self.clone(), edges.clone(), stop.clone());
+            tasks.spawn(async move {
+                let peer = guest.peer;
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = guest.pass.called_back() => tracing::debug!(%peer, "public.crowded_out"),
+                    () = public.admit(guest, edges) => {}
                 }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    tracing::warn!(%error, "public.accept_failed");
-                    sleep(ACCEPT_RETRY).await;
-                }
-            }
+            });
         }
     }
 
     /// Hands a client to whoever speaks its language.
-    async fn admit(&self, stream: TcpStream, peer: SocketAddr, edges: mpsc::Sender<Connection>) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "public.nodelay_failed");
-        }
+    async fn admit(&self, guest: Guest, edges: mpsc::Sender<Connection>) {
+        // The door has told and counted why not.
+        let Ok(Guest { stream, peer, pass }) = guest.introduced().await else { return };
         let mut first = [0];
-        let speaks = match timeout(FIRST_BYTE_WAIT, stream.peek(&mut first)).await {
+        let speaks = match timeout_at(pass.deadline(), stream.peek(&mut first)).await {
             Ok(Ok(1)) => Speaks::from_first(Some(first[0])),
             _ => Speaks::Nothing,
         };
         match (speaks, &self.tls) {
-            (Speaks::Rtmp, _) => self.serve_rtmp(stream, peer),
+            (Speaks::Rtmp, _) => self.rtmp.serve(stream, peer, pass),
             (Speaks::Http2, _) => serve_grpc(stream, peer, edges).await,
-            (Speaks::Tls, Some(config)) => self.admit_tls(config.clone().into(), stream, peer, edges).await,
+            (Speaks::Tls, Some(config)) => {
+                self.admit_tls(config.clone().into(), Guest { stream, peer, pass }, edges).await
+            }
             (Speaks::Tls | Speaks::Nothing, _) => tracing::debug!(%peer, ?speaks, "public.refused"),
         }
     }
 
-    async fn admit_tls(
-        &self,
-        acceptor: TlsAcceptor,
-        stream: TcpStream,
-        peer: SocketAddr,
-        edges: mpsc::Sender<Connection>,
-    ) {
-        let stream = match timeout(FIRST_BYTE_WAIT, acceptor.accept(stream)).await {
+    async fn admit_tls(&self, acceptor: TlsAcceptor, guest: Guest, edges: mpsc::Sender<Connection>) {
+        let Guest { stream, peer, pass } = guest;
+        let stream = match timeout_at(pass.deadline(), acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "public.tls_failed"),
             Err(_) => return tracing::debug!(%peer, "public.tls_slow"),
@@ -134,13 +115,7 @@ impl<S: Service> Public<S> {
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             serve_grpc(stream, peer, edges).await;
         } else {
-            self.serve_rtmp(stream, peer);
-        }
-    }
-
-    fn serve_rtmp(&self, stream: impl Transport, peer: SocketAddr) {
-        if let Err(error) = self.rtmp.serve(stream, peer) {
-            tracing::debug!(%peer, %error, "public.turned_away");
+            self.rtmp.serve(stream, peer, pass);
         }
     }
 }

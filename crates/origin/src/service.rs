@@ -19,7 +19,7 @@ use rpc::{
     channel::Target,
     server::{Health, Server},
 };
-use rtmp_net::{Connections, Sessions, tls};
+use rtmp_net::{Connections, Sessions, door, tls};
 use tokio::{
     net::TcpListener,
     sync::{Notify, watch},
@@ -67,7 +67,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let stats = Arc::new(Stats::default());
     let admission = Arc::new(Admission::new(policy.subscribe()));
     let sessions = Sessions::default();
-    let rtmp_config = rtmp_net::Config { vhosts: config.vhosts.clone(), ..rtmp_net::Config::default() };
+    let rtmp_config = rtmp_config(&config);
     let term = watch::Sender::new(Term::default());
     let rtmp_service = rtmp::Service { streams: streams.clone(), admission: admission.clone(), term: term.subscribe() };
     let connections = Connections::new(rtmp_config, rtmp_service, sessions.clone());
@@ -97,6 +97,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     });
     metrics::register(&process.metrics, node.clone());
     rtmp_net::metrics::register(&process.metrics, sessions, connections.stats().clone());
+    door::register(&process.metrics, [("public", connections.gate().clone())]);
 
     let relay = Arc::new(Relay {
         node: config.node.clone(),
@@ -336,6 +337,13 @@ impl Reload {
             self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(&config)));
         }
     }
+}
+
+fn rtmp_config(config: &Config) -> rtmp_net::Config {
+    let proxies = config.public.proxies.iter().copied().collect();
+    let mut rtmp = rtmp_net::Config { vhosts: config.vhosts.clone(), proxies, ..rtmp_net::Config::default() };
+    rtmp.session.limits.handshakes_per_address_max = config.public.handshakes_per_address;
+    rtmp
 }
 
 fn public_tls(config: &Config) -> anyhow::Result<Option<tls::ServerConfig>> {

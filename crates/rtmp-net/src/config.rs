@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::door::Networks;
+
 /// Settings of all connections that a [`crate::Connections`] drives.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -11,8 +13,10 @@ pub struct Config {
     pub vhosts: Vec<String>,
     /// A viewer that skips again and again without ever catching up is cut after so long.
     pub behind_max: Duration,
-    /// Connections that may be in the handshake at once, of all addresses together; one more is closed.
+    /// Connections that may be in the handshake at once, of all addresses together; for one more the oldest is closed.
     pub handshakes_max: usize,
+    /// Proxies whose word is taken, and demanded, on who their clients are.
+    pub proxies: Networks,
     /// How long what is still to be said may take at the end of a connection.
     pub farewell_timeout: Duration,
 }
@@ -24,6 +28,7 @@ impl Default for Config {
             vhosts: Vec::new(),
             behind_max: Duration::from_secs(60),
             handshakes_max: 16_384,
+            proxies: Networks::default(),
             farewell_timeout: Duration::from_secs(1),
         }
     }

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::{io::Wire, publishing::Publishing, requests::Pending, viewing::Viewing};
 use crate::{
     connections::{Shared, Signals},
+    door::Pass,
     ended::Ended,
-    gate::Pass,
     service::Service,
     sessions::Entry,
     stats::add,
@@ -58,7 +58,8 @@ enum Woke<I> {
 
 impl<S: Service, T: Transport> Connection<S, T> {
     pub(crate) fn new(shared: Arc<Shared<S>>, transport: T, peer: SocketAddr, signals: Signals, pass: Pass) -> Self {
-        let now = Instant::now();
+        // Waiting for a proxy's word and for TLS was part of its handshake.
+        let now = pass.since();
         let session = Session::new(shared.session_config.clone(), now.into_std());
         let entry = shared.sessions.open(transport.protocol(), peer);
         Self {

@@ -1,18 +1,23 @@
 //! All connections of a server, and how they end together.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::{
+    net::TcpStream,
+    time::{timeout, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
     connection::Connection,
-    gate::{Gate, Pass, TooMany},
+    door::{self, Gate, Guest, Pass},
+    ended::Ended,
     service::Service,
     sessions::Sessions,
     stats::{Stats, add},
@@ -56,14 +61,19 @@ impl<S: Service> Connections<S> {
     /// None yet.
     pub fn new(config: Config, service: S, sessions: Sessions) -> Self {
         let limits = &config.session.limits;
-        let gate = Gate::new(config.handshakes_max, limits.handshakes_per_address_max);
+        let gate = Gate::new(door::Config {
+            unfinished_max: config.handshakes_max,
+            unfinished_per_address_max: limits.handshakes_per_address_max,
+            patience: limits.handshake_timeout,
+            proxies: config.proxies.clone(),
+        });
         let shared = Shared {
             service,
             session_config: Arc::new(config.session.clone()),
             config,
             sessions,
             stats: Arc::default(),
-            gate: Arc::new(gate),
+            gate,
             tasks: TaskTracker::new(),
             signals: Mutex::default(),
         };
@@ -90,39 +100,40 @@ impl<S: Service> Connections<S> {
         self.shared.tasks.is_empty()
     }
 
-    /// Serves a client whose connection was accepted, on a task of its own.
-    pub fn serve<T: Transport>(&self, transport: T, peer: SocketAddr) -> Result<(), TooMany> {
-        let pass = self.admit(peer)?;
-        let connection = Connection::new(self.shared.clone(), transport, peer, self.signals().child(), pass);
-        self.shared.tasks.spawn(connection.run());
-        Ok(())
+    /// What the doors of these connections stand before.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.shared.gate
     }
 
-    /// The same for a client whose transport has yet to be set up, as TLS is. A client that takes longer for that than
-    /// for a handshake is dropped.
-    pub(crate) fn serve_later<T, F>(&self, transport: F, peer: SocketAddr) -> Result<(), TooMany>
+    /// Serves a client of whom it is known who it is, over a transport that is set up, on a task of its own.
+    pub fn serve<T: Transport>(&self, transport: T, peer: SocketAddr, pass: Pass) {
+        add(&self.shared.stats.accepted, 1);
+        let signals = self.signals().child();
+        self.shared.tasks.spawn(self.shared.clone().attend(transport, peer, pass, signals));
+    }
+
+    /// Serves a client that has just come in: hears its proxy, sets its transport up, as TLS has to be, and goes on with it.
+    /// One that takes longer for that than for a handshake is dropped.
+    pub(crate) fn receive<T, F>(&self, guest: Guest, set_up: impl FnOnce(TcpStream) -> F + Send + 'static)
     where
         T: Transport,
-        F: Future<Output = std::io::Result<T>> + Send + 'static,
+        F: Future<Output = io::Result<T>> + Send,
     {
-        let pass = self.admit(peer)?;
+        add(&self.shared.stats.accepted, 1);
         let (shared, signals) = (self.shared.clone(), self.signals().child());
         self.shared.tasks.spawn(async move {
-            let patience = shared.session_config.limits.handshake_timeout;
-            let transport = tokio::select! {
-                transport = timeout(patience, transport) => transport,
+            let peer = guest.peer;
+            let settled = tokio::select! {
+                biased;
+                () = guest.pass.called_back() => return on_called_back(peer),
                 () = signals.reset.cancelled() => return,
+                settled = shared.settle(guest, set_up) => settled,
             };
-            match transport.map_err(std::io::Error::from).flatten() {
-                Ok(transport) => Connection::new(shared, transport, peer, signals, pass).run().await,
-                Err(error) => {
-                    let ended = crate::ended::Ended::Tls(error);
-                    tracing::debug!(%peer, reason = ended.reason(), error = %ended, "connection.ended");
-                    shared.stats.count_ended(&ended);
-                }
+            // On a task of its own: an idle viewer's need not have the room that setting up took.
+            if let Some((transport, peer, pass)) = settled {
+                shared.tasks.spawn(shared.clone().attend(transport, peer, pass, signals));
             }
         });
-        Ok(())
     }
 
     /// Resets all connections at once, as a node does that loses its role. New ones may come afterwards.
@@ -148,9 +159,8 @@ impl<S: Service> Connections<S> {
     /// The size of a connection's task.
     #[cfg(test)]
     pub(crate) fn future_bytes<T: Transport>(&self, transport: T, peer: SocketAddr) -> usize {
-        let pass = self.admit(peer).expect("nobody else is here");
-        let signals = self.signals().child();
-        std::mem::size_of_val(&Connection::new(self.shared.clone(), transport, peer, signals, pass).run())
+        let pass = self.shared.gate.enter(peer).expect("nobody else is here");
+        std::mem::size_of_val(&self.shared.clone().attend(transport, peer, pass, self.signals().child()))
     }
 
     async fn wait(&self) {
@@ -159,16 +169,58 @@ impl<S: Service> Connections<S> {
         self.shared.tasks.reopen();
     }
 
-    fn admit(&self, peer: SocketAddr) -> Result<Pass, TooMany> {
-        let pass = self.shared.gate.enter(peer.ip());
-        let count = if pass.is_ok() { &self.shared.stats.accepted } else { &self.shared.stats.turned_away };
-        add(count, 1);
-        pass
-    }
-
     fn signals(&self) -> MutexGuard<'_, Signals> {
         self.shared.signals.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl<S: Service> Shared<S> {
+    /// A client's life, unless its place is needed before its handshake is done. An `async fn` would hold the transport
+    /// twice.
+    #[expect(clippy::manual_async_fn)]
+    fn attend<T: Transport>(
+        self: Arc<Self>,
+        transport: T,
+        peer: SocketAddr,
+        pass: Pass,
+        signals: Signals,
+    ) -> impl Future<Output = ()> + Send {
+        async move {
+            tokio::select! {
+                biased;
+                () = pass.called_back() => on_called_back(peer),
+                () = Connection::new(self, transport, peer, signals, pass).run() => {}
+            }
+        }
+    }
+
+    /// Everything before the first byte of RTMP.
+    async fn settle<T, F>(
+        &self,
+        guest: Guest,
+        set_up: impl FnOnce(TcpStream) -> F + Send,
+    ) -> Option<(T, SocketAddr, Pass)>
+    where
+        T: Transport,
+        F: Future<Output = io::Result<T>> + Send,
+    {
+        // The door has told and counted why not.
+        let Guest { stream, peer, pass } = guest.introduced().await.ok()?;
+        let transport = timeout_at(pass.deadline(), set_up(stream)).await;
+        match transport.map_err(io::Error::from).flatten() {
+            Ok(transport) => Some((transport, peer, pass)),
+            Err(error) => {
+                let ended = Ended::Tls(error);
+                tracing::debug!(%peer, reason = ended.reason(), error = %ended, "connection.ended");
+                self.stats.count_ended(&ended);
+                None
+            }
+        }
+    }
+}
+
+fn on_called_back(peer: SocketAddr) {
+    tracing::debug!(%peer, "connection.crowded_out");
 }
 
 impl<S: Service> Clone for Connections<S> {

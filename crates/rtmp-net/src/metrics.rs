@@ -38,11 +38,10 @@ pub fn register(registry: &Registry, sessions: Sessions, stats: Arc<Stats>) {
     });
 }
 
-fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 12] {
+fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 11] {
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     [
         ("sessions_opened_total", "RTMP connections taken.", of(&stats.accepted)),
-        ("sessions_turned_away_total", "RTMP connections closed at once.", of(&stats.turned_away)),
         ("ingress_bytes_total", "Bytes received by RTMP.", of(&stats.bytes_in)),
         ("rtmp_egress_bytes_total", "Bytes sent by RTMP.", of(&stats.bytes_out)),
         ("publishes_total", "Publishes accepted.", of(&stats.publishes)),

@@ -1,12 +1,12 @@
 //! A listener in front of connections.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{future::ready, io, net::SocketAddr};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::{connections::Connections, service::Service, tls};
+use crate::{connections::Connections, door::Door, service::Service, tls};
 
 /// A bound listener. Until [`Server::run`] the kernel queues clients; dropping it closes the port.
 pub struct Server<S: Service> {
@@ -49,43 +49,16 @@ impl<S: Service> Server<S> {
     /// Accepts clients until told to stop, then closes the port. The connections stay: end them with
     /// [`Connections::drain`] or [`Connections::reset`].
     pub async fn run(self, stop: CancellationToken) {
-        let mut pause = PAUSE_MIN;
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = stop.cancelled() => return,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    pause = PAUSE_MIN;
-                    self.take(stream, peer);
-                }
-                // One client's misfortune.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                // Most likely out of file descriptors: it passes, but not by trying at once.
-                Err(error) => {
-                    tracing::warn!(%error, "rtmp.accept_failed");
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = stop.cancelled() => return,
-                    }
-                    pause = (pause * 2).min(PAUSE_MAX);
+        let Self { listener, tls, connections } = self;
+        let mut door = Door::new(listener, connections.gate().clone());
+        while let Some(guest) = stop.run_until_cancelled(door.next()).await {
+            match &tls {
+                None => connections.receive(guest, |stream| ready(Ok(stream))),
+                Some(tls) => {
+                    let tls = tls.clone();
+                    connections.receive(guest, move |stream| tls.accept(stream));
                 }
             }
-        }
-    }
-
-    fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        // Frames go out when they are due, not when there is more.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "rtmp.nodelay_failed");
-        }
-        let served = match &self.tls {
-            None => self.connections.serve(stream, peer),
-            Some(tls) => self.connections.serve_later(tls.accept(stream), peer),
-        };
-        if let Err(error) = served {
-            tracing::debug!(%peer, %error, "connection.turned_away");
         }
     }
 }
@@ -100,6 +73,3 @@ pub struct BindError {
     #[source]
     pub error: io::Error,
 }
-
-const PAUSE_MIN: Duration = Duration::from_millis(5);
-const PAUSE_MAX: Duration = Duration::from_secs(1);

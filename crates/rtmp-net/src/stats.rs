@@ -15,8 +15,6 @@ use crate::{durations::Durations, ended::Ended};
 pub struct Stats {
     /// Connections taken.
     pub accepted: AtomicU64,
-    /// Connections closed at once, because too many were in the handshake.
-    pub turned_away: AtomicU64,
     /// Bytes received.
     pub bytes_in: AtomicU64,
     /// Bytes sent.

@@ -1,5 +1,6 @@
 //! Connections in front of a service that keeps streams in a hub.
 
+mod arrivals;
 mod hostile;
 mod limits;
 mod network;
@@ -163,7 +164,8 @@ impl House {
     /// A connection whose socket holds so many bytes each way.
     fn socket(&self, bytes: usize) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(bytes);
-        self.connections.serve(theirs, peer()).unwrap();
+        let pass = self.connections.gate().enter(peer()).unwrap();
+        self.connections.serve(theirs, peer(), pass);
         ours
     }
 

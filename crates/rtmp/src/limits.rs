@@ -48,7 +48,8 @@ pub struct Limits {
     /// Message streams a peer may have open at once; one more createStream is answered with `_error`.
     pub message_streams_max: usize,
 
-    /// Connections of one address that may be in the handshake at once; one more is closed. Loopback is exempt.
+    /// Connections of one address that may be in the handshake at once; one more is closed, or the oldest
+    /// if that is stale. 127.0.0.1 and ::1 are exempt.
     pub handshakes_per_address_max: usize,
     /// Bytes waiting to be sent above which a viewer is skipped ahead to the next keyframe.
     pub send_queue_soft_bytes: usize,

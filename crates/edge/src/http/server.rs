@@ -1,6 +1,6 @@
 //! Listeners of the HTTP side and the connections they accept.
 
-use std::{error::Error, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{cell::Cell, error::Error, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::future::join_all;
@@ -14,13 +14,13 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use rtmp_net::{Entry, Protocol, Sessions};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::{sleep, timeout},
+use rtmp_net::{
+    Entry, Protocol, Sessions,
+    door::{self, Door, Gate, Guest},
 };
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
     feed::House,
@@ -37,6 +37,8 @@ pub struct Config {
     pub vhosts: Vec<String>,
     /// Connections at once; more are closed as they come.
     pub connections_max: usize,
+    /// Bounds on connections that have not asked for anything yet.
+    pub door: door::Config,
     /// A request's head must have come within this time.
     pub head_timeout: Duration,
     /// A viewer that takes not one byte for this long is cut.
@@ -52,6 +54,7 @@ impl Default for Config {
         Self {
             vhosts: Vec::new(),
             connections_max: 100_000,
+            door: door::Config::default(),
             head_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(15),
             behind_max: Duration::from_secs(60),
@@ -74,6 +77,7 @@ pub(super) struct Shared<P> {
     pub(super) playback: P,
     pub(super) sessions: Sessions,
     pub(super) house: House,
+    gate: Arc<Gate>,
     /// Drops every connection.
     pub(super) cut: CancellationToken,
     /// Connections, and the WebSockets that outlive them.
@@ -92,12 +96,18 @@ impl<P: Playback> Server<P> {
     pub fn new(listeners: Vec<TcpListener>, config: Config, playback: P, sessions: Sessions) -> Self {
         let house = House { stop: CancellationToken::new(), stats: Arc::default(), behind_max: config.behind_max };
         let (cut, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Self { listeners, shared: Arc::new(Shared { config, playback, sessions, house, cut, tasks }) }
+        let gate = Gate::new(config.door.clone());
+        Self { listeners, shared: Arc::new(Shared { config, playback, sessions, house, gate, cut, tasks }) }
     }
 
     /// What is counted, also after the server has been run.
     pub fn stats(&self) -> Arc<Stats> {
         self.shared.house.stats.clone()
+    }
+
+    /// What its doors stand before.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.shared.gate.clone()
     }
 
     /// The addresses that are listened on.
@@ -140,32 +150,40 @@ impl<P> Shared<P> {
 }
 
 async fn accept<P: Playback>(listener: TcpListener, router: Router, shared: Arc<Shared<P>>) {
+    let mut door = Door::new(listener, shared.gate.clone());
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) if shared.tasks.len() < shared.config.connections_max => {
-                add(&shared.house.stats.accepted, 1);
-                shared.tasks.spawn(serve(stream, peer, router.clone(), shared.clone()));
-            }
-            Ok((_stream, peer)) => {
-                add(&shared.house.stats.turned_away, 1);
-                debug!(%peer, "http.turned_away");
-            }
-            Err(error) => {
-                warn!(%error, "http.accept_failed");
-                sleep(ACCEPT_PAUSE).await;
-            }
+        let guest = door.next().await;
+        if shared.tasks.len() >= shared.config.connections_max {
+            add(&shared.house.stats.turned_away, 1);
+            debug!(peer = %guest.peer, "http.turned_away");
+            continue;
         }
+        add(&shared.house.stats.accepted, 1);
+        shared.tasks.spawn(welcome(guest, router.clone(), shared.clone()));
     }
 }
 
-async fn serve<P: Playback>(stream: TcpStream, peer: SocketAddr, router: Router, shared: Arc<Shared<P>>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "http.nodelay_failed");
+/// Serves a client until it has had enough, or, as long as it has asked for nothing, until its place is needed.
+async fn welcome<P: Playback>(guest: Guest, router: Router, shared: Arc<Shared<P>>) {
+    let peer = guest.peer;
+    tokio::select! {
+        biased;
+        () = guest.pass.called_back() => debug!(%peer, "http.crowded_out"),
+        () = shared.cut.cancelled() => {}
+        // The door has told and counted why somebody is not introduced.
+        () = async { if let Ok(guest) = guest.introduced().await { serve(guest, router, &shared).await } } => {}
     }
+}
+
+async fn serve<P: Playback>(guest: Guest, router: Router, shared: &Shared<P>) {
+    let Guest { stream, peer, pass } = guest;
+    let unfinished = Cell::new(Some(pass));
     let session = Arc::new(shared.sessions.open(Protocol::HttpFlv, peer));
     let connection = Connection { peer, session: session.clone() };
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        // Who has asked for something has finished what stands for a handshake here.
+        drop(unfinished.take());
         request.extensions_mut().insert(connection.clone());
         router.call(request)
     });
@@ -192,5 +210,3 @@ async fn serve<P: Playback>(stream: TcpStream, peer: SocketAddr, router: Router,
 
 /// Held by hyper for one connection: a request's head, or what waits to be written.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
-/// After a failed accept, such as for want of file descriptors, others get time to end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -12,10 +12,9 @@ async fn unfinished_handshakes_are_bounded_and_finished_ones_are_not() {
         open.push(raw);
     }
     let started: Vec<_> = (0..64).map(|_| house.socket(64)).collect();
-    assert_eq!(house.connections.serve(tokio::io::duplex(64).0, peer()), Err(TooMany));
-    assert!(house.connections.serve(tokio::io::duplex(64).0, "[::1]:1".parse().unwrap()).is_ok());
+    assert_eq!(house.connections.gate().enter(peer()).err(), Some(door::TooMany));
+    assert!(house.connections.gate().enter("[::1]:1".parse().unwrap()).is_ok());
     drop(started);
-    assert_eq!(house.connections.stats().turned_away.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]

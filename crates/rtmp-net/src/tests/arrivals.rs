@@ -1,0 +1,96 @@
+//! Coming in over real sockets: through proxies, and past those that never finish.
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+/// A house with a port; the house is to be kept.
+async fn open(config: Config) -> (House, SocketAddr) {
+    let house = House::with(config, RingLimits::default());
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), house.connections.clone()).await.unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(server.run(CancellationToken::new()));
+    (house, address)
+}
+
+fn trusting() -> Config {
+    Config { proxies: ["127.0.0.1".parse().unwrap()].into_iter().collect(), ..Config::default() }
+}
+
+async fn connect(address: SocketAddr, first: &[u8]) -> TcpStream {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(first).await.unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_who_its_clients_are() {
+    let (house, address) = open(trusting()).await;
+    let text = b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 1935\r\n";
+    let binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x08\xc0\0\x02\x01\x9c\x41\x07\x8f";
+    let itself = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for (header, path, peer) in [
+        (&text[..], "live/text", Some("192.0.2.7:40000")),
+        (&binary[..], "live/binary", Some("192.0.2.8:40001")),
+        (&itself[..], "live/itself", None),
+    ] {
+        let socket = connect(address, header).await;
+        let own = socket.local_addr().unwrap();
+        let _publisher = client::publish_over(socket, &url(path)).await.unwrap();
+        let expected = peer.map_or(own, |peer| peer.parse().unwrap());
+        assert!(house.sessions.list().iter().any(|session| session.peer == expected), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_counts_only_from_trusted_proxies_and_they_must_send_one() {
+    let (_house, proxied) = open(trusting()).await;
+    let (stranger, direct) = open(Config::default()).await;
+    let hello = [&[3][..], &[0; 1536]].concat();
+    let text = [b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 1935\r\n", &hello[..]].concat();
+    let damaged = [b"PROXY TCP4 192.0.2.7 192.0.2.1 40000\r\n", &hello[..]].concat();
+    let binary = [b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", &hello[..]].concat();
+    for (address, bytes) in [(proxied, &hello), (proxied, &damaged), (direct, &text), (direct, &binary)] {
+        let mut socket = connect(address, bytes).await;
+        assert!(rest(&mut socket).await.is_empty(), "{:?}", String::from_utf8_lossy(&bytes[..12]));
+    }
+    assert_eq!(stranger.ended("handshake"), 2);
+}
+
+#[tokio::test]
+async fn an_address_behind_a_proxy_is_counted_and_the_proxy_is_not() {
+    let mut config = trusting();
+    config.session.limits.handshakes_per_address_max = 2;
+    let (house, address) = open(config).await;
+    let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 1935\r\n\x03";
+    let _waiting = [connect(address, header).await, connect(address, header).await];
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while house.sessions.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    let mut third = connect(address, header).await;
+    assert!(rest(&mut third).await.is_empty());
+    let other = connect(address, b"PROXY TCP4 192.0.2.8 192.0.2.1 40000 1935\r\n").await;
+    assert!(client::publish_over(other, &url("live/other")).await.is_ok());
+}
+
+#[tokio::test]
+async fn half_open_connections_give_way_to_whoever_comes() {
+    let (house, address) = open(Config { handshakes_max: 4, ..Config::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(connect(address, &[3]).await);
+    }
+    let socket = TcpStream::connect(address).await.unwrap();
+    let mut publisher = client::publish_over(socket, &url("live/foo")).await.unwrap();
+    publisher.send(&key(0)).await.unwrap();
+    for socket in &mut silent[..36] {
+        assert!(rest(socket).await.is_empty(), "the oldest are closed");
+    }
+    assert!(house.connections.gate().unfinished() <= 4);
+    assert_eq!(house.ended("handshake_timeout"), 0, "none had to run into its deadline");
+}
