@@ -1,6 +1,6 @@
 //! The edge's settings.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use cluster::{Address, NodeId, PublishConfig, RouteConfig, RouteTable};
 use daemon::{
@@ -8,11 +8,15 @@ use daemon::{
     config::{Period, Problems, Size},
     section,
 };
-use hub::{RingLimits, Start};
+use hub::{Latency, RingLimits, Start};
 use rtmp_net::door::{self, Network};
 use serde::{Deserialize, Serialize};
 
-use crate::{ingest, pulls};
+use crate::{
+    ingest,
+    latency::{Latencies, Setting},
+    pulls,
+};
 
 section! {
     /// Headwater edge: takes viewers and encoders in, fetches each stream once from its origin, fans it out.
@@ -108,6 +112,13 @@ section! {
         pub hold: Period = Period(pulls::Config::default().hold),
         /// Where viewers start: at the last keyframe (gop), so that a picture stands at once, or at the next one (live).
         pub start: StartAt = StartAt::Gop,
+        /// What counts more, that frames come at once or that sending them is cheap: lowest (each message by itself),
+        /// balanced (each video frame at once, audio with it and at most 35 ms late), throughput (all that comes within
+        /// 350 ms together), or a number of milliseconds, over which all that comes goes out together. Where the time to
+        /// send runs short, all but lowest merge more.
+        pub latency: Setting = Setting(Latency::Balanced),
+        /// The same for apps that need it otherwise, such as { calls: lowest }.
+        pub latency_of_apps: BTreeMap<String, Setting> = BTreeMap::new(),
         /// How far a viewer may be behind before it skips to a newer keyframe.
         pub lag: Size = Size(pulls::Config::default().lag_bytes_max),
         /// A viewer that takes not one byte for so long is cut.
@@ -213,6 +224,12 @@ impl Playback {
                 StartAt::Live => Start::NextKeyframe,
             },
         }
+    }
+
+    /// How streams are shown to viewers.
+    pub(crate) fn latencies(&self) -> Latencies {
+        let apps = self.latency_of_apps.iter().map(|(app, setting)| (app.clone(), setting.0)).collect();
+        Latencies { default: self.latency.0, apps }
     }
 
     /// The bounds of a stream's memory.

@@ -13,6 +13,7 @@ mod config;
 mod front;
 pub mod http;
 pub mod ingest;
+mod latency;
 mod metrics;
 mod node;
 mod patience;

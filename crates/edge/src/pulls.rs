@@ -15,6 +15,7 @@ use std::{
 use dashmap::{DashMap, mapref::entry::Entry};
 use hub::{Hub, Reader, Start, Stream};
 use media::StreamName;
+use rtmp_net::Pressure;
 use telemetry::Rate;
 use tokio::{
     runtime::Handle,
@@ -23,7 +24,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::upstream::Upstream;
+use crate::{latency::Latencies, upstream::Upstream};
 use mirror::Mirror;
 
 /// How the edge waits for streams, and how long it keeps them.
@@ -68,9 +69,20 @@ pub struct Pulls {
     pulls: DashMap<StreamName, Arc<Pull>>,
     /// Where calls to origins run, whoever asks for a stream.
     home: Handle,
+    /// None: viewers are shown each message by itself.
+    pacing: Option<Pacing>,
     tasks: TaskTracker,
     stop: CancellationToken,
     stats: Stats,
+}
+
+/// How viewers are shown the streams.
+#[derive(Debug)]
+pub(crate) struct Pacing {
+    /// Where they are served: whoever shows them more is at home there too, so that no thread wakes another's tasks.
+    pub(crate) home: Handle,
+    pub(crate) latencies: Latencies,
+    pub(crate) pressure: Pressure,
 }
 
 /// What is counted of pulls since the process started.
@@ -125,17 +137,23 @@ pub enum NoPlay {
 
 impl Pulls {
     /// Nothing is fetched yet. What is fetched runs on the runtime in which this is called.
-    pub fn new(hub: Hub, upstream: Upstream, config: Config) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(hub: Hub, upstream: Upstream, config: Config) -> Self {
+        Self {
             hub,
             upstream,
             config,
             pulls: DashMap::new(),
             home: Handle::current(),
+            pacing: None,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             stats: Stats::default(),
-        })
+        }
+    }
+
+    /// Viewers are shown each stream as its latency asks.
+    pub(crate) fn paced(self, pacing: Pacing) -> Self {
+        Self { pacing: Some(pacing), ..self }
     }
 
     /// A cursor into a stream, which is fetched if it is not yet. Dropping the future is how a viewer stops waiting.
@@ -155,7 +173,7 @@ impl Pulls {
         drop(decided);
         match state {
             State::Live(stream) => {
-                Ok(stream.subscribe(self.config.start).with_lag_bytes_max(self.config.lag_bytes_max))
+                Ok(stream.subscribe_paced(self.config.start).with_lag_bytes_max(self.config.lag_bytes_max))
             }
             State::Absent | State::Refused => Err(NoPlay::NotFound),
             State::Unanswered => Err(NoPlay::Unreachable),
@@ -199,6 +217,14 @@ impl Pulls {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// A stream is there: from now on it is shown to viewers.
+    fn show(&self, stream: &Arc<Stream>) {
+        if let Some(Pacing { home, latencies, pressure }) = &self.pacing {
+            let pacing = rtmp_net::pace(stream.pace(), latencies.of(stream.name()), pressure.clone());
+            self.tasks.spawn_on(pacing, home);
+        }
     }
 
     /// Joins the pull of a stream, or begins it.

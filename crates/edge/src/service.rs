@@ -15,7 +15,7 @@ use rpc::{
     channel::Target,
     server::{Health, Server},
 };
-use rtmp_net::{Connections, Sessions, door, tls};
+use rtmp_net::{Connections, Pressure, Sessions, door, tls};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ use crate::{
     ingest::Ingests,
     metrics,
     node::{Contact, EdgeNode},
-    pulls::Pulls,
+    pulls::{Pacing, Pulls},
     threads::Threads,
     upstream::{Directions, Upstream},
 };
@@ -41,7 +41,10 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
 
     let directions = watch::Sender::new(own_directions(&config)?);
     let upstream = Upstream::new(config.node.clone(), directions.subscribe(), token.clone());
-    let pulls = Pulls::new(Hub::new(config.playback.ring()), upstream.clone(), config.playback.pulls());
+    let pressure = Pressure::default();
+    let pacing = Pacing { home: threads.clone(), latencies: config.playback.latencies(), pressure: pressure.clone() };
+    let pulls = Pulls::new(Hub::new(config.playback.ring()), upstream.clone(), config.playback.pulls()).paced(pacing);
+    let pulls = Arc::new(pulls);
     let ingests = Arc::new(Ingests::new(upstream.clone(), config.ingest.bounds()));
     let admission = Arc::new(Admission::new(policy.subscribe()));
     let front = Arc::new(Front { pulls: pulls.clone(), ingests: ingests.clone(), admission: admission.clone() });
@@ -72,6 +75,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         egress: Default::default(),
     });
     metrics::register(&process.metrics, node.clone());
+    rtmp_net::metrics::register_pressure(&process.metrics, pressure.clone());
     rtmp_net::metrics::register(&process.metrics, sessions, connections.stats().clone());
     door::register(&process.metrics, [("rtmp", connections.gate().clone()), ("http", http_server.gate())]);
     let health = Health::new().await;
@@ -109,6 +113,11 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         fronts.spawn_on(accept(server, ports.tls.clone(), connections.clone(), closing.clone()), &threads);
     }
     fronts.spawn_on(http_server.run(closing.clone()), &threads);
+    let watching = closing.clone();
+    let watching = async move {
+        watching.run_until_cancelled(pressure.watch()).await;
+    };
+    fronts.spawn_on(watching, &threads);
     process.admin.inspect(node.clone());
     health.set_ready(true).await;
     tracing::info!(rtmp = ?config.rtmp.listen, http = ?config.http.listen, peer = %addresses.peer, "edge.listening");

@@ -106,5 +106,5 @@ pub enum WireForm {
 }
 
 impl WireForm {
-    const COUNT: usize = 2;
+    pub(crate) const COUNT: usize = 2;
 }

@@ -9,10 +9,17 @@
 //! ends. What the writer appends nobody sees before the writer says that it is committed. A [`Reader`] is a cursor: it
 //! slows nobody, and when the ring has moved past it, it goes on at a keyframe. A writer can also cut its log back,
 //! and hand it on as a [`Snapshot`]: two rings that hold the same items serve the same.
+//!
+//! Where many read, a [`Pacer`] says when: the paced readers of a stream see what came in between as one [`Group`], whose
+//! bytes are put together once. All others see each item as soon as it is committed.
+//!
 //! The hub looks at a frame's flags, never into its payload; it has no clock, no task and no socket.
 
+mod group;
 mod item;
 mod limits;
+mod pace;
+mod pacer;
 mod reader;
 mod registry;
 mod ring;
@@ -21,9 +28,13 @@ mod samples;
 mod setup;
 mod stream;
 mod tally;
+mod waiters;
 
+pub use group::Group;
 pub use item::{Body, Event, Item, WireForm};
 pub use limits::RingLimits;
+pub use pace::{Latency, Pace};
+pub use pacer::{News, Pacer};
 pub use reader::{Budget, Read, Reader, Start};
 pub use registry::{AlreadyOpen, Hub};
 pub use ring::Snapshot;

@@ -1,14 +1,18 @@
 //! A cursor into the committed part of a stream.
 
-use std::sync::Arc;
-
-use tokio::sync::watch;
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use crate::{
+    group::Group,
     item::{Body, Item},
     ring::Ring,
-    stream::{Head, Stream},
+    stream::Stream,
     tally::StartPoint,
+    waiters::{Place, Waiters},
 };
 
 /// Where a reader starts.
@@ -48,10 +52,23 @@ pub enum Read {
 #[derive(Debug)]
 pub struct Reader {
     stream: Arc<Stream>,
-    head: watch::Receiver<Head>,
+    view: View,
     cursor: Cursor,
     lag_bytes_max: u64,
+    /// What was news at the last look.
+    seen: u64,
+    /// The last look found something, and may not have found all.
     more: bool,
+    place: Option<Arc<Place>>,
+}
+
+/// How much of a stream a reader sees, once it has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// All that is committed.
+    Committed,
+    /// What is shown of it.
+    Shown,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,19 +82,19 @@ enum Cursor {
 }
 
 impl Reader {
-    pub(crate) fn new(stream: Arc<Stream>, head: watch::Receiver<Head>, start: Start) -> Self {
+    pub(crate) fn new(stream: Arc<Stream>, view: View, start: Start) -> Self {
         let cursor = match start {
             Start::Live => Cursor::Join,
-            Start::NextKeyframe => Cursor::JoinFrom { seq: head.borrow().committed_below, due: None },
+            Start::NextKeyframe => Cursor::JoinFrom { seq: stream.ring().committed_below(), due: None },
             Start::After(seq) => Cursor::Next(seq.saturating_add(1)),
         };
-        Self { stream, head, cursor, lag_bytes_max: u64::MAX, more: true }
+        Self { stream, view, cursor, lag_bytes_max: u64::MAX, seen: 0, more: true, place: None }
     }
 
-    /// Skips to a newer keyframe whenever more than this many payload bytes are waiting. Without it only the ring's
-    /// own bound makes a slow reader skip.
+    /// Skips to a newer keyframe whenever more than this many payload bytes are waiting; of several bounds the lowest
+    /// counts. Without one only the ring's own bound makes a slow reader skip.
     pub fn with_lag_bytes_max(mut self, bytes: u64) -> Self {
-        self.lag_bytes_max = bytes;
+        self.lag_bytes_max = self.lag_bytes_max.min(bytes);
         self
     }
 
@@ -96,7 +113,7 @@ impl Reader {
 
     /// Leaves out all up to the next keyframe: for a viewer that asked for a pause, or was fed by other means.
     pub fn rejoin_at_next_keyframe(&mut self) {
-        self.cursor = Cursor::JoinFrom { seq: self.head.borrow().committed_below, due: None };
+        self.cursor = Cursor::JoinFrom { seq: self.stream.ring().committed_below(), due: None };
     }
 
     /// Starts anew at the newest keyframe in memory.
@@ -107,88 +124,146 @@ impl Reader {
 
     /// Waits until [`Reader::read`] may find something. Safe to drop at any await.
     pub async fn ready(&mut self) {
-        // An error means that the stream's last handle is gone, which reads as its end.
-        if !self.more {
-            let _ended = self.head.changed().await;
-        }
+        poll_fn(|cx| self.poll_ready(cx)).await;
     }
 
-    /// Puts out what was committed since the last call, oldest first, within the budget.
+    /// Ready once [`Reader::read`] may find something.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.more {
+            return Poll::Ready(());
+        }
+        let waiters = waiters(&self.stream, self.view);
+        waiters.poll_news(self.seen, &mut self.place, cx)
+    }
+
+    /// What was shown last, if that is exactly what this reader has not read: it counts as read then. Otherwise there may
+    /// be something for [`Reader::read`].
+    pub fn read_group(&mut self) -> Option<Arc<Group>> {
+        let (View::Shown, Cursor::Next(seq)) = (self.view, self.cursor) else { return None };
+        self.seen = self.stream.shows.news();
+        let group = self.stream.ring().group_at(seq)?.clone();
+        self.cursor = Cursor::Next(group.next_seq());
+        self.more = false;
+        Some(group)
+    }
+
+    /// Puts out what it sees and has not read, oldest first, within the budget.
     pub fn read(&mut self, budget: Budget, out: &mut Vec<Arc<Item>>) -> Read {
-        let ended = self.head.borrow_and_update().ended;
-        let stream = self.stream.clone();
-        let ring = stream.ring();
-        let (from, skipped) = match self.cursor {
-            Cursor::Next(seq) => self.resume(&ring, seq, out),
-            Cursor::Join => (begin(ring.newest_start(), out), 0),
-            Cursor::JoinFrom { seq, due } => {
-                let from = begin(ring.start_from(seq), out);
-                (from, from.zip(due).map_or(0, |(from, due)| from.saturating_sub(due)))
+        self.seen = waiters(&self.stream, self.view).news();
+        let ended = self.stream.has_ended();
+        let ring = self.stream.ring();
+        let way = self.cursor.find(&ring, self.view, self.lag_bytes_max);
+        let taken = match way.from {
+            From::Here(seq) => take(&ring, seq, way.end, budget, out),
+            From::Start(start) => {
+                let seq = start.seq;
+                out.extend(set_up(&start));
+                take(&ring, seq, way.end, budget, out)
             }
+            From::Nowhere => Taken::default(),
         };
-        let read = from.map_or(0, |seq| self.take(&ring, seq, budget, out));
-        self.more = read > 0;
-        match read {
+        drop(ring);
+        self.cursor = if taken.items > 0 { Cursor::Next(taken.next) } else { way.otherwise };
+        self.more = taken.items > 0;
+        match taken.items {
             0 if ended => Read::Ended,
             0 => Read::Empty,
-            _ if skipped > 0 => Read::Skipped(skipped),
+            _ if way.missed > 0 => Read::Skipped(way.missed),
             _ => Read::Items,
         }
     }
+}
 
-    /// Where to go on, and how many positions are missed by that. None: wait for a keyframe.
-    fn resume(&mut self, ring: &Ring, seq: u64, out: &mut Vec<Arc<Item>>) -> (Option<u64>, u64) {
-        let Some(first_due) = ring.committed_from(seq).next().map(|item| item.seq) else { return (Some(seq), 0) };
-        let start = if first_due > seq {
-            // The ring, or the source before it, has left out what was due: only a keyframe makes sense of the rest.
-            let start = ring.start_from(first_due);
-            if start.is_none() {
-                self.cursor = Cursor::JoinFrom { seq: first_due, due: Some(seq) };
-                return (None, 0);
-            }
-            start
-        } else if ring.bytes_from(seq) > self.lag_bytes_max {
-            ring.newest_start().filter(|start| start.seq > seq)
-        } else {
-            None
+fn waiters(stream: &Stream, view: View) -> &Waiters {
+    match view {
+        View::Committed => &stream.commits,
+        View::Shown => &stream.shows,
+    }
+}
+
+/// Where a read goes on.
+struct Way {
+    from: From,
+    /// It sees what stands below this position.
+    end: u64,
+    /// The positions that are missed by that.
+    missed: u64,
+    /// What becomes of the cursor if nothing is there.
+    otherwise: Cursor,
+}
+
+enum From {
+    Here(u64),
+    Start(StartPoint),
+    /// Wait for a start.
+    Nowhere,
+}
+
+impl Cursor {
+    fn find(self, ring: &Ring, view: View, lag_bytes_max: u64) -> Way {
+        let committed = ring.committed_below();
+        // Whoever starts gets all that may be seen at once; from then on it comes as it is shown.
+        let start = |start: Option<StartPoint>, due: Option<u64>| {
+            let missed = start.as_ref().zip(due).map_or(0, |(start, due)| start.seq.saturating_sub(due));
+            let from = start.map_or(From::Nowhere, From::Start);
+            Way { from, end: committed, missed, otherwise: self }
         };
-        match start {
-            Some(start) => (begin(Some(start.clone()), out), start.seq - seq),
-            None => (Some(seq), 0),
+        let seq = match self {
+            Self::Join => return start(ring.newest_start(), None),
+            Self::JoinFrom { seq, due } => return start(ring.start_from(seq), due),
+            Self::Next(seq) => seq,
+        };
+        let end = if view == View::Shown { ring.shown_below() } else { committed };
+        let here = Way { from: From::Here(seq), end, missed: 0, otherwise: self };
+        let Some(first_due) = ring.items_between(seq, end).next().map(|item| item.seq) else { return here };
+        if first_due > seq {
+            // The ring, or the source before it, has left out what was due: only a keyframe makes sense of the rest.
+            let otherwise = Self::JoinFrom { seq: first_due, due: Some(seq) };
+            return Way { otherwise, ..start(ring.start_from(first_due), Some(seq)) };
+        }
+        if ring.bytes_from(seq) <= lag_bytes_max {
+            return here;
+        }
+        match ring.newest_start().filter(|start| start.seq > seq) {
+            Some(newer) => start(Some(newer), Some(seq)),
+            None => here,
         }
     }
+}
 
-    fn take(&mut self, ring: &Ring, from: u64, budget: Budget, out: &mut Vec<Arc<Item>>) -> usize {
-        let mut bytes = 0;
-        let mut next = from;
-        let mut taken = 0;
-        for item in ring.committed_from(from).take(budget.items.max(1)) {
-            // A gap ends the batch: the next read starts over at a keyframe, set-up first.
-            if taken > 0 && (item.seq != next || bytes >= budget.bytes) {
-                break;
-            }
-            bytes += item.frame().map_or(0, |frame| frame.payload.len());
-            next = item.seq + 1;
-            taken += 1;
-            out.push(item.clone());
+/// What a read came to.
+#[derive(Default)]
+struct Taken {
+    items: usize,
+    /// The position after the last one.
+    next: u64,
+}
+
+fn take(ring: &Ring, from: u64, end: u64, budget: Budget, out: &mut Vec<Arc<Item>>) -> Taken {
+    let mut bytes = 0;
+    let mut taken = Taken { items: 0, next: from };
+    for item in ring.items_between(from, end).take(budget.items.max(1)) {
+        // A gap ends the batch: the next read starts over at a keyframe, set-up first.
+        if taken.items > 0 && (item.seq != taken.next || bytes >= budget.bytes) {
+            break;
         }
-        self.cursor = Cursor::Next(next);
-        taken
+        bytes += item.frame().map_or(0, |frame| frame.payload.len());
+        taken = Taken { items: taken.items + 1, next: item.seq + 1 };
+        out.push(item.clone());
     }
+    taken
+}
+
+/// The set-up of a start.
+fn set_up(start: &StartPoint) -> impl Iterator<Item = Arc<Item>> {
+    start.setup.frames_at(start.dts).map(|frame| Arc::new(Item::new(start.seq, Body::Setup(frame))))
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        waiters(&self.stream, self.view).leave(self.place.take());
         self.stream.reader_left();
     }
-}
-
-/// Puts out the set-up of a start and returns its position.
-fn begin(start: Option<StartPoint>, out: &mut Vec<Arc<Item>>) -> Option<u64> {
-    let start = start?;
-    let setup = start.setup.frames_at(start.dts).map(|frame| Arc::new(Item::new(start.seq, Body::Setup(frame))));
-    out.extend(setup);
-    Some(start.seq)
 }
 
 #[cfg(test)]

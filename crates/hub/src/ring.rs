@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use media::{Frame, Kind, Medium};
 
 use crate::{
+    group::Group,
     item::Item,
     limits::RingLimits,
     tally::{StartPoint, Tally},
@@ -20,6 +21,12 @@ pub(crate) struct Ring {
     starts: VecDeque<StartPoint>,
     /// Readers see what stands below this position.
     committed_below: u64,
+    /// Paced readers see what stands below this position.
+    shown_below: u64,
+    /// What was shown last.
+    group: Option<Arc<Group>>,
+    /// Whether somebody else says when more is shown.
+    held_back: bool,
     /// One more than the newest position that has left the ring; 0 while it holds the whole log.
     whole_from: u64,
 }
@@ -51,6 +58,9 @@ impl Ring {
             items: VecDeque::new(),
             starts: VecDeque::new(),
             committed_below: first_seq,
+            shown_below: first_seq,
+            group: None,
+            held_back: false,
             whole_from: 0,
         }
     }
@@ -104,17 +114,46 @@ impl Ring {
         more
     }
 
+    /// Lets paced readers see all that is committed. True: that is more than before.
+    pub(crate) fn show(&mut self) -> bool {
+        if self.shown_below >= self.committed_below {
+            return false;
+        }
+        let items = self.items_between(self.shown_below, self.committed_below).cloned().collect();
+        self.group = Group::of(items).map(Arc::new);
+        self.shown_below = self.committed_below;
+        true
+    }
+
+    /// From now on paced readers see what is committed only once it is shown. Returns where that begins.
+    pub(crate) fn hold_back(&mut self) -> u64 {
+        self.held_back = true;
+        self.shown_below
+    }
+
+    /// What is committed is to be shown at once again.
+    pub(crate) fn hold_back_no_more(&mut self) {
+        self.held_back = false;
+    }
+
+    /// Whether somebody else says when more is shown.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.held_back
+    }
+
     /// Removes what stands at `seq` and above, as if it had never come. Below the oldest item in memory nothing is left
     /// to know, the set-up included.
     pub(crate) fn cut(&mut self, seq: u64) {
         if seq < self.whole_from {
-            *self = Self { whole_from: seq, ..Self::new(self.limits, seq) };
+            *self = Self { whole_from: seq, held_back: self.held_back, ..Self::new(self.limits, seq) };
             return;
         }
         self.items.truncate(self.index_of(seq));
         self.starts.truncate(self.starts.partition_point(|start| start.seq < seq));
         self.base.next_seq = self.base.next_seq.min(seq);
         self.committed_below = self.committed_below.min(self.head().next_seq);
+        self.shown_below = self.shown_below.min(self.committed_below);
+        self.group = None;
     }
 
     /// Replaces what late joiners get before the frames that follow, without giving it a position.
@@ -159,6 +198,16 @@ impl Ring {
         self.committed_below
     }
 
+    /// Paced readers see what stands below this position.
+    pub(crate) fn shown_below(&self) -> u64 {
+        self.shown_below
+    }
+
+    /// What was shown last, if it begins at `seq`.
+    pub(crate) fn group_at(&self, seq: u64) -> Option<&Arc<Group>> {
+        self.group.as_ref().filter(|group| group.first_seq() == seq)
+    }
+
     /// The oldest position still held, or the next one if none is.
     pub(crate) fn first_seq(&self) -> u64 {
         self.items.front().map_or(self.base.next_seq, |entry| entry.item.seq)
@@ -174,9 +223,9 @@ impl Ring {
         self.items.range(self.index_of(seq)..).map(|entry| &entry.item)
     }
 
-    /// The committed items from the first position not below `seq` on.
-    pub(crate) fn committed_from(&self, seq: u64) -> impl Iterator<Item = &Arc<Item>> {
-        let end = self.index_of(self.committed_below);
+    /// The items from the first position not below `seq` on, as far as they stand below `end`.
+    pub(crate) fn items_between(&self, seq: u64, end: u64) -> impl Iterator<Item = &Arc<Item>> {
+        let end = self.index_of(end);
         self.items.range(self.index_of(seq).min(end)..end).map(|entry| &entry.item)
     }
 

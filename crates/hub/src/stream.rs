@@ -1,6 +1,9 @@
 //! One live stream: its writer, and what anybody may ask of it.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicBool, Ordering},
+};
 
 use media::{Frame, Provenance, StreamName};
 use tokio::sync::watch;
@@ -8,9 +11,11 @@ use tokio::sync::watch;
 use crate::{
     item::{Body, Item},
     limits::RingLimits,
-    reader::{Reader, Start},
+    pacer::Pacer,
+    reader::{Reader, Start, View},
     registry::Registration,
     ring::{Ring, Snapshot},
+    waiters::Waiters,
 };
 
 /// A stream that is open somewhere: readers join it here.
@@ -18,15 +23,12 @@ use crate::{
 pub struct Stream {
     name: StreamName,
     ring: RwLock<Ring>,
-    head: watch::Sender<Head>,
+    ended: AtomicBool,
+    /// Those who wait for more to be committed.
+    pub(crate) commits: Waiters,
+    /// Those who wait for more to be shown.
+    pub(crate) shows: Waiters,
     readers: watch::Sender<usize>,
-}
-
-/// What readers wait on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) committed_below: u64,
-    pub(crate) ended: bool,
 }
 
 impl Stream {
@@ -34,7 +36,9 @@ impl Stream {
         Self {
             name,
             ring: RwLock::new(Ring::new(limits, first_seq)),
-            head: watch::Sender::new(Head { committed_below: first_seq, ended: false }),
+            ended: AtomicBool::new(false),
+            commits: Waiters::default(),
+            shows: Waiters::default(),
             readers: watch::Sender::new(0),
         }
     }
@@ -44,10 +48,22 @@ impl Stream {
         &self.name
     }
 
-    /// A new cursor into the stream.
+    /// A new cursor into the stream, which sees what is committed.
     pub fn subscribe(self: &Arc<Self>, start: Start) -> Reader {
         self.readers.send_modify(|count| *count += 1);
-        Reader::new(self.clone(), self.head.subscribe(), start)
+        Reader::new(self.clone(), View::Committed, start)
+    }
+
+    /// A new cursor into the stream, which sees what is shown: the same, a group at a time where a [`Pacer`] says so. It
+    /// starts with all that is committed.
+    pub fn subscribe_paced(self: &Arc<Self>, start: Start) -> Reader {
+        self.readers.send_modify(|count| *count += 1);
+        Reader::new(self.clone(), View::Shown, start)
+    }
+
+    /// From now on paced readers see what is committed when this says so; there is one at a time.
+    pub fn pace(self: &Arc<Self>) -> Pacer {
+        Pacer::new(self.clone())
     }
 
     /// The number of readers, to be watched.
@@ -74,12 +90,24 @@ impl Stream {
         }
     }
 
+    /// Whether its writer is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Shows all that is committed.
+    pub(crate) fn show(&self) {
+        if self.ring_mut().show() {
+            self.shows.wake();
+        }
+    }
+
     pub(crate) fn ring(&self) -> RwLockReadGuard<'_, Ring> {
         // A panic while the lock was held cannot leave the ring half changed in a way that harms a reader.
         self.ring.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ring_mut(&self) -> RwLockWriteGuard<'_, Ring> {
+    pub(crate) fn ring_mut(&self) -> RwLockWriteGuard<'_, Ring> {
         self.ring.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,8 +164,15 @@ impl Writer {
 
     /// Lets readers see what stands below `seq`. Never takes back what they may see.
     pub fn commit_below(&mut self, seq: u64) {
-        if self.stream.ring_mut().commit_below(seq) {
-            self.publish_head();
+        let mut ring = self.stream.ring_mut();
+        if !ring.commit_below(seq) {
+            return;
+        }
+        let shown = !ring.is_held_back() && ring.show();
+        drop(ring);
+        self.stream.commits.wake();
+        if shown {
+            self.stream.shows.wake();
         }
     }
 
@@ -153,7 +188,7 @@ impl Writer {
     /// one that has read further waits until the log has come there again.
     pub fn cut(&mut self, seq: u64) {
         self.stream.ring_mut().cut(seq);
-        self.publish_head();
+        self.wake_all();
     }
 
     /// The whole log as far as it is in memory.
@@ -165,10 +200,14 @@ impl Writer {
     /// out; the number of those is returned.
     pub fn restore(&mut self, snapshot: Snapshot) -> usize {
         let mut ring = self.stream.ring_mut();
+        let held_back = ring.is_held_back();
         let (restored, left_out) = Ring::restored(ring.limits(), snapshot);
         *ring = restored;
+        if held_back {
+            ring.hold_back();
+        }
         drop(ring);
-        self.publish_head();
+        self.wake_all();
         left_out
     }
 
@@ -188,15 +227,18 @@ impl Writer {
         self.stream.ring_mut().replace_setup(frames);
     }
 
-    fn publish_head(&self) {
-        let committed_below = self.stream.ring().committed_below();
-        self.stream.head.send_replace(Head { committed_below, ended: false });
+    fn wake_all(&self) {
+        self.stream.commits.wake();
+        self.stream.shows.wake();
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.stream.head.send_modify(|head| head.ended = true);
+        self.stream.ring_mut().show();
+        // In this order: whoever sees the end sees all that came before it.
+        self.stream.ended.store(true, Ordering::Release);
+        self.wake_all();
     }
 }
 

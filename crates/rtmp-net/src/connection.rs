@@ -1,11 +1,18 @@
 //! One connection: its socket, its session and its streams, driven by one task.
 
+mod bell;
 mod io;
 mod publishing;
 mod requests;
 mod viewing;
 
-use std::{net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use rtmp::{
     command::status::{Status, code},
@@ -13,7 +20,7 @@ use rtmp::{
 };
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::{io::Wire, publishing::Publishing, requests::Pending, viewing::Viewing};
+use self::{bell::Bell, io::Wire, publishing::Publishing, requests::Pending, viewing::Viewing};
 use crate::{
     connections::{Shared, Signals},
     door::Pass,
@@ -47,11 +54,16 @@ struct Interrupts {
     signals: Signals,
 }
 
-/// Why the task woke up.
+/// What needs more than the next frames.
 enum Woke<I> {
-    Moved(io::Moved),
+    Read(usize),
     Decided(usize, requests::Decision<I>),
-    Ready,
+    /// The socket takes no more: a deadline runs.
+    Halted,
+    /// All that the session had to say is on its way: it goes on.
+    Said,
+    /// A stream that was played is over.
+    Over,
     Time,
     Interrupted(Ended),
 }
@@ -64,7 +76,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         let entry = shared.sessions.open(transport.protocol(), peer);
         Self {
             interrupts: Arc::new(Interrupts { entry, signals }),
-            wire: Wire::new(transport, session, now),
+            wire: Wire::new(transport, session),
             shared,
             peer,
             pass: Some(pass),
@@ -101,6 +113,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         let interrupts = self.interrupts.clone();
         let mut interrupted = pin!(interrupts.wait());
         let mut timer = pin!(sleep_until(self.deadline()));
+        let mut bell = Bell::default();
         loop {
             self.handle_events().await?;
             self.fill()?;
@@ -109,23 +122,57 @@ impl<S: Service, T: Transport> Connection<S, T> {
             if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
-            // In this order, so that no flood of bytes hides an end or a deadline.
-            let woke = tokio::select! {
-                biased;
-                ended = &mut interrupted => Woke::Interrupted(ended),
-                () = &mut timer => Woke::Time,
-                (at, decision) = requests::next_decision(&mut self.pending) => Woke::Decided(at, decision),
-                () = viewing::any_ready(&mut self.viewing), if self.wire.is_drained() => Woke::Ready,
-                moved = self.wire.moved() => Woke::Moved(moved?),
-            };
-            match woke {
-                Woke::Moved(moved) => self.on_moved(&moved),
+            bell.ring();
+            let woke = poll_fn(|cx| {
+                if bell.was_rung(cx) {
+                    self.wire.note_readable();
+                    let waker = bell.waker();
+                    let cx = &mut Context::from_waker(&waker);
+                    // In this order, so that no flood of bytes hides an end or a deadline.
+                    if let Poll::Ready(ended) = interrupted.as_mut().poll(cx) {
+                        return Poll::Ready(Ok(Woke::Interrupted(ended)));
+                    }
+                    if timer.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Ok(Woke::Time));
+                    }
+                    if let Poll::Ready((at, decision)) = requests::poll_decision(&mut self.pending, cx) {
+                        return Poll::Ready(Ok(Woke::Decided(at, decision)));
+                    }
+                }
+                self.poll_moved(&bell, cx)
+            });
+            match woke.await? {
+                Woke::Read(count) => self.on_read(count as u64),
                 Woke::Decided(at, decision) => self.on_decision(at, decision),
-                Woke::Ready => {}
+                Woke::Halted | Woke::Said | Woke::Over => {}
                 Woke::Time => self.on_time()?,
                 Woke::Interrupted(ended) => return Err(ended),
             }
         }
+    }
+
+    /// Sends what is due, frame after frame, and reads what came.
+    fn poll_moved(&mut self, bell: &Bell, cx: &mut Context<'_>) -> Poll<Result<Woke<S::Ingest>, Ended>> {
+        loop {
+            let written = self.wire.write(cx)?;
+            self.on_written(written.bytes as u64);
+            if written.halted {
+                return Poll::Ready(Ok(Woke::Halted));
+            }
+            if written.said {
+                return Poll::Ready(Ok(Woke::Said));
+            }
+            if !self.wire.is_drained() || viewing::poll_any_ready(&mut self.viewing, cx).is_pending() {
+                break;
+            }
+            if self.fill()? {
+                return Poll::Ready(Ok(Woke::Over));
+            }
+        }
+        if !self.wire.wants_read() {
+            return Poll::Pending;
+        }
+        self.wire.poll_read(&mut Context::from_waker(&bell.waker())).map_ok(Woke::Read)
     }
 
     async fn handle_events(&mut self) -> Result<(), Ended> {
@@ -152,12 +199,16 @@ impl<S: Service, T: Transport> Connection<S, T> {
         Ok(())
     }
 
-    fn on_moved(&mut self, moved: &io::Moved) {
-        let (read, written) = (moved.read as u64, moved.written as u64);
-        self.interrupts.entry.add_in(read);
-        self.interrupts.entry.add_out(written);
-        add(&self.shared.stats.bytes_in, read);
-        add(&self.shared.stats.bytes_out, written);
+    fn on_written(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.interrupts.entry.add_out(bytes);
+            add(&self.shared.stats.bytes_out, bytes);
+        }
+    }
+
+    fn on_read(&mut self, bytes: u64) {
+        self.interrupts.entry.add_in(bytes);
+        add(&self.shared.stats.bytes_in, bytes);
         if self.pass.is_some() && self.wire.session.is_open() {
             self.pass = None;
             self.shared.stats.handshake.add(self.started_at.elapsed());
@@ -174,8 +225,8 @@ impl<S: Service, T: Transport> Connection<S, T> {
         let session = self.wire.session.poll_timeout().map(Instant::from_std);
         let stall = self.wire.stalls_at(self.shared.session_config.limits.stall_timeout);
         // A day stands for never.
-        let never = Instant::now() + std::time::Duration::from_secs(86_400);
-        session.into_iter().chain(stall).min().unwrap_or(never)
+        let never = || Instant::now() + std::time::Duration::from_secs(86_400);
+        session.into_iter().chain(stall).min().unwrap_or_else(never)
     }
 
     fn on_time(&mut self) -> Result<(), Ended> {

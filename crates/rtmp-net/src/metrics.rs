@@ -7,7 +7,7 @@ use std::{
 
 use telemetry::metrics::Registry;
 
-use crate::{sessions::Sessions, stats::Stats};
+use crate::{pacing::Pressure, sessions::Sessions, stats::Stats};
 
 /// Shows the sessions of a process, and what its RTMP connections did, on its metrics page.
 pub fn register(registry: &Registry, sessions: Sessions, stats: Arc<Stats>) {
@@ -35,6 +35,18 @@ pub fn register(registry: &Registry, sessions: Sessions, stats: Arc<Stats>) {
             let count = count.load(Ordering::Relaxed);
             samples.counter("frames_total", "Messages of media.", &[("dir", dir)], count);
         }
+    });
+}
+
+/// Shows how late a runtime is that serves viewers, and what is done about it.
+pub fn register_pressure(registry: &Registry, pressure: Pressure) {
+    registry.collect(move |samples| {
+        let help = "How late the tasks that send were last.";
+        samples.gauge("send_lag_seconds", help, &[], pressure.lag().as_secs_f64());
+        let help = "Frames are merged over at least this time, because the time to send runs short; 0 otherwise.";
+        samples.gauge("flush_bound_widened_seconds", help, &[], pressure.widened().as_secs_f64());
+        let help = "Times that the bound was widened.";
+        samples.counter("flush_bound_widenings_total", help, &[], pressure.widenings());
     });
 }
 

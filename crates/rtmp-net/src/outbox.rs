@@ -5,10 +5,10 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use hub::{Item, WireForm};
 use media::Frame;
 use rtmp::chunk;
@@ -72,59 +72,59 @@ impl Outbox {
         true
     }
 
-    /// Writes until the queue is empty or the socket full, and returns how much that was; ready once it was
-    /// something, or once nothing is left. An empty queue is never ready.
-    pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
+    /// Writes until the queue is empty or the socket full, and returns how much that was. Whatever is left, the task is
+    /// woken when the socket takes more.
+    pub(crate) fn write<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         mut io: Pin<&mut W>,
-    ) -> Poll<io::Result<usize>> {
+    ) -> io::Result<usize> {
         let mut total = 0;
         while !self.parts.is_empty() {
             match self.poll_write_once(cx, io.as_mut()) {
                 Poll::Ready(count) => total += count?,
-                Poll::Pending if total > 0 => return Poll::Ready(Ok(total)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return Ok(total),
             }
         }
-        if !self.dirty {
-            return Poll::Pending;
+        if self.dirty
+            && let Poll::Ready(flushed) = io.poll_flush(cx)
+        {
+            flushed?;
+            self.dirty = false;
         }
-        match io.poll_flush(cx) {
-            Poll::Ready(flushed) => {
-                flushed?;
-                self.dirty = false;
-                Poll::Ready(Ok(total))
-            }
-            Poll::Pending if total > 0 => Poll::Ready(Ok(total)),
-            Poll::Pending => Poll::Pending,
+        Ok(total)
+    }
+
+    /// Writes until nothing is left.
+    pub(crate) fn poll_drain<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: Pin<&mut W>,
+    ) -> Poll<io::Result<()>> {
+        match self.write(cx, io) {
+            Ok(_) if !self.is_empty() => Poll::Pending,
+            written => Poll::Ready(written.map(drop)),
         }
     }
 
     fn poll_write_once<W: AsyncWrite>(&mut self, cx: &mut Context<'_>, io: Pin<&mut W>) -> Poll<io::Result<usize>> {
-        const EMPTY: &[u8] = &[];
-        let mut slices = [IoSlice::new(EMPTY); SLICES_MAX];
-        let mut filled = 0;
-        let mut skip = self.written;
-        for slice in self.parts.iter().flat_map(Part::slices) {
-            let (done, slice) = slice.split_at(skip.min(slice.len()));
-            skip -= done.len();
-            if slice.is_empty() {
-                continue;
+        let written = match &self.parts {
+            parts
+                if parts.len() == 1
+                    && let Part::Own(bytes) = &parts[0] =>
+            {
+                io.poll_write(cx, &bytes[self.written..])
             }
-            slices[filled] = IoSlice::new(slice);
-            filled += 1;
-            if filled == SLICES_MAX {
-                break;
+            parts => poll_write_all(parts, self.written, cx, io),
+        };
+        written.map(|count| match count? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            count => {
+                self.dirty = true;
+                self.take(count);
+                Ok(count)
             }
-        }
-        let count = ready!(io.poll_write_vectored(cx, &slices[..filled]))?;
-        if count == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        self.dirty = true;
-        self.take(count);
-        Poll::Ready(Ok(count))
+        })
     }
 
     fn take(&mut self, count: usize) {
@@ -144,6 +144,31 @@ impl Outbox {
     }
 }
 
+/// Writes parts from the byte `skip` on, as many as go in one call.
+fn poll_write_all<W: AsyncWrite>(
+    parts: &VecDeque<Part>,
+    mut skip: usize,
+    cx: &mut Context<'_>,
+    io: Pin<&mut W>,
+) -> Poll<io::Result<usize>> {
+    const EMPTY: &[u8] = &[];
+    let mut slices = [IoSlice::new(EMPTY); SLICES_MAX];
+    let mut filled = 0;
+    for slice in parts.iter().flat_map(Part::slices) {
+        let (done, slice) = slice.split_at(skip.min(slice.len()));
+        skip -= done.len();
+        if slice.is_empty() {
+            continue;
+        }
+        slices[filled] = IoSlice::new(slice);
+        filled += 1;
+        if filled == SLICES_MAX {
+            break;
+        }
+    }
+    io.poll_write_vectored(cx, &slices[..filled])
+}
+
 impl Part {
     fn slices(&self) -> [&[u8]; 2] {
         match self {
@@ -157,10 +182,24 @@ impl Part {
     }
 }
 
+/// A group as nearly every viewer gets it: chunks one after the other, in one piece.
+pub(crate) fn chunks(items: &[Arc<Item>]) -> Bytes {
+    let frames = || items.iter().filter_map(|item| item.frame());
+    let payload: usize = frames().map(|frame| frame.payload.len()).sum();
+    let mut out = BytesMut::with_capacity(payload + frames().count() * HEADER_BYTES_MAX);
+    for frame in frames() {
+        out.put(header(frame, USUAL_MSID));
+        out.put_slice(&frame.payload);
+    }
+    out.freeze()
+}
+
 fn header(frame: &Frame, msid: u32) -> Bytes {
     chunk::media_header(frame.medium.type_id(), frame.wire_timestamp(), frame.payload.len(), msid)
 }
 
+/// A full chunk header with a one-byte chunk stream id and an extended time.
+const HEADER_BYTES_MAX: usize = 1 + 11 + 4;
 /// RTMP's length field has three bytes.
 const MESSAGE_BYTES_MAX: usize = 0xFF_FFFF;
 
@@ -180,9 +219,11 @@ mod tests {
 
     async fn write_all(outbox: &mut Outbox, io: &mut DuplexStream) -> usize {
         let mut total = 0;
-        while !outbox.is_empty() {
-            total += std::future::poll_fn(|cx| outbox.poll_write(cx, Pin::new(io))).await.unwrap();
-        }
+        std::future::poll_fn(|cx| {
+            total += outbox.write(cx, Pin::new(io)).unwrap();
+            if outbox.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         total
     }
 
@@ -214,6 +255,21 @@ mod tests {
             assert_eq!((written, read.unwrap(), outbox.bytes()), (expected.len(), expected.len(), 0));
             assert_eq!(got, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_group_is_the_same_bytes_as_its_items() {
+        let items: Vec<_> = (0..4).map(|seq| item(0xFF_FFFE + seq, &vec![seq as u8; 100 * seq as usize])).collect();
+        let (mut ours, mut theirs) = tokio::io::duplex(10_000);
+        let mut outbox = Outbox::default();
+        for item in &items {
+            assert!(outbox.push_frame(item.clone(), USUAL_MSID));
+        }
+        write_all(&mut outbox, &mut ours).await;
+        drop(ours);
+        let mut got = Vec::new();
+        theirs.read_to_end(&mut got).await.unwrap();
+        assert_eq!(chunks(&items), got);
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Service for Fake {
 
     async fn play(&self, request: Play) -> Result<hub::Reader, PlayRefusal> {
         if let Some(stream) = self.hub.get(&request.stream) {
-            return Ok(stream.subscribe(Start::Live));
+            return Ok(stream.subscribe_paced(Start::Live));
         }
         if request.stream.name() != "awaited" {
             return Err(PlayRefusal::NotFound);
@@ -98,7 +98,7 @@ impl Service for Fake {
         let dropped = Dropped(self.log.clone());
         self.log.wait_for("open live/awaited").await;
         std::mem::forget(dropped);
-        Ok(self.hub.get(&request.stream).ok_or(PlayRefusal::NotFound)?.subscribe(Start::Live))
+        Ok(self.hub.get(&request.stream).ok_or(PlayRefusal::NotFound)?.subscribe_paced(Start::Live))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
 use hub::{Body, Budget, Event, Item, Read, Reader, WireForm};
 use media::{Frame, flv};
@@ -16,6 +16,8 @@ use super::stats::{Stats, add};
 const BUDGET: Budget = Budget { items: 16, bytes: 1 << 20 };
 /// Where in a shared wire header the tag's header ends and its trailer begins.
 const TAG_HEADER_LEN: usize = 11;
+/// The size of the tag, behind it.
+const TAG_TRAILER_LEN: usize = 4;
 
 static FILE_HEADER: [u8; flv::FILE_HEADER.len()] = flv::FILE_HEADER;
 
@@ -76,6 +78,12 @@ impl Feed {
     }
 
     async fn fill(&mut self) {
+        if let Some(group) = self.reader.read_group() {
+            self.behind = None;
+            self.parts.push_back(group.wire(WireForm::Flv, tags).clone());
+            add(&self.house.stats.frames_out, group.frames());
+            return;
+        }
         match self.reader.read(BUDGET, &mut self.items) {
             Read::Items => {}
             Read::Skipped(count) => self.on_skipped(count),
@@ -113,6 +121,20 @@ impl Drop for Feed {
     fn drop(&mut self) {
         self.session.set_idle();
     }
+}
+
+/// A group as every viewer gets it: tags one after the other, in one piece.
+fn tags(items: &[Arc<Item>]) -> Bytes {
+    let frames = || items.iter().filter_map(|item| item.frame());
+    let mut out =
+        BytesMut::with_capacity(frames().map(|frame| TAG_HEADER_LEN + TAG_TRAILER_LEN + frame.payload.len()).sum());
+    for frame in frames() {
+        let len = frame.payload.len();
+        out.put_slice(&flv::tag_header(frame.medium, frame.wire_timestamp(), len));
+        out.put_slice(&frame.payload);
+        out.put_slice(&flv::tag_trailer(len));
+    }
+    out.freeze()
 }
 
 /// Says whether the item is something that viewers get.

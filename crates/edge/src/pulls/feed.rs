@@ -200,6 +200,7 @@ impl Feed<'_> {
         let opened = mirror.open(&self.pulls.hub, &self.pull.name, pool.name(), head);
         drop(mirror);
         if let Some(stream) = opened.expect("a name has one pull, and only pulls open streams") {
+            self.pulls.show(&stream);
             self.pull.state.send_replace(State::Live(stream));
         }
     }

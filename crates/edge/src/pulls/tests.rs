@@ -47,7 +47,7 @@ impl Bench {
         let net = Net::new();
         let (a, b) = (net.listen("a:1"), net.listen("b:1"));
         let (upstream, routes) = net.upstream(directions(entries));
-        Self { net, pulls: Pulls::new(Hub::new(RingLimits::default()), upstream, config), a, b, routes }
+        Self { net, pulls: Arc::new(Pulls::new(Hub::new(RingLimits::default()), upstream, config)), a, b, routes }
     }
 
     /// A viewer asks.

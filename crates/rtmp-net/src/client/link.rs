@@ -70,9 +70,7 @@ impl Link {
     pub(super) async fn close(&mut self) -> Result<(), Error> {
         self.session.close();
         self.collect();
-        while !self.outbox.is_empty() {
-            poll_fn(|cx| self.outbox.poll_write(cx, Pin::new(&mut self.io))).await?;
-        }
+        poll_fn(|cx| self.outbox.poll_drain(cx, Pin::new(&mut self.io))).await?;
         self.io.shutdown().await?;
         Ok(())
     }
@@ -102,8 +100,11 @@ impl Link {
     }
 
     fn poll_moved(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.outbox.poll_write(cx, Pin::new(&mut self.io))?.is_ready() {
-            return Poll::Ready(Ok(()));
+        if !self.outbox.is_empty() {
+            let written = self.outbox.write(cx, Pin::new(&mut self.io))?;
+            if written > 0 || self.outbox.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
         }
         self.poll_read(cx)
     }

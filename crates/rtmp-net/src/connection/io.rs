@@ -22,14 +22,21 @@ pub(super) struct Wire<T> {
     transport: T,
     pub(super) session: Session,
     pub(super) outbox: Outbox,
-    /// Since when what waits has waited without a byte of it being taken.
-    progress_at: Instant,
+    /// Since when what waits has waited without a byte of it being taken; None while the socket takes all there is.
+    halted_at: Option<Instant>,
+    /// Something may have come that was not read yet.
+    read_due: bool,
+    /// Something of the session's is among what waits.
+    saying: bool,
 }
 
-/// What one turn moved.
-pub(super) struct Moved {
-    pub(super) read: usize,
-    pub(super) written: usize,
+/// What a write came to.
+pub(super) struct Written {
+    pub(super) bytes: usize,
+    /// From now on something waits: until it is taken, a deadline runs.
+    pub(super) halted: bool,
+    /// The last of what the session had to say is on its way.
+    pub(super) said: bool,
 }
 
 /// Bytes read in one turn.
@@ -59,8 +66,8 @@ fn poll_scratch<T: Transport>(
 }
 
 impl<T: Transport> Wire<T> {
-    pub(super) fn new(transport: T, session: Session, now: Instant) -> Self {
-        Self { transport, session, outbox: Outbox::default(), progress_at: now }
+    pub(super) fn new(transport: T, session: Session) -> Self {
+        Self { transport, session, outbox: Outbox::default(), halted_at: None, read_due: true, saying: false }
     }
 
     /// Whether all that was put out is on its way, so that more may be put out.
@@ -70,70 +77,66 @@ impl<T: Transport> Wire<T> {
 
     /// Takes what the session has to say.
     pub(super) fn collect(&mut self) {
-        self.filling(|wire| {
-            while let Some(bytes) = wire.session.poll_output() {
-                wire.outbox.push(bytes);
-            }
-        });
-    }
-
-    /// Puts something into the outbox; if that was empty, the client has from now on time to take it.
-    pub(super) fn filling<R>(&mut self, fill: impl FnOnce(&mut Self) -> R) -> R {
-        let was_empty = self.outbox.is_empty();
-        let result = fill(self);
-        if was_empty && !self.outbox.is_empty() {
-            self.progress_at = Instant::now();
+        while let Some(bytes) = self.session.poll_output() {
+            self.outbox.push(bytes);
+            self.saying = true;
         }
-        result
     }
 
     /// When the client will have taken nothing for so long.
     pub(super) fn stalls_at(&self, patience: Duration) -> Option<Instant> {
-        (!self.outbox.is_empty()).then(|| self.progress_at + patience)
+        self.halted_at.map(|at| at + patience)
     }
 
     /// Nothing was read or written until now, by our own choice: no deadline of the client's ran meanwhile.
     pub(super) fn excuse(&mut self) {
-        self.progress_at = Instant::now();
-        self.session.excuse_silence(self.progress_at.into_std());
+        let now = Instant::now();
+        self.halted_at = self.halted_at.map(|_| now);
+        self.session.excuse_silence(now.into_std());
     }
 
-    /// Waits until bytes moved. Safe to drop at any await.
-    pub(super) async fn moved(&mut self) -> Result<Moved, Ended> {
-        poll_fn(|cx| self.poll_moved(cx)).await
-    }
-
-    fn poll_moved(&mut self, cx: &mut Context<'_>) -> Poll<Result<Moved, Ended>> {
-        let written = self.outbox.poll_write(cx, Pin::new(&mut self.transport))?;
-        if let Poll::Ready(count) = written {
-            self.progress_at = Instant::now();
-            if count > 0 {
-                return Poll::Ready(Ok(Moved { read: 0, written: count }));
-            }
+    /// Writes what waits, as far as the socket takes it; the task is woken when it takes more.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Written> {
+        if self.outbox.is_empty() {
+            return Ok(Written { bytes: 0, halted: false, said: false });
         }
-        let hungry = self.session.wants_input() && self.outbox.bytes() < UNANSWERED_BYTES_MAX;
-        let read = if hungry { self.poll_read(cx)? } else { Poll::Pending };
-        match read {
-            Poll::Ready(0) => Poll::Ready(Err(Ended::Left)),
-            Poll::Ready(read) => Poll::Ready(Ok(Moved { read, written: 0 })),
-            Poll::Pending if written.is_ready() => Poll::Ready(Ok(Moved { read: 0, written: 0 })),
-            Poll::Pending => Poll::Pending,
-        }
+        let bytes = self.outbox.write(cx, Pin::new(&mut self.transport))?;
+        let before = self.halted_at;
+        self.halted_at = match before {
+            _ if self.outbox.is_empty() => None,
+            Some(at) if bytes == 0 => Some(at),
+            _ => Some(Instant::now()),
+        };
+        let said = self.outbox.is_empty() && std::mem::take(&mut self.saying);
+        Ok(Written { bytes, halted: before.is_none() && self.halted_at.is_some(), said })
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
+    /// Something may have come.
+    pub(super) fn note_readable(&mut self) {
+        self.read_due = true;
+    }
+
+    /// Whether there may be something to read, and this is the time for it.
+    pub(super) fn wants_read(&self) -> bool {
+        self.read_due && self.session.wants_input() && self.outbox.bytes() < UNANSWERED_BYTES_MAX
+    }
+
+    /// Hands to the session what came, and says how much it was.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Ended>> {
         let Self { transport, session, .. } = self;
         let read = poll_scratch(transport, cx, |bytes| session.handle_bytes(bytes, Instant::now().into_std()));
-        read.map_err(Ended::from)
+        self.read_due = read.is_ready();
+        match ready!(read)? {
+            0 => Poll::Ready(Err(Ended::Left)),
+            count => Poll::Ready(Ok(count)),
+        }
     }
 
     /// Sends what is left to say, then waits for the client to close.
     pub(super) async fn say_goodbye(&mut self) {
         self.collect();
-        while !self.outbox.is_empty() {
-            if poll_fn(|cx| self.outbox.poll_write(cx, Pin::new(&mut self.transport))).await.is_err() {
-                return;
-            }
+        if poll_fn(|cx| self.outbox.poll_drain(cx, Pin::new(&mut self.transport))).await.is_err() {
+            return;
         }
         if self.transport.shutdown().await.is_err() {
             return;

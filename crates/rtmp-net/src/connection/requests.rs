@@ -1,9 +1,9 @@
 //! Connect, publish and play: asked of the service, decided now or later.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use rtmp::{
@@ -33,17 +33,14 @@ pub(super) enum Decision<I> {
     Play { request: PlayRequest, asked: Play, outcome: Result<hub::Reader, PlayRefusal> },
 }
 
-/// Waits for the next decision; for ever if nothing is asked. Safe to drop at any await.
-pub(super) async fn next_decision<I>(pending: &mut [Pending<I>]) -> (usize, Decision<I>) {
-    poll_fn(|cx| {
-        for (at, pending) in pending.iter_mut().enumerate() {
-            if let Poll::Ready(decision) = pending.thinking.as_mut().poll(cx) {
-                return Poll::Ready((at, decision));
-            }
+/// The next decision; pending for ever if nothing is asked.
+pub(super) fn poll_decision<I>(pending: &mut [Pending<I>], cx: &mut Context<'_>) -> Poll<(usize, Decision<I>)> {
+    for (at, pending) in pending.iter_mut().enumerate() {
+        if let Poll::Ready(decision) = pending.thinking.as_mut().poll(cx) {
+            return Poll::Ready((at, decision));
         }
-        Poll::Pending
-    })
-    .await
+    }
+    Poll::Pending
 }
 
 impl<S: Service, T: Transport> Connection<S, T> {

@@ -1,8 +1,12 @@
 //! What a viewer gets: items off a stream's ring, in batches.
 
-use std::{cell::RefCell, future::poll_fn, pin::pin, sync::Arc};
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use hub::{Body, Budget, Event, Item, Read, Reader};
+use hub::{Body, Budget, Event, Item, Read, Reader, WireForm};
 use media::{Frame, Kind, Medium};
 use tokio::time::Instant;
 
@@ -10,6 +14,7 @@ use super::{Connection, io::Wire};
 use crate::{
     config::Config,
     ended::Ended,
+    outbox::{USUAL_MSID, chunks},
     service::Service,
     stats::{Stats, add},
     transport::Transport,
@@ -36,30 +41,17 @@ thread_local! {
     static ITEMS: RefCell<Vec<Arc<Item>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Waits until one of them may have something; for ever if none plays. Safe to drop at any await.
-pub(super) async fn any_ready(viewings: &mut [Viewing]) {
-    match viewings {
-        [] => std::future::pending().await,
-        [one] => one.ready().await,
-        many => {
-            let mut waits: Vec<_> = many.iter_mut().map(|viewing| Box::pin(viewing.ready())).collect();
-            poll_fn(|cx| {
-                let ready = waits.iter_mut().any(|wait| wait.as_mut().poll(cx).is_ready());
-                if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-            })
-            .await;
-        }
-    }
+/// Ready once one of them may have something; never if none plays.
+pub(super) fn poll_any_ready(viewings: &mut [Viewing], cx: &mut Context<'_>) -> Poll<()> {
+    // All are asked, so that each wakes the task.
+    let ready = viewings.iter_mut().map(|viewing| viewing.reader.poll_ready(cx)).filter(Poll::is_ready).count();
+    if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
 }
 
 impl Viewing {
     pub(super) fn new(msid: u32, reader: Reader) -> Self {
         let (paused, key_awaited) = (false, false);
         Self { msid, reader, paused, audio_wanted: true, video_wanted: true, key_awaited, behind_since: None }
-    }
-
-    async fn ready(&mut self) {
-        pin!(self.reader.ready()).await;
     }
 
     /// A live stream does not wait: what came during the pause is left out, and it goes on at a keyframe.
@@ -97,8 +89,31 @@ impl Viewing {
         }
     }
 
-    /// Puts the next batch into the outbox. The answer is whether the stream has ended.
+    /// Whether the viewer is to get all that comes, as nearly every viewer gets it.
+    fn wants_all(&self) -> bool {
+        self.msid == USUAL_MSID && self.audio_wanted && self.video_wanted && !self.paused && !self.key_awaited
+    }
+
+    /// Puts what is due into the outbox. The answer is whether the stream has ended.
     fn fill<T: Transport>(&mut self, wire: &mut Wire<T>, stats: &Stats, config: &Config) -> Result<bool, Ended> {
+        let Some(group) = self.reader.read_group() else { return self.fill_one_by_one(wire, stats, config) };
+        self.behind_since = None;
+        if self.wants_all() {
+            wire.outbox.push(group.wire(WireForm::Rtmp, chunks).clone());
+            add(&stats.frames_out, group.frames());
+        } else {
+            group.items().iter().cloned().for_each(|item| self.put_out(item, wire, stats));
+        }
+        Ok(false)
+    }
+
+    /// The same for a viewer that has just started, or was busy when more was shown.
+    fn fill_one_by_one<T: Transport>(
+        &mut self,
+        wire: &mut Wire<T>,
+        stats: &Stats,
+        config: &Config,
+    ) -> Result<bool, Ended> {
         ITEMS.with_borrow_mut(|items| {
             let ended = match self.reader.read(BATCH, items) {
                 Read::Ended => true,
@@ -118,23 +133,18 @@ impl Viewing {
                     false
                 }
             };
-            let mut sent = 0;
-            let mut closed = false;
-            for item in items.drain(..) {
-                match &item.body {
-                    Body::Event(event) => closed |= matches!(event, Event::Close { .. }),
-                    Body::Frame(frame) | Body::Setup(frame) if !closed && self.wants(frame) => {
-                        match wire.outbox.push_frame(item, self.msid) {
-                            true => sent += 1,
-                            false => add(&stats.oversized, 1),
-                        }
-                    }
-                    Body::Frame(_) | Body::Setup(_) => {}
-                }
-            }
-            add(&stats.frames_out, sent);
-            Ok(ended || closed)
+            let closed = items.iter().position(|item| matches!(item.body, Body::Event(Event::Close { .. })));
+            items.truncate(closed.unwrap_or(items.len()));
+            items.drain(..).for_each(|item| self.put_out(item, wire, stats));
+            Ok(ended || closed.is_some())
         })
+    }
+
+    fn put_out<T>(&mut self, item: Arc<Item>, wire: &mut Wire<T>, stats: &Stats) {
+        if item.frame().is_some_and(|frame| self.wants(frame)) {
+            let sent = wire.outbox.push_frame(item, self.msid);
+            add(if sent { &stats.frames_out } else { &stats.oversized }, 1);
+        }
     }
 }
 
@@ -153,25 +163,23 @@ impl<S: Service, T: Transport> Connection<S, T> {
         }
     }
 
-    /// Puts out what is due: what the session has to say, and, once all before it is gone, the next frames.
-    pub(super) fn fill(&mut self) -> Result<(), Ended> {
+    /// Puts out what is due: what the session has to say, and, once all before it is gone, the next frames. The answer is
+    /// whether a play is over with it.
+    pub(super) fn fill(&mut self) -> Result<bool, Ended> {
         self.wire.collect();
         if self.viewing.is_empty() || !self.wire.is_drained() {
-            return Ok(());
+            return Ok(false);
         }
         let (shared, viewing) = (&self.shared, &mut self.viewing);
         let mut over = Vec::new();
-        self.wire.filling(|wire| {
-            for viewing in viewing.iter_mut() {
-                if viewing.fill(wire, &shared.stats, &shared.config)? {
-                    over.push(viewing.msid);
-                }
-                if wire.outbox.bytes() >= BATCH.bytes {
-                    break;
-                }
+        for viewing in viewing.iter_mut() {
+            if viewing.fill(&mut self.wire, &shared.stats, &shared.config)? {
+                over.push(viewing.msid);
             }
-            Ok::<_, Ended>(())
-        })?;
+            if self.wire.outbox.bytes() >= BATCH.bytes {
+                break;
+            }
+        }
         // Whoever had to wait is first next time.
         self.viewing.rotate_left(1);
         if self.wire.outbox.bytes() > shared.session_config.limits.send_queue_hard_bytes {
@@ -184,11 +192,11 @@ impl<S: Service, T: Transport> Connection<S, T> {
         if !over.is_empty() && self.interrupts.signals.reset.is_cancelled() {
             return Err(Ended::Reset);
         }
-        for msid in over {
-            self.wire.session.end_play(msid, Instant::now().into_std());
-            self.forget_play(msid);
+        for msid in &over {
+            self.wire.session.end_play(*msid, Instant::now().into_std());
+            self.forget_play(*msid);
             self.wire.collect();
         }
-        Ok(())
+        Ok(!over.is_empty())
     }
 }
