@@ -11,6 +11,7 @@ mod failover;
 mod forms;
 mod hostile;
 mod laptop;
+mod load;
 mod mistakes;
 mod origin_restart;
 mod players;

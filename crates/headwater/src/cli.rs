@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{dev, events, play, pools, probe, publish, status};
+use crate::{dev, events, load, play, pools, probe, publish, status};
 
 /// A live-streaming cluster: run it on a laptop, publish to it, play from it, look at it.
 #[derive(Parser, Debug)]
@@ -22,6 +22,8 @@ enum Command {
     Publish(publish::Args),
     /// Play a stream and say what came: frames, gaps, timestamps, time to the first frame.
     Play(play::Args),
+    /// Many viewers of a stamped stream, and its publisher: who was served, what was lost, how long it took, what it cost.
+    Load(load::Args),
     /// Show what the nodes of a cluster say about themselves.
     Status(status::Args),
     /// Show the pools of origins, and say who is to be active.
@@ -39,6 +41,7 @@ impl Cli {
             Command::Dev(args) => dev::run(args).await,
             Command::Publish(args) => publish::run(args).await,
             Command::Play(args) => play::run(args).await,
+            Command::Load(args) => load::run(args).await,
             Command::Status(args) => status::run(args).await,
             Command::Pools(args) => pools::run(args).await,
             Command::Events(args) => events::run(args).await,

@@ -126,14 +126,17 @@ async fn connect(url: &StreamUrl, options: &Options) -> Result<Box<dyn Io>, Erro
         match url.scheme {
             Scheme::Rtmp => Ok(Box::new(stream) as Box<dyn Io>),
             Scheme::Http => Err(Error::NotRtmp),
-            Scheme::Rtmps => {
-                let trust = options.trust.clone().map_or_else(Trust::system, Ok)?;
-                let name = ServerName::try_from(url.host.clone()).map_err(|_| Error::NotAHost)?;
-                Ok(Box::new(TlsConnector::from(trust).connect(name, stream).await?) as Box<dyn Io>)
-            }
+            Scheme::Rtmps => secure(stream, url, options).await,
         }
     };
     timeout(options.connect_timeout, connecting).await.unwrap_or(Err(Error::ConnectTimeout))
+}
+
+/// TLS over a connection that is there already, with the URL's host at its other end.
+pub async fn secure(stream: TcpStream, url: &StreamUrl, options: &Options) -> Result<Box<dyn Io>, Error> {
+    let trust = options.trust.clone().map_or_else(Trust::system, Ok)?;
+    let name = ServerName::try_from(url.host.clone()).map_err(|_| Error::NotAHost)?;
+    Ok(Box::new(TlsConnector::from(trust).connect(name, stream).await?))
 }
 
 /// Why a client's stream does not begin, or ends.
