@@ -9,6 +9,7 @@ use daemon::{
     section,
 };
 use hub::{Latency, RingLimits, Start};
+use rtmp_net::SendBounds;
 use rtmp_net::door::{self, Network};
 use serde::{Deserialize, Serialize};
 
@@ -121,8 +122,16 @@ section! {
         pub latency_of_apps: BTreeMap<String, Setting> = BTreeMap::new(),
         /// How far a viewer may be behind before it skips to a newer keyframe.
         pub lag: Size = Size(pulls::Config::default().lag_bytes_max),
-        /// A viewer that takes not one byte for so long is cut.
+        /// A viewer that takes not one byte for so long, or acknowledges nothing, is cut.
         pub stall: Period = Period::from_secs(15),
+        /// A viewer that skips again and again without ever catching up is cut after so long.
+        pub behind: Period = Period(rtmp_net::Config::default().behind_max),
+        /// Bytes that the kernel holds for a viewer until they have arrived; it takes as much again for its own. 0: as it
+        /// likes, which is megabytes for each slow viewer.
+        pub send_buffer: Size = Size(SendBounds::default().buffer_bytes as u64),
+        /// How many of these may wait to be sent, so that a viewer's cursor falls behind and skips before what it gets is
+        /// old. 0: all of them.
+        pub send_unsent: Size = Size(SendBounds::default().unsent_bytes.into()),
         /// Streams fetched at a time.
         pub streams_max: usize = pulls::Config::default().streams_max,
         /// Payload bytes of a stream kept for viewers who join late or are slow.
@@ -223,6 +232,15 @@ impl Playback {
                 StartAt::Gop => Start::Live,
                 StartAt::Live => Start::NextKeyframe,
             },
+        }
+    }
+
+    /// What the kernel holds for each viewer.
+    pub fn send_bounds(&self) -> SendBounds {
+        SendBounds {
+            buffer_bytes: self.send_buffer.bytes(),
+            unsent_bytes: u32::try_from(self.send_unsent.0).unwrap_or(u32::MAX),
+            silence_max: *self.stall,
         }
     }
 

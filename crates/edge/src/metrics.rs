@@ -40,6 +40,10 @@ pub(crate) fn register(registry: &Registry, node: Arc<EdgeNode>) {
         ] {
             samples.counter(name, help, &[], count.load(Ordering::Relaxed));
         }
+        let help = "HTTP viewers that were cut, by reason.";
+        for (reason, count) in [("stalled", &http.stalled), ("behind", &http.behind), ("kicked", &http.kicked)] {
+            samples.counter("http_viewers_cut_total", help, &[("reason", reason)], count.load(Ordering::Relaxed));
+        }
         samples.counter(
             "publish_denied_total",
             "Publications without a right to their name.",

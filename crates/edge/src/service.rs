@@ -188,6 +188,8 @@ fn rtmp_config(config: &Config) -> rtmp_net::Config {
     let proxies = config.rtmp.proxies.iter().copied().collect();
     let mut rtmp = rtmp_net::Config { vhosts: config.vhosts.clone(), proxies, ..rtmp_net::Config::default() };
     rtmp.session.limits.stall_timeout = *config.playback.stall;
+    rtmp.behind_max = *config.playback.behind;
+    rtmp.send = config.playback.send_bounds();
     rtmp.session.limits.handshakes_per_address_max = config.rtmp.handshakes_per_address;
     rtmp
 }
@@ -199,7 +201,9 @@ fn http_config(config: &Config) -> http::Config {
         ..door::Config::default()
     };
     let vhosts = config.vhosts.clone();
-    http::Config { vhosts, door, stall_timeout: *config.playback.stall, ..http::Config::default() }
+    let (stall_timeout, behind_max) = (*config.playback.stall, *config.playback.behind);
+    let send = config.playback.send_bounds();
+    http::Config { vhosts, door, stall_timeout, behind_max, send, ..http::Config::default() }
 }
 
 fn own_entries(config: &Config) -> Vec<RouteEntry> {

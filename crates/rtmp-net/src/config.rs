@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::door::Networks;
+use crate::{door::Networks, send_bounds::SendBounds};
 
 /// Settings of all connections that a [`crate::Connections`] drives.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct Config {
     pub vhosts: Vec<String>,
     /// A viewer that skips again and again without ever catching up is cut after so long.
     pub behind_max: Duration,
+    /// What the kernel keeps for each viewer.
+    pub send: SendBounds,
     /// Connections that may be in the handshake at once, of all addresses together; for one more the oldest is closed.
     pub handshakes_max: usize,
     /// Proxies whose word is taken, and demanded, on who their clients are.
@@ -27,6 +29,7 @@ impl Default for Config {
             session: rtmp::server::Config::default(),
             vhosts: Vec::new(),
             behind_max: Duration::from_secs(60),
+            send: SendBounds::default(),
             handshakes_max: 16_384,
             proxies: Networks::default(),
             farewell_timeout: Duration::from_secs(1),

@@ -57,6 +57,8 @@ impl Ended {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Left => "left",
+            // The kernel's word for a peer that acknowledges nothing.
+            Self::Io(error) if error.kind() == io::ErrorKind::TimedOut => "stalled",
             Self::Io(_) => "io",
             Self::Session(closed) => closed.reason(),
             Self::Tls(_) => "tls",

@@ -5,7 +5,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::sessions::Protocol;
+use crate::{send_bounds::SendBounds, sessions::Protocol};
 
 /// A byte stream to a client.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -14,6 +14,9 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
     /// Lets the peer see a reset, not an orderly end, once this is dropped.
     fn reset_on_drop(&self);
+
+    /// Bounds what is held for a client that is sent more than it may take.
+    fn bound(&self, bounds: &SendBounds);
 }
 
 impl Transport for TcpStream {
@@ -26,6 +29,12 @@ impl Transport for TcpStream {
             tracing::debug!(%error, "connection.reset_failed");
         }
     }
+
+    fn bound(&self, bounds: &SendBounds) {
+        if let Err(error) = bounds.apply(self) {
+            tracing::debug!(%error, "connection.unbounded");
+        }
+    }
 }
 
 impl Transport for tokio_rustls::server::TlsStream<TcpStream> {
@@ -36,6 +45,10 @@ impl Transport for tokio_rustls::server::TlsStream<TcpStream> {
     fn reset_on_drop(&self) {
         self.get_ref().0.reset_on_drop();
     }
+
+    fn bound(&self, bounds: &SendBounds) {
+        self.get_ref().0.bound(bounds);
+    }
 }
 
 impl Transport for DuplexStream {
@@ -44,4 +57,6 @@ impl Transport for DuplexStream {
     }
 
     fn reset_on_drop(&self) {}
+
+    fn bound(&self, _bounds: &SendBounds) {}
 }

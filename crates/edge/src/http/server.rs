@@ -15,7 +15,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rtmp_net::{
-    Entry, Protocol, Sessions,
+    Entry, Protocol, SendBounds, Sessions,
     door::{self, Door, Gate, Guest},
 };
 use tokio::{net::TcpListener, time::timeout};
@@ -45,6 +45,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// A viewer that skips again and again without ever catching up is cut after so long.
     pub behind_max: Duration,
+    /// What the kernel keeps for each viewer.
+    pub send: SendBounds,
     /// How long viewers have to take their last bytes when the server stops.
     pub stop_timeout: Duration,
 }
@@ -58,6 +60,7 @@ impl Default for Config {
             head_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(15),
             behind_max: Duration::from_secs(60),
+            send: SendBounds::default(),
             stop_timeout: Duration::from_secs(2),
         }
     }
@@ -177,6 +180,9 @@ async fn welcome<P: Playback>(guest: Guest, router: Router, shared: Arc<Shared<P
 
 async fn serve<P: Playback>(guest: Guest, router: Router, shared: &Shared<P>) {
     let Guest { stream, peer, pass } = guest;
+    if let Err(error) = shared.config.send.apply(&stream) {
+        debug!(%peer, %error, "http.unbounded");
+    }
     let unfinished = Cell::new(Some(pass));
     let session = Arc::new(shared.sessions.open(Protocol::HttpFlv, peer));
     let connection = Connection { peer, session: session.clone() };

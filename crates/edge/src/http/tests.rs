@@ -45,7 +45,7 @@ impl Playback for Fake {
             "away" => Err(PlayRefusal::Unavailable),
             "private" if request.query.get("key") != Some("k") => Err(PlayRefusal::Denied),
             "waiting" => std::future::pending().await,
-            _ => Ok(self.hub.get(&request.stream).ok_or(PlayRefusal::NotFound)?.subscribe(Start::Live)),
+            _ => Ok(self.hub.get(&request.stream).ok_or(PlayRefusal::NotFound)?.subscribe_paced(Start::Live)),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{ended::Ended, outbox::Outbox, transport::Transport};
+use crate::{ended::Ended, outbox::Outbox, send_bounds::SendBounds, transport::Transport};
 
 /// Moves bytes between a socket, a session and an outbox.
 pub(super) struct Wire<T> {
@@ -147,6 +147,11 @@ impl<T: Transport> Wire<T> {
             poll_fn(|cx| poll_scratch(&mut self.transport, cx, |bytes| left -= bytes.len().min(left))).await
             && left > 0
         {}
+    }
+
+    /// From now on the client is sent more than it may take.
+    pub(super) fn bound(&self, bounds: &SendBounds) {
+        self.transport.bound(bounds);
     }
 
     /// Lets the client see a reset.

@@ -135,6 +135,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         add(&self.shared.stats.plays, 1);
         self.interrupts.entry.set(Kind::Play, asked.stream.clone());
         tracing::debug!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "play.began");
+        self.wire.bound(&self.shared.config.send);
         let soft = self.shared.session_config.limits.send_queue_soft_bytes as u64;
         // Nearly all play one stream.
         self.viewing.reserve_exact(1);

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use hub::Latency;
+
 use super::{raw::Raw, *};
 
 fn small_ring() -> RingLimits {
@@ -164,4 +166,84 @@ async fn one_connection_may_publish_and_play() {
     both.notice(0, "deleteStream", vec![1.0.into()]).await;
     both.status("NetStream.Play.UnpublishNotify").await;
     house.fake.log.wait_for("close live/foo").await;
+}
+
+const LATENCIES: [Latency; 4] =
+    [Latency::Lowest, Latency::Balanced, Latency::THROUGHPUT, Latency::Merged(Duration::from_millis(20))];
+
+/// A publisher whose stream is shown with this latency, and the keyframe that it begins with.
+async fn paced(house: &House, latency: Latency) -> Publisher {
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    let stream = house.fake.hub.get(&stream("live/foo")).unwrap();
+    tokio::spawn(pace(stream.pace(), latency, Pressure::default()));
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    publisher
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_viewer_gets_every_frame_in_order_whatever_the_latency() {
+    for latency in LATENCIES {
+        let house = House::new();
+        let mut publisher = paced(&house, latency).await;
+        let mut viewers = Vec::new();
+        // However little a socket takes at once, as long as it is read.
+        for socket in [1 << 20, 4096, 700] {
+            viewers.push(client::play_over(house.socket(socket), &url("live/foo"), -2000.0).await.unwrap());
+        }
+        let frame = |n: u32| if n.is_multiple_of(3) { audio(n * 10) } else { delta(n * 10, n as usize * 7 % 900) };
+        let sent: Vec<_> = (1..200).map(frame).collect();
+        let expected: Vec<_> = [config(), key(0)].into_iter().chain(sent.clone()).collect();
+        let publishing = tokio::spawn(async move {
+            for message in &sent {
+                publisher.send(message).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            publisher.close().await.unwrap();
+        });
+        let watching = viewers.into_iter().map(|mut viewer| {
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                while let Some(message) = viewer.next().await.unwrap() {
+                    seen.push(message);
+                }
+                seen
+            })
+        });
+        for viewer in watching.collect::<Vec<_>>() {
+            assert_eq!(viewer.await.unwrap(), expected, "{latency:?}");
+        }
+        publishing.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_viewer_starts_at_once_whatever_the_latency() {
+    for latency in LATENCIES {
+        let house = House::new();
+        let mut publisher = paced(&house, latency).await;
+        send_all(&mut publisher, &[audio(10), delta(40, 9)]).await;
+        // Until the publisher's connection has taken it.
+        let stream = house.fake.hub.get(&stream("live/foo")).unwrap();
+        while stream.info().committed_below < stream.info().first_seq + 5 {
+            tokio::task::yield_now().await;
+        }
+        let mut late = house.play("live/foo").await.unwrap();
+        let asked = tokio::time::Instant::now();
+        assert_eq!(take(&mut late, 4).await, [config(), key(0), audio(10), delta(40, 9)]);
+        assert_eq!(asked.elapsed(), Duration::ZERO, "{latency:?}");
+        send_all(&mut publisher, &[audio(60), delta(80, 9)]).await;
+        assert_eq!(take(&mut late, 2).await, [audio(60), delta(80, 9)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_less_gets_it_out_of_the_same_groups() {
+    let house = House::new();
+    let mut publisher = paced(&house, Latency::THROUGHPUT).await;
+    let mut viewer = Raw::playing(&house, "live/foo").await;
+    assert_eq!(viewer.frames(2).await, [config(), key(0)]);
+    viewer.notice(1, "receiveAudio", vec![false.into()]).await;
+    viewer.settle().await;
+    send_all(&mut publisher, &[audio(10), delta(40, 9), audio(50), delta(80, 9)]).await;
+    assert_eq!(viewer.frames(2).await, [delta(40, 9), delta(80, 9)]);
 }
