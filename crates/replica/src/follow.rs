@@ -14,7 +14,7 @@ use splice::Splice;
 use crate::{
     Replica,
     log::{Log, closes},
-    message::{Entry, FollowDown, FollowHello, FollowUp, LogState, SnapshotHead, Source},
+    message::{Entry, FollowDown, FollowHello, FollowUp, SnapshotHead, Source},
 };
 
 /// One Follow that this origin holds with another.
@@ -173,6 +173,8 @@ impl Replica {
                 }
                 leader.base = self.settle(keep, gone, now)?;
                 leader.settled = Some(epoch);
+                // It knows by our state what we had committed alone.
+                self.forget_alone();
             }
             _ if leader.settled != Some(down.epoch()) => return Err(FollowError::OutOfTurn("an item")),
             FollowDown::SnapshotBegin { snapshot, .. } => {
@@ -215,6 +217,10 @@ impl Replica {
             let Some(log) = self.logs.get_mut(&name) else {
                 return Err(FollowError::FalsePosition(format!("{name} is to be kept up to {seq} and is not here")));
             };
+            if seq > 0 && !log.goes_on_from(seq) {
+                // Nothing would be left of it in memory: it stays as it is until the snapshot that follows is complete.
+                continue;
+            }
             // What is left of a log without a publication serves nobody; a snapshot of it follows.
             if log.cut(seq, self.config.splice, now) {
                 kept.push((name, log.lineage.next_seq()));
@@ -357,12 +363,8 @@ impl Replica {
         let highest = self.highest;
         let leader = self.leaders.get_mut(&conn)?;
         if let Some(epoch) = leader.state_due.take().filter(|epoch| *epoch == highest) {
-            let state = |log: &Log| LogState {
-                name: log.name.clone(),
-                lineage: log.lineage.clone(),
-                committed_below: log.writer.stream().info().committed_below,
-            };
-            return Some(FollowUp::State { epoch, logs: self.logs.values().map(state).collect() });
+            let logs = self.logs.values().map(Log::state).chain(self.alone.ended()).collect();
+            return Some(FollowUp::State { epoch, logs });
         }
         // C2: nothing of an epoch below the highest heard is acked.
         let epoch = leader.settled.filter(|epoch| *epoch == highest)?;

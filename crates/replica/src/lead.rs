@@ -33,16 +33,29 @@ impl Replica {
     pub(crate) fn advance(&mut self) {
         let Some(term) = &mut self.term else { return };
         let Some(committed) = term.commits.committed() else { return };
-        let mut noteworthy = false;
+        // Nobody else had to have it: because the record says so, or on our own word.
+        let alone = term.commits.counted().is_empty();
+        let on_own_word = term.commits.alone().is_some();
+        let (mut noteworthy, mut others_have_it) = (false, false);
         while let Some(next) = term.pending.pop_front_if(|next| next.order <= committed) {
             // Openings have no number.
             noteworthy |= next.closes || next.number.is_none() || next.order == 0 || term.yields_until.is_some();
+            others_have_it |= !alone;
             let Some(log) = self.logs.get_mut(&next.name) else { continue };
+            if alone {
+                self.alone.note(log);
+            }
             log.commit(next.seq, next.publication, next.number, next.closes);
             if next.closes {
+                if on_own_word {
+                    self.alone.note_end(log);
+                }
                 self.gone.add(next.publication);
                 self.logs.remove(&next.name);
             }
+        }
+        if others_have_it {
+            self.forget_alone();
         }
         if noteworthy {
             self.note_change();
@@ -75,7 +88,7 @@ impl Replica {
             FollowUp::State { epoch, logs } => {
                 let asked = matches!(term.sending.get(&conn), Some(Sending::Asked));
                 if asked && epoch == term.epoch() {
-                    let splits = term.settle(conn, &logs, self.logs.values(), self.gone.list());
+                    let splits = term.settle(conn, &logs, &self.logs, self.gone.list());
                     let node = self.followers[&conn].node.clone();
                     for (name, from, to) in splits {
                         self.notice(&name, Mishap::Split { node: node.clone(), from, to });
@@ -109,6 +122,8 @@ impl Replica {
     /// A follower's connection is gone.
     pub fn follower_closed(&mut self, conn: u64) {
         if let Some(member) = self.followers.remove(&conn) {
+            // Of a node that restarts for ever, the last start says as much as all of them.
+            self.left.retain(|left| left.node != member.node);
             self.left.insert(member);
         }
         if let Some(term) = &mut self.term {

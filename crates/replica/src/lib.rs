@@ -11,6 +11,7 @@
 //!   commit_below ───┴── Commits ◀── handle_up ◀────Follow────── poll_up
 //! ```
 
+mod alone;
 mod follow;
 mod gone;
 mod journal;

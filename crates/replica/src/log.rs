@@ -9,7 +9,7 @@ use splice::{Logged, Splice};
 use tokio::sync::watch;
 
 use crate::{
-    message::{SnapshotHead, Source},
+    message::{LogState, SnapshotHead, Source},
     publication::Acked,
 };
 
@@ -27,6 +27,9 @@ pub(crate) struct Log {
     pub(crate) since: Instant,
     /// What of the present publication is committed.
     pub(crate) acked: watch::Sender<Acked>,
+    /// From this position on it was committed here with nobody else who had to have it: if another is active next, what
+    /// of it that one lacks has to be named.
+    pub(crate) alone_from: Option<u64>,
 }
 
 impl Log {
@@ -42,6 +45,7 @@ impl Log {
             connection: 0,
             since: now,
             acked: watch::Sender::default(),
+            alone_from: None,
         }
     }
 
@@ -71,6 +75,7 @@ impl Log {
         let Some(splice) = Splice::from_log(config, items.iter().map(|item| logged(item)), now) else { return false };
         self.splice = splice;
         self.source = head.source.clone();
+        self.alone_from = None;
         self.replace(head, items);
         true
     }
@@ -102,9 +107,7 @@ impl Log {
 
     /// Goes on with the items of another origin, which is where they all stand in its epochs.
     pub(crate) fn catch_up(&mut self, head: SnapshotHead, items: Vec<Arc<Item>>, now: Instant) {
-        for item in &items {
-            self.splice.replay(logged(item), now);
-        }
+        self.splice.catch_up(items.iter().map(|item| logged(item)), now);
         self.writer.follow(items);
         self.writer.commit_below(head.committed_below);
         self.lineage = head.lineage;
@@ -118,6 +121,7 @@ impl Log {
         }
         self.writer.cut(seq);
         self.lineage.cut(seq);
+        self.alone_from = self.alone_from.filter(|from| *from < seq);
         let items: Vec<_> = self.writer.items().collect();
         match Splice::from_log(config, items.iter().map(|item| logged(item)), now) {
             Some(splice) => self.splice = splice,
@@ -133,6 +137,32 @@ impl Log {
 
     pub(crate) fn publication(&self) -> PublicationId {
         self.splice.publication()
+    }
+
+    /// How far it goes, for the one that leads.
+    pub(crate) fn state(&self) -> LogState {
+        let hub::StreamInfo { first_seq, committed_below, .. } = self.writer.stream().info();
+        LogState {
+            name: self.name.clone(),
+            lineage: self.lineage.clone(),
+            committed_below,
+            first_seq,
+            alone_from: self.alone_from,
+            ended: false,
+        }
+    }
+
+    /// Whether all of it that is below `seq`, and something, is in memory to go on from.
+    pub(crate) fn goes_on_from(&self, seq: u64) -> bool {
+        seq > self.writer.stream().info().first_seq
+    }
+
+    /// What is committed next was needed of nobody else.
+    pub(crate) fn note_alone(&mut self) {
+        if self.alone_from.is_none() {
+            let hub::StreamInfo { committed_below, first_seq, .. } = self.writer.stream().info();
+            self.alone_from = Some(committed_below.max(first_seq));
+        }
     }
 
     /// Readers may have all up to this position; whoever feeds the stream learns how far it is committed.

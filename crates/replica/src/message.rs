@@ -27,7 +27,7 @@ pub enum FollowUp {
     State {
         /// The epoch of the lead that it answers.
         epoch: Epoch,
-        /// Its logs.
+        /// Its logs, and those that ended while it was alone.
         logs: Vec<LogState>,
     },
     /// It holds everything up to and with this order.
@@ -48,6 +48,12 @@ pub struct LogState {
     pub lineage: Lineage,
     /// All below this position was committed, as far as the follower knows.
     pub committed_below: u64,
+    /// The oldest position that the follower has in memory.
+    pub first_seq: u64,
+    /// From this position on the follower committed it as active, with nobody else who had to have it.
+    pub alone_from: Option<u64>,
+    /// The stream ended while the follower was alone: of its log nothing else is left.
+    pub ended: bool,
 }
 
 /// What is said to a follower. All of it is in the epoch it names.

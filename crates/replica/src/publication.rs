@@ -114,7 +114,8 @@ impl Replica {
         let writer = self.hub.open(name).expect("the logs hold all streams of the hub");
         let splice = Splice::open(self.config.splice, *publication, now);
         self.logs.insert(name.clone(), Log::begin(writer, splice, source.clone(), now));
-        let lost = *first_number > 0 && self.grant.as_ref().is_some_and(|grant| grant.loss_epoch == epoch);
+        // C7: every grant since carries the loss along; its edge may have been away until now.
+        let lost = *first_number > 0 && self.grant.as_ref().is_some_and(|grant| grant.loss_epoch > Epoch::default());
         let opened = Provenance { publication: *publication, number: None, clock: None };
         self.append(name, Body::Event(Event::Open { publication: *publication }), Some(opened), Some(source.clone()));
         if lost {

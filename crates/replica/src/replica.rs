@@ -10,7 +10,7 @@ use hub::Hub;
 use media::{PublicationId, StreamName};
 use tokio::sync::watch;
 
-use crate::{follow::Leader, gone::Gone, log::Log, message::Source, term::Term};
+use crate::{alone::Alone, follow::Leader, gone::Gone, log::Log, message::Source, term::Term};
 
 /// How an origin keeps streams.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +55,7 @@ pub struct Replica {
     pub(crate) config: Config,
     pub(crate) logs: BTreeMap<StreamName, Log>,
     pub(crate) gone: Gone,
+    pub(crate) alone: Alone,
     /// The highest epoch heard of.
     pub(crate) highest: Epoch,
     /// The newest word of the record.
@@ -118,6 +119,7 @@ impl Replica {
             config,
             logs: BTreeMap::new(),
             gone: Gone::default(),
+            alone: Alone::default(),
             highest: Epoch::default(),
             grant: None,
             term: None,

@@ -117,34 +117,30 @@ impl Term {
 
     /// A follower has said what it holds: from here on it gets everything that it lacks. Returns what it had committed
     /// and this origin never had: each stream, and the first and last position.
-    pub(crate) fn settle<'a>(
+    pub(crate) fn settle(
         &mut self,
         id: FollowerId,
         held: &[LogState],
-        logs: impl Iterator<Item = &'a Log>,
+        logs: &BTreeMap<StreamName, Log>,
         gone: Vec<PublicationId>,
     ) -> Vec<(StreamName, u64, u64)> {
-        let held: BTreeMap<_, _> = held.iter().map(|log| (&log.name, log)).collect();
-        let (mut keep, mut captures, mut splits) = (Vec::new(), VecDeque::new(), Vec::new());
-        for log in logs {
-            let held = held.get(&log.name);
-            let common = held.map(|held| log.lineage.common_end(&held.lineage));
-            // Where nothing is in common the follower was away while the stream ended, and another of its name began.
-            if let Some((held, common)) = held.zip(common)
-                && common > 0
-                && common < held.committed_below
-            {
-                splits.push((log.name.clone(), common, held.committed_below - 1));
-            }
-            // What follows the common part goes on from the ring, if it is still there.
-            let rest = common.filter(|common| *common > 0).and_then(|common| log.writer.items_from(common));
-            if let Some(common) = common {
-                keep.push((log.name.clone(), common));
-            }
-            match (common, rest) {
-                (Some(common), Some(_)) if common == log.lineage.next_seq() => {}
-                (Some(common), Some(items)) => captures.push_back(Capture::rest(log, common, items)),
-                _ => captures.push_back(Capture::whole(log)),
+        let splits = held.iter().filter_map(|held| split(held, logs.get(&held.name))).collect();
+        let held: BTreeMap<_, _> = held.iter().filter(|log| !log.ended).map(|log| (&log.name, log)).collect();
+        let (mut keep, mut captures) = (Vec::new(), VecDeque::new());
+        for log in logs.values() {
+            let Some(held) = held.get(&log.name) else {
+                captures.push_back(Capture::whole(log));
+                continue;
+            };
+            let common = log.lineage.common_end(&held.lineage);
+            keep.push((log.name.clone(), common));
+            // What follows the common part goes on from the ring, if it is still there, and if the follower has something
+            // of that part in memory by which to go on.
+            let rest = Some(common).filter(|common| *common > held.first_seq);
+            match rest.and_then(|common| log.writer.items_from(common)) {
+                Some(_) if common == log.lineage.next_seq() => {}
+                Some(items) => captures.push_back(Capture::rest(log, common, items)),
+                None => captures.push_back(Capture::whole(log)),
             }
         }
         let from = self.commits.head();
@@ -194,6 +190,14 @@ impl Term {
         let all_sent = self.sending.values().filter_map(next_order).min();
         self.journal.forget_below(all_sent.unwrap_or(self.commits.head() + 1));
     }
+}
+
+/// What a follower has committed and the log here lacks: the stream, and the first and last position.
+fn split(held: &LogState, here: Option<&Log>) -> Option<(StreamName, u64, u64)> {
+    let common = here.map_or(0, |log| log.lineage.common_end(&held.lineage));
+    // Where nothing is in common the follower was away while the stream ended, unless it committed it alone.
+    let from = if common > 0 { common } else { held.alone_from? };
+    (from < held.committed_below).then(|| (held.name.clone(), from, held.committed_below - 1))
 }
 
 impl Settled {

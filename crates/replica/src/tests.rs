@@ -10,6 +10,8 @@ use media::{MediaMessage, Medium, PublicationId, StreamName};
 
 use super::*;
 
+mod alone;
+
 const A: PublicationId = PublicationId::from_bits(0xa);
 const B: PublicationId = PublicationId::from_bits(0xb);
 const CALM: Surroundings = Surroundings { control_heard: true, edges: 1, edges_hearing: 1 };
@@ -414,6 +416,23 @@ fn a_promotion_with_loss_names_what_is_lost_and_begins_above_it() {
     // A later grant carries the loss along; it is named once.
     pool.grant_with_loss("o2", 4, &["o2"], 3);
     assert!(pool.at("o2").list()[0].info.next_seq < Epoch(4).first_position());
+}
+
+#[test]
+fn a_stream_that_was_lost_whole_is_named_whenever_its_edge_comes_back() {
+    for later in [3, 5] {
+        let mut pool = Pool::new(&["o2"]);
+        pool.grant_with_loss("o2", 3, &["o2"], 3);
+        if later > 3 {
+            pool.grant_with_loss("o2", later, &["o2"], 3);
+        }
+        let _new = pool.publish("o2", B);
+        assert_eq!(pool.at("o2").poll_notice(), None, "one that begins has lost nothing");
+        pool.at("o2").kick(&stream());
+        let _old = pool.try_publish("o2", A, 40).unwrap();
+        let lost = Notice { stream: stream(), what: Mishap::Lost { from: 0 } };
+        assert_eq!(pool.at("o2").poll_notice(), Some(lost), "in epoch {later}");
+    }
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub struct Timeline {
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     clock: Clock,
-    at: Instant,
+    /// When it stood there; None: some time ago.
+    at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +37,9 @@ struct Track {
 
 /// The encoder's clock may run this far from real time between two messages before it counts as a jump.
 const JUMP_MAX: Duration = Duration::from_secs(10);
+/// The longest pause that is believed of a source of which nobody knows when it was heard last: one that was silent for
+/// longer is hardly connected any more.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Smaller steps back are jitter of the muxer; larger ones mean that the encoder started its clock anew.
 const BACK_MS_MAX: i64 = 3_000;
 /// The step assumed where no frame distance is known, and bounds for those that are.
@@ -69,9 +73,14 @@ impl Timeline {
         if let Some(clock) = clock {
             let jumped = self.anchor.is_some_and(|anchor| anchor.clock.offset_ms != clock.offset_ms);
             self.jumps += u64::from(jumped);
-            self.anchor = Some(Anchor { clock, at: now });
+            self.anchor = Some(Anchor { clock, at: Some(now) });
         }
         self.advance((frame.medium, frame.track), frame.dts);
+    }
+
+    /// What was replayed had come some time ago, nobody knows when: the source may have paused since.
+    pub fn forget_when(&mut self) {
+        self.anchor = self.anchor.map(|anchor| Anchor { at: None, ..anchor });
     }
 
     /// How often a source's clock jumped.
@@ -91,7 +100,7 @@ impl Timeline {
             Some(anchor) => anchor.clock.offset_ms,
         };
         let clock = Clock { source_ms, offset_ms };
-        self.anchor = Some(Anchor { clock, at: now });
+        self.anchor = Some(Anchor { clock, at: Some(now) });
         clock
     }
 
@@ -136,7 +145,7 @@ impl Timeline {
 impl Anchor {
     fn jumps_to(&self, source_ms: i64, now: Instant) -> bool {
         let step = source_ms.saturating_sub(self.clock.source_ms);
-        let waited = now.saturating_duration_since(self.at) + JUMP_MAX;
+        let waited = self.at.map_or(PAUSE_MAX, |at| now.saturating_duration_since(at)) + JUMP_MAX;
         step < -BACK_MS_MAX || step > i64::try_from(waited.as_millis()).unwrap_or(i64::MAX)
     }
 }

@@ -22,17 +22,22 @@ pub enum Logged<'a> {
 impl Splice {
     /// The splice of a log: it goes on as the one whose decisions the log holds. None: nothing in the log says who feeds
     /// the stream. Of a log whose oldest items are gone, a track without frames has forgotten the distance between them.
+    /// Its items had come some time ago: what follows may come after any pause.
     pub fn from_log<'a>(config: Config, log: impl IntoIterator<Item = Logged<'a>>, now: Instant) -> Option<Self> {
         let mut log = log.into_iter().skip_while(|item| item.publication().is_none());
         let first = log.next()?;
         let mut splice = Self::open(config, first.publication()?, now);
-        for item in std::iter::once(first).chain(log) {
-            splice.replay(item, now);
-        }
+        splice.catch_up(std::iter::once(first).chain(log), now);
         Some(splice)
     }
 
-    /// Goes on over an item that another origin appended, as if it had been appended here.
+    /// Goes on over items that another origin appended some time ago.
+    pub fn catch_up<'a>(&mut self, log: impl IntoIterator<Item = Logged<'a>>, now: Instant) {
+        log.into_iter().for_each(|item| self.replay(item, now));
+        self.timeline.forget_when();
+    }
+
+    /// Goes on over an item that another origin has just appended, as if it had been appended here.
     pub fn replay(&mut self, item: Logged<'_>, now: Instant) {
         if let Some(publication) = item.publication()
             && publication != self.feed.publication

@@ -18,7 +18,8 @@ fn lineage() -> Lineage {
 }
 
 fn log(stream: &str) -> LogState {
-    LogState { name: name(stream), lineage: lineage(), committed_below: 7 }
+    let name = name(stream);
+    LogState { name, lineage: lineage(), committed_below: 7, first_seq: 5, alone_from: Some(6), ended: false }
 }
 
 fn payload(bytes: usize) -> media::Frame {
@@ -162,7 +163,7 @@ fn what_no_follower_would_say_is_refused() {
     let request = |epoch, body| pb::FollowRequest { epoch, body: Some(body) };
     let say = |body| wire::Ups::default().read(request(7, body));
     let state = |lineage| {
-        let logs = vec![pb::LogState { stream: name("foo").resource(), lineage, committed_below: 0 }];
+        let logs = vec![pb::LogState { stream: name("foo").resource(), lineage, ..Default::default() }];
         say(Body::State(pb::FollowState { logs, more: false }))
     };
     let start = |epoch, first_seq| pb::EpochStart { epoch, first_seq };
@@ -194,11 +195,11 @@ fn a_state_without_end_is_refused_before_it_fills_the_memory() {
     let part = |logs: usize, starts: u64| {
         let starts = (1..=starts).map(|n| pb::EpochStart { epoch: n, first_seq: n }).collect();
         let lineage = pb::Lineage { starts, next_seq: u64::MAX - 1 };
-        let log = pb::LogState { stream: name("foo").resource(), lineage: Some(lineage), committed_below: 0 };
+        let log = pb::LogState { stream: name("foo").resource(), lineage: Some(lineage), ..Default::default() };
         let state = pb::FollowState { logs: vec![log; logs], more: true };
         pb::FollowRequest { epoch: 7, body: Some(pb::follow_request::Body::State(state)) }
     };
-    for (part, whole) in [(part(1 << 14, 0), 4), (part(1, 1 << 18), 4)] {
+    for (part, whole) in [(part(1 << 14, 0), 8), (part(1, 1 << 18), 4)] {
         let mut ups = wire::Ups::default();
         for _ in 0..whole {
             assert_eq!(ups.read(part.clone()), Ok(None));

@@ -72,7 +72,7 @@ impl Ups {
                     let log = log_in(log)?;
                     self.starts += log.lineage.starts().len();
                     self.logs.push(log);
-                    if self.logs.len() > LOGS_MAX || self.starts > STARTS_MAX {
+                    if self.logs.len() > 2 * LOGS_MAX || self.starts > STARTS_MAX {
                         return Err(invalid("a state with too many logs"));
                     }
                 }
@@ -228,12 +228,21 @@ fn log_out(log: LogState) -> pb::LogState {
         stream: log.name.resource(),
         lineage: Some(lineage_out(&log.lineage)),
         committed_below: log.committed_below,
+        first_seq: log.first_seq,
+        alone_from: log.alone_from,
+        ended: log.ended,
     }
 }
 
 fn log_in(log: pb::LogState) -> Result<LogState, RelayError> {
-    let committed_below = counter_in("a log committed to a position", log.committed_below)?;
-    Ok(LogState { name: stream_in(&log.stream)?, lineage: lineage_in(log.lineage)?, committed_below })
+    Ok(LogState {
+        name: stream_in(&log.stream)?,
+        lineage: lineage_in(log.lineage)?,
+        committed_below: counter_in("a log committed to a position", log.committed_below)?,
+        first_seq: counter_in("a log in memory from a position", log.first_seq)?,
+        alone_from: log.alone_from.map(|from| counter_in("a log alone from a position", from)).transpose()?,
+        ended: log.ended,
+    })
 }
 
 fn lineage_out(lineage: &Lineage) -> pb::Lineage {

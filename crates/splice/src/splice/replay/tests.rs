@@ -50,8 +50,9 @@ impl Writer {
         Self { splice: Splice::open(CONFIG, first, now), log: vec![Item::Open(first)], wire_ms: 1000, now }
     }
 
-    /// Another origin's splice, made of this log, that goes on from here.
-    fn successor(&self, log: &[Item]) -> Option<Self> {
+    /// Another origin's splice, made of this log, that goes on from here. Neither knows when the source was heard last.
+    fn successor(&mut self, log: &[Item]) -> Option<Self> {
+        self.splice.timeline.forget_when();
         let splice = Splice::from_log(CONFIG, log.iter().map(logged), self.now)?;
         Some(Self { splice, log: Vec::new(), ..*self })
     }
@@ -132,7 +133,7 @@ proptest! {
     ) {
         let mut writer = Writer::new();
         before.iter().for_each(|step| writer.apply(step));
-        let mut successor = writer.successor(&writer.log).unwrap();
+        let mut successor = writer.successor(&writer.log.clone()).unwrap();
         prop_assert_eq!(successor.splice.next_number(), writer.splice.next_number());
         prop_assert_eq!(successor.splice.publication(), writer.splice.publication());
         let end = writer.log.len();
@@ -145,7 +146,7 @@ proptest! {
         before in prop::collection::vec(any_step(), 0..60), after in prop::collection::vec(any_step(), 0..30),
     ) {
         let mut writer = Writer::new();
-        let mut follower = writer.successor(&writer.log).unwrap();
+        let mut follower = writer.successor(&writer.log.clone()).unwrap();
         for step in &before {
             let end = writer.log.len();
             writer.apply(step);
@@ -178,10 +179,25 @@ proptest! {
         let newest = [(Medium::Video, 0), (Medium::Video, 1), (Medium::Audio, 0)].map(newest);
         prop_assume!(newest.iter().all(Option::is_some));
         let left = newest.into_iter().flatten().min().unwrap().min(gone);
-        let mut successor = writer.successor(&writer.log[left..]).unwrap();
+        let mut successor = writer.successor(&writer.log[left..].to_vec()).unwrap();
         let end = writer.log.len();
         after.iter().for_each(|step| [&mut writer, &mut successor].into_iter().for_each(|one| one.apply(step)));
         prop_assert_eq!(&successor.log, &writer.log[end..]);
+    }
+}
+
+#[test]
+fn a_pause_before_a_splice_was_made_of_a_log_is_no_jump() {
+    for (pause_ms, jumps) in [(30_000, 0), (100_000, 1)] {
+        let mut writer = Writer::new();
+        let video = |forward_ms| Step::Message { kind: 0, forward_ms, wait_ms: 40 };
+        (0..3).for_each(|_| writer.apply(&video(40)));
+        let mut successor = writer.successor(&writer.log.clone()).unwrap();
+        // The encoder had been silent for so long already, and its clock goes on.
+        successor.apply(&video(pause_ms));
+        assert_eq!(successor.splice.jumps(), jumps, "{pause_ms} ms");
+        successor.apply(&video(30_000));
+        assert_eq!(successor.splice.jumps(), jumps + 1, "from then on a jump is one");
     }
 }
 
