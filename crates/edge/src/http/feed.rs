@@ -1,6 +1,13 @@
 //! What one viewer of HTTP-FLV or WebSocket-FLV is sent, piece by piece.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
@@ -16,6 +23,8 @@ use super::stats::{Stats, add};
 const BUDGET: Budget = Budget { items: 16, bytes: 1 << 20 };
 /// Where in a shared wire header the tag's header ends and its trailer begins.
 const TAG_HEADER_LEN: usize = 11;
+/// An empty queue with room for more parts than this is given back.
+const PARTS_KEPT: usize = 4;
 /// The size of the tag, behind it.
 const TAG_TRAILER_LEN: usize = 4;
 
@@ -56,15 +65,53 @@ impl Feed {
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(part) = self.parts.pop_front() {
-                self.session.add_out(part.len() as u64);
-                add(&self.house.stats.bytes_out, part.len() as u64);
+                self.count(part.len());
                 return Some(part);
             }
             if self.over || self.house.stop.is_cancelled() {
                 return None;
             }
-            self.fill().await;
+            let stop = self.stop();
+            tokio::select! {
+                () = poll_fn(|cx| self.poll_more(cx)) => {}
+                () = stop.cancelled() => {}
+            }
         }
+    }
+
+    /// Says that the server stops.
+    pub(super) fn stop(&self) -> CancellationToken {
+        self.house.stop.clone()
+    }
+
+    /// Nothing more comes but what is there.
+    pub(super) fn end(&mut self) {
+        self.over = true;
+    }
+
+    /// Ready once there is something to send, or nothing more will come.
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.parts.is_empty() && !self.over {
+            ready!(self.reader.poll_ready(cx));
+            self.fill();
+        }
+        Poll::Ready(())
+    }
+
+    /// Hands over all that is there, and says how many bytes that is.
+    pub(super) fn take(&mut self, out: &mut VecDeque<Bytes>) -> usize {
+        let bytes = self.parts.iter().map(Bytes::len).sum();
+        self.count(bytes);
+        out.extend(self.parts.drain(..));
+        if self.parts.capacity() > PARTS_KEPT {
+            self.parts = VecDeque::new();
+        }
+        bytes
+    }
+
+    fn count(&self, bytes: usize) {
+        self.session.add_out(bytes as u64);
+        add(&self.house.stats.bytes_out, bytes as u64);
     }
 
     /// Whether [`Feed::next`] has more to give at once.
@@ -77,10 +124,12 @@ impl Feed {
         stream::unfold(self, async |mut feed| feed.next().await.map(|part| (Ok(part), feed)))
     }
 
-    async fn fill(&mut self) {
+    /// Takes what is due off the stream.
+    fn fill(&mut self) {
         if let Some(group) = self.reader.read_group() {
             self.behind = None;
-            self.parts.push_back(group.wire(WireForm::Flv, tags).clone());
+            let tags = group.wire(WireForm::Flv, tags);
+            self.parts.extend((!tags.is_empty()).then(|| tags.clone()));
             add(&self.house.stats.frames_out, group.frames());
             return;
         }
@@ -88,13 +137,7 @@ impl Feed {
             Read::Items => {}
             Read::Skipped(count) => self.on_skipped(count),
             Read::Ended => self.over = true,
-            Read::Empty => {
-                self.behind = None;
-                tokio::select! {
-                    () = self.reader.ready() => {}
-                    () = self.house.stop.cancelled() => {}
-                }
-            }
+            Read::Empty => self.behind = None,
         }
         for item in self.items.drain(..) {
             if let Body::Event(Event::Close { .. }) = item.body {

@@ -81,7 +81,7 @@ async fn preflight() -> impl IntoResponse {
 }
 
 /// The viewer's feed. Whoever asks is a session that plays from here on, also while it waits.
-async fn open<P: Playback>(
+pub(super) async fn open<P: Playback>(
     shared: &Shared<P>,
     (peer, session): (SocketAddr, Arc<Entry>),
     uri: &Uri,
@@ -124,8 +124,13 @@ fn vhost_of<'a>(headers: &HeaderMap, vhosts: &'a [String]) -> &'a str {
     vhosts.iter().find(|vhost| vhost.eq_ignore_ascii_case(name)).map_or(DEFAULT_VHOST, String::as_str)
 }
 
+/// What a stream is.
+pub(super) const FLV_TYPE: &str = "video/x-flv";
+/// How long anybody may keep it.
+pub(super) const NO_STORE: &str = "no-store";
+
 fn flv_headers() -> [(HeaderName, &'static str); 2] {
-    [(CONTENT_TYPE, "video/x-flv"), (CACHE_CONTROL, "no-store")]
+    [(CONTENT_TYPE, FLV_TYPE), (CACHE_CONTROL, NO_STORE)]
 }
 
 async fn allow_any_origin(request: axum::extract::Request, next: Next) -> Response {
@@ -136,7 +141,7 @@ async fn allow_any_origin(request: axum::extract::Request, next: Next) -> Respon
 
 /// Why a request gets no stream.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error(transparent)]
     Name(#[from] url::UrlError),
     #[error(transparent)]
@@ -145,16 +150,27 @@ enum Error {
     Stopping,
 }
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let status = match self {
+impl Error {
+    /// How HTTP says it.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
             Self::Name(_) | Self::Refused(PlayRefusal::NotFound) => StatusCode::NOT_FOUND,
             Self::Refused(PlayRefusal::Denied) => StatusCode::FORBIDDEN,
             Self::Refused(PlayRefusal::Unavailable) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        let mut response = (status, format!("{self}\n")).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+    }
+
+    /// After how many seconds to ask again, where that helps.
+    pub(super) fn retry_after(&self) -> Option<&'static str> {
+        (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some("1")
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), format!("{self}\n")).into_response();
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         response
     }

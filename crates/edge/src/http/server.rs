@@ -3,6 +3,7 @@
 use std::{cell::Cell, error::Error, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use hyper::{
     Request,
@@ -16,14 +17,18 @@ use hyper_util::{
 };
 use rtmp_net::{
     Entry, Protocol, SendBounds, Sessions,
-    door::{self, Door, Gate, Guest},
+    door::{self, Door, Gate, Guest, Pass},
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use super::{
     feed::House,
+    plain::{self, Usual},
     playback::Playback,
     router::router,
     stall::StallGuard,
@@ -179,12 +184,37 @@ async fn welcome<P: Playback>(guest: Guest, router: Router, shared: Arc<Shared<P
 }
 
 async fn serve<P: Playback>(guest: Guest, router: Router, shared: &Shared<P>) {
-    let Guest { stream, peer, pass } = guest;
+    let Guest { mut stream, peer, pass } = guest;
     if let Err(error) = shared.config.send.apply(&stream) {
         debug!(%peer, %error, "http.unbounded");
     }
-    let unfinished = Cell::new(Some(pass));
     let session = Arc::new(shared.sessions.open(Protocol::HttpFlv, peer));
+    let mut head = BytesMut::new();
+    tokio::select! {
+        read = timeout(shared.config.head_timeout, plain::read_head(&mut stream, &mut head)) => {
+            if !matches!(read, Ok(Ok(()))) {
+                return debug!(%peer, "http.unasked");
+            }
+        }
+        () = shared.house.stop.cancelled() => return,
+    }
+    if let Some(usual) = Usual::parse(&head) {
+        drop((pass, head));
+        return serve_usual(usual, stream, (peer, session), shared).await;
+    }
+    // In a place of its own: most connections never need so much.
+    Box::pin(serve_any(stream, head.freeze(), (peer, pass, session), router, shared)).await;
+}
+
+/// Leaves a connection to the web server.
+async fn serve_any<P: Playback>(
+    stream: TcpStream,
+    unread: Bytes,
+    (peer, pass, session): (SocketAddr, Pass, Arc<Entry>),
+    router: Router,
+    shared: &Shared<P>,
+) {
+    let unfinished = Cell::new(Some(pass));
     let connection = Connection { peer, session: session.clone() };
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -193,7 +223,7 @@ async fn serve<P: Playback>(guest: Guest, router: Router, shared: &Shared<P>) {
         request.extensions_mut().insert(connection.clone());
         router.call(request)
     });
-    let io = TokioIo::new(StallGuard::new(stream, shared.config.stall_timeout));
+    let io = TokioIo::new(StallGuard::new(stream, shared.config.stall_timeout).with_unread(unread));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(shared.config.head_timeout).max_buf_size(BUFFER_BYTES_MAX);
     let mut serving = pin!(http.serve_connection(io, service).with_upgrades());
@@ -211,6 +241,23 @@ async fn serve<P: Playback>(guest: Guest, router: Router, shared: &Shared<P>) {
     };
     if let Err(reason) = ended {
         debug!(session = %session.id(), reason, "http.closed");
+    }
+}
+
+async fn serve_usual<P: Playback>(
+    usual: Usual,
+    stream: TcpStream,
+    (peer, session): (SocketAddr, Arc<Entry>),
+    shared: &Shared<P>,
+) {
+    let id = session.id();
+    let ended = tokio::select! {
+        ended = usual.serve(stream, (peer, session.clone()), shared) => ended.map_err(|error| shared.why(&error)),
+        reason = session.kicked() => Err(shared.on_kicked(&reason)),
+        () = shared.cut.cancelled() => Err("stopped".to_owned()),
+    };
+    if let Err(reason) = ended {
+        debug!(session = %id, reason, "http.closed");
     }
 }
 

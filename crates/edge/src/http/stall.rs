@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
@@ -22,11 +23,18 @@ pub(super) struct StallGuard<T> {
     inner: T,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// What was read of the connection before it came here.
+    unread: Bytes,
 }
 
 impl<T> StallGuard<T> {
     pub(super) fn new(inner: T, patience: Duration) -> Self {
-        Self { inner, patience, stalled: None }
+        Self { inner, patience, stalled: None, unread: Bytes::new() }
+    }
+
+    /// The same, for a connection of which this was read already.
+    pub(super) fn with_unread(self, unread: Bytes) -> Self {
+        Self { unread, ..self }
     }
 
     /// Passes on what a write came to; while it waits, the clock runs.
@@ -46,6 +54,11 @@ impl<T> StallGuard<T> {
 
 impl<T: AsyncRead + Unpin> AsyncRead for StallGuard<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let count = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
@@ -95,6 +108,17 @@ mod tests {
         let start = Instant::now();
         let error = StallGuard::new(ours, PATIENCE).write_all(&[0; 64]).await.unwrap_err();
         assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, 15));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_comes_first() {
+        let (ours, mut theirs) = tokio::io::duplex(8);
+        theirs.write_all(b"lo").await.unwrap();
+        drop(theirs);
+        let mut text = String::new();
+        let mut guard = StallGuard::new(ours, PATIENCE).with_unread(Bytes::from_static(b"hel"));
+        guard.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "hello");
     }
 
     #[tokio::test(start_paused = true)]
