@@ -41,7 +41,8 @@ faults: tools ## Every fault HEADWATER_ROUNDS (50) times on release builds, into
 	$(CARGO) bench --locked -p tests --bench drill -- $(T)
 
 long: tools build ## The end-to-end tests and the simulation with long counts; T=name runs those whose name has it
-	HEADWATER_DRILL=1 $(CARGO) test --locked -p tests --test e2e --test sim -- --test-threads 1 $(T)
+	HEADWATER_DRILL=1 $(CARGO) test --locked -p tests --test e2e -- --test-threads 1 $(T)
+	HEADWATER_DRILL=1 $(CARGO) test --locked --release -p tests --test sim -- $(T)
 
 bench: tools ## First-frame times and latency as a table; asserts nothing
 	$(CARGO) build --locked --release --bins

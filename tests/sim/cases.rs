@@ -1,6 +1,40 @@
 //! Every row of the failover cases, as a simulation of the product's machines.
 //!
-//! A viewer counts messages by number and position in each of them: none lost, none repeated, unless the case says so.
+//! A viewer counts messages by number and position in each of them: none lost, none repeated, unless the case says so; and
+//! every role change is told of once.
+//!
+//! | case | tests |
+//! |---|---|
+//! | active killed | `the_active_is_killed` |
+//! | active stopped for 5 s | `the_active_freezes_and_wakes_after_5_s` |
+//! | active cut off from everyone | `the_active_is_cut_off_from_everyone` |
+//! | killed, restarts within 100 ms | `the_active_is_killed_and_restarts_within_100_ms` |
+//! | only control plane and active cut | `only_the_link_of_control_plane_and_active_is_cut` |
+//! | only active and standby cut | `only_the_link_of_active_and_standby_is_cut` |
+//! | only one edge and active cut | `only_the_link_of_one_edge_and_the_active_is_cut` |
+//! | half of the edges do not hear the active | `half_of_the_edges_do_not_hear_the_active_and_hear_the_standby` |
+//! | fewer than half do not | `fewer_than_half_of_the_edges_do_not_hear_the_active` |
+//! | standby killed; frozen | `the_standby_is_killed`, `the_standby_freezes` |
+//! | standby flaps | `a_standby_that_flaps_every_second_holds_nobody_up_for_long` |
+//! | control plane away for 1 h | `the_control_plane_is_away_for_long` |
+//! | … then the standby dies | `…_the_standby_dies_and_the_active_serves_alone`, `…_the_active_stalls_where_told_to` |
+//! | … and the active dies | `with_the_control_plane_away_the_active_dies` |
+//! | active cut off with a minority of edges | `the_active_is_cut_off_with_a_minority_of_the_edges` |
+//! | network cut in two | `the_network_is_cut_in_two`, `…_and_streams_end_and_begin_on_the_side_of_the_old_active` |
+//! | active and three of four edges die | `the_active_and_three_of_four_edges_die_at_once` |
+//! | older copy of the store | `the_control_plane_starts_with_an_old_copy_of_its_store` |
+//! | candidate freezes before it opens | `the_candidate_freezes_between_grant_and_opening` |
+//! | three members, one behind | `of_three_members_the_one_in_sync_is_promoted` |
+//! | active, then the next killed | `the_active_and_then_the_next_are_killed` |
+//! | none in sync | `nobody_is_in_sync_and_the_active_dies`, `…_and_an_unclean_promotion_is_not_wanted` |
+//! | every origin restarts empty | `every_origin_restarts_with_empty_memory` |
+//! | encoder moves while the active dies | `the_encoder_moves_to_another_edge_while_the_active_dies` |
+//! | encoder at the VIP | `an_encoder_at_the_pool_itself_publishes_again` |
+//! | clocks | `clocks_run_at_different_rates`, `clocks_step_by_an_hour` |
+//! | 24 h of weather | `bad_weather_moves_no_role` |
+//! | two operators | `of_two_operators_one_is_told_that_his_epoch_is_stale` |
+//! | returning primary, fail-back | `a_returning_primary_follows`, `a_fail_back_is_a_planned_promotion` |
+//! | planned, SIGTERM (R4) | `a_planned_promotion_costs_a_moment_and_so_does_the_way_back`, `an_active_that_ends_hands_over_first` |
 
 use cluster::{Epoch, WhenAlone};
 
@@ -274,6 +308,23 @@ fn the_network_is_cut_in_two() {
 }
 
 #[test]
+fn the_network_is_cut_in_two_and_streams_end_and_begin_on_the_side_of_the_old_active() {
+    let setup = Setup { may_split: true, streams: 2, ..pool(2, 3) };
+    let mut world = after(playing(setup), [Fault::Divide(vec![O1, E1, E2])], 2 * S);
+    // One ends, and one of its name begins, twice.
+    for _ in 0..2 {
+        world.befall(Fault::CloseEncoder(E1));
+        world.run_for(2 * S);
+    }
+    world.run_for(3 * S);
+    assert_eq!(world.moves(), 1, "{}", history(&world));
+    world.befall(Fault::Heal);
+    world.run_for(10 * S);
+    assert_moved(&world, 1, 15_000);
+    assert!(world.judge.has_doubled() && world.judge.has_noticed("SPLIT"), "{}", history(&world));
+}
+
+#[test]
 fn the_active_and_three_of_four_edges_die_at_once() {
     let setup = Setup { ingest: 3, ..pool(2, 4) };
     let kills = [O1, E1, E2, E2 + 1].map(Fault::Kill);
@@ -368,6 +419,8 @@ fn every_origin_restarts_with_empty_memory() {
     world.run_for(12 * S);
     check(&world);
     assert!(world.store.record.loss_epoch > Epoch(0), "{}", history(&world));
+    assert!(world.judge.has_noticed("RESUME_WITH_LOSS"), "the stream's own loss is named\n{}", history(&world));
+    assert_eq!(world.judge.encoders_lost, 0, "encoders are still there\n{}", history(&world));
 }
 
 #[test]
@@ -391,6 +444,16 @@ fn clocks_run_at_different_rates() {
     world.run_until(60 * S);
     check(&world);
     assert_eq!(world.moves(), 0, "{}", history(&world));
+}
+
+#[test]
+fn clocks_step_by_an_hour() {
+    let mut world = playing(pool(2, 2));
+    for wrong_ms in [3_600_000, -3_600_000, 0] {
+        world.befall(Fault::SetClock(wrong_ms));
+        world.run_for(5 * S);
+        assert_moved(&world, 0, 100);
+    }
 }
 
 #[test]
@@ -441,4 +504,17 @@ fn a_returning_primary_follows() {
     world.run_for(20 * S);
     assert_moved(&world, 1, 300);
     assert_eq!((world.active(), world.store.record.in_sync.len()), (Some(O2), 2), "{}", history(&world));
+}
+
+#[test]
+fn a_fail_back_is_a_planned_promotion() {
+    let mut world = after(playing(pool(2, 2)), [Fault::Kill(O1)], 2 * S);
+    world.befall(Fault::Start(O1));
+    world.run_for(8 * S);
+    assert_eq!((world.active(), world.store.record.in_sync.len()), (Some(O2), 2), "{}", history(&world));
+    world.judge.forget_gaps();
+    world.befall(Fault::FailBack);
+    world.run_for(5 * S);
+    assert_moved(&world, 2, 40 + 100);
+    assert_eq!(world.active(), Some(O1), "{}", history(&world));
 }

@@ -66,6 +66,12 @@ pub enum Sabotage {
     AckedBecauseInLog,
     /// An active goes alone whoever hears it.
     AloneWithoutEdges,
+    /// An active takes an older record again, as one of the same epoch.
+    OlderRecordTaken,
+    /// The numbers of publications stay where they were, although the log was cut.
+    NumbersKept,
+    /// Origins do not hear of losses.
+    LossForgotten,
 }
 
 impl Default for Setup {
@@ -296,6 +302,18 @@ impl World {
         }
         let heard = |member: &Member| self.origins.values().any(|origin| origin.member == *member);
         broken.extend(self.judge.unnamed(heard));
+        // Whoever follows has told what it had.
+        let active = self.active().map(|active| &self.origins[&active]);
+        let follows = |epoch: Epoch, member: &Member| {
+            let known = self.origins.values().find(|origin| origin.member == *member);
+            known
+                .map(|origin| origin.replica.standing())
+                .is_some_and(|standing| standing.follows && standing.epoch == epoch)
+        };
+        broken.extend(active.and_then(|active| {
+            let epoch = active.replica.standing().epoch;
+            self.judge.unnamed_loss(&active.hub, |member| follows(epoch, member))
+        }));
         broken.extend(self.judge.untold());
         if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
     }

@@ -111,6 +111,11 @@ fn mistake_7_an_older_record_taken_is_found() {
 }
 
 #[test]
+fn mistake_7_a_request_compared_on_its_epoch_alone_is_found() {
+    finds(Mistake::RequestComparedOnEpoch, pool(2, &[0, 1]));
+}
+
+#[test]
 fn mistake_8_a_tail_settled_by_the_last_epoch_alone_is_found() {
     finds(Mistake::SettledByLastEpoch, Bounds { messages: 1, ..pool(3, &[0, 1, 2]) });
 }

@@ -256,6 +256,19 @@ impl Control {
         self.news = true;
     }
 
+    /// An operator asks for the first choice to be active again.
+    pub fn fail_back(&mut self, net: &mut Net, store: &mut Store) {
+        let now = net.local(CONTROL);
+        let first = self.pool.first_choice().expect("simulations have one").clone();
+        match self.pool.check_promotion(&first, store.record.epoch, Promotion::Graceful, now) {
+            Ok(member) => {
+                self.pool.fail_back(member, By::default(), now);
+                self.news = true;
+            }
+            Err(error) => store.refusals.push(error.to_string()),
+        }
+    }
+
     /// An operator asks for another active.
     pub fn promote(&mut self, net: &mut Net, store: &mut Store, to: &NodeId, expected: Epoch, force: bool) {
         let how = if force { Promotion::Forced } else { Promotion::Graceful };

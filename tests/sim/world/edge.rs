@@ -25,6 +25,8 @@ const TICK: u64 = 25_000;
 const RETRY: u64 = 50_000;
 /// A call by way of another origin that brings nothing for so long is tried another way.
 const VIA_SILENCE: u64 = 1_000_000;
+/// So long a new active's log may end before what viewers have had; then it is another life of the stream.
+const AHEAD_MAX: u64 = 5_000_000;
 
 /// One start of an edge.
 #[derive(Debug)]
@@ -71,11 +73,20 @@ struct Pull {
     last: Option<u64>,
     retry_at: u64,
     heard: u64,
+    /// Since when the origin's log ends before what viewers have had.
+    ahead_since: Option<u64>,
 }
 
 impl Edge {
     pub fn new(me: Party, origins: &[Party], streams: &[StreamName], net: &Net) -> Self {
-        let pull = |name: &StreamName| Pull { name: name.clone(), call: None, last: None, retry_at: 0, heard: 0 };
+        let pull = |name: &StreamName| Pull {
+            name: name.clone(),
+            call: None,
+            last: None,
+            retry_at: 0,
+            heard: 0,
+            ahead_since: None,
+        };
         Self {
             me,
             edge: Some(node_id(me)),
@@ -226,18 +237,20 @@ impl Edge {
         match msg {
             Msg::Items { epoch, items } if epoch >= self.highest => {
                 self.highest = self.highest.max(epoch);
+                pull.ahead_since = None;
                 for item in items.iter().filter(|item| !matches!(item.body, hub::Body::Setup(_))) {
                     judge.seen(net, self.me, &pull.name, item);
                     pull.last = Some(item.seq);
                 }
             }
+            Msg::Head { epoch, head } if epoch < self.highest || !pull.is_ahead_for_good(self.own, head) => {}
             _ => {
                 match msg {
                     Msg::NotActive { epoch } => self.highest = self.highest.max(epoch),
                     Msg::Items { .. } => judge.refused(),
                     _ => {}
                 }
-                if matches!(msg, Msg::Ended) {
+                if matches!(msg, Msg::Ended | Msg::Head { .. }) {
                     judge.left(self.me, &pull.name);
                     pull.last = None;
                 }
@@ -327,6 +340,22 @@ impl Edge {
         }
         let from = From { me: self.me, edge: self.edge.as_ref(), epoch: self.highest, own: self.own };
         self.encoders.iter_mut().for_each(|ingest| ingest.go(net, judge, &from, way));
+    }
+}
+
+impl Pull {
+    /// The origin has had its time, and its log still ends before what viewers have had.
+    fn is_ahead_for_good(&mut self, own: u64, head: u64) -> bool {
+        if self.last.is_none_or(|last| last <= head) {
+            self.ahead_since = None;
+            return false;
+        }
+        let since = *self.ahead_since.get_or_insert(own);
+        let for_good = own > since + AHEAD_MAX;
+        if for_good {
+            self.ahead_since = None;
+        }
+        for_good
     }
 }
 

@@ -34,6 +34,10 @@ pub enum Fault {
         epoch: Option<Epoch>,
         force: bool,
     },
+    /// An operator asks for the first choice to be active again.
+    FailBack,
+    /// The wall clock is set wrong by so many milliseconds.
+    SetClock(i64),
     /// The process of an origin is told to end: it hands over first.
     Relieve(Party),
     Weather(Weather),
@@ -69,6 +73,8 @@ impl World {
                 self.start(CONTROL);
             }
             Fault::Promote { to, epoch, force } => self.promote(to, epoch, force),
+            Fault::FailBack => self.fail_back(),
+            Fault::SetClock(wrong_ms) => self.net.wall_wrong_ms = wrong_ms,
             Fault::Relieve(party) => self.relieve(party),
             Fault::Weather(weather) => self.net.weather = weather,
             Fault::MoveEncoder { from, to } => self.move_encoder(from, to),
@@ -100,6 +106,13 @@ impl World {
         let Self { net, store, control, .. } = self;
         if let Some(control) = control {
             control.promote(net, store, &node_id(to), expected, force);
+        }
+    }
+
+    fn fail_back(&mut self) {
+        let Self { net, store, control, .. } = self;
+        if let Some(control) = control {
+            control.fail_back(net, store);
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cluster::{Cause, Epoch, Granted, Member, Mishap, Notice, PoolEvent, PoolRecord};
-use hub::{Body, Budget, Event, Hub, Item, Read, Start};
+use hub::{Body, Budget, Event, Hub, Item, Read, Start, Stream};
 use media::{PublicationId, StreamName};
 
 use super::{
@@ -29,6 +29,8 @@ pub struct Judge {
     /// Epochs that began with a loss.
     losses: BTreeSet<Epoch>,
     viewers: BTreeMap<(Party, StreamName), Viewer>,
+    /// Who went on alone in an epoch that was over by then, as the pool's events tell.
+    splits: BTreeSet<(Member, Epoch)>,
     /// Who served in each epoch.
     pub served_by: BTreeMap<Epoch, Member>,
     audited: BTreeSet<(Epoch, Member)>,
@@ -58,6 +60,7 @@ struct Served {
     item: Arc<Item>,
     by: Member,
     epoch: Epoch,
+    alone: bool,
 }
 
 /// What one edge's viewers of a stream have seen.
@@ -116,6 +119,9 @@ impl Judge {
 
     /// Each role change is told once, with its cause.
     pub fn told(&mut self, event: &PoolEvent) {
+        if let PoolEvent::Split { member, epoch, .. } = event {
+            self.splits.insert((member.clone(), *epoch));
+        }
         let PoolEvent::Granted(Granted { epoch, cause, .. }) = event else { return };
         let told_before = !self.told_of.insert(*epoch);
         // A store that was replaced by an old copy learns of a grant that it has forgotten.
@@ -190,12 +196,12 @@ impl Judge {
             if alone && self.may_split || lost {
                 self.alone.insert(key.clone());
             }
-            let now = || Served { item: item.clone(), by: by.clone(), epoch };
+            let now = || Served { item: item.clone(), by: by.clone(), epoch, alone };
             let first = self.content.entry(key.clone()).or_insert_with(now).clone();
             if first.item.body == item.body {
                 continue;
             }
-            if self.alone.contains(&key) {
+            if self.alone.contains(&key) && !self.is_below_a_loss(epoch, item.seq) {
                 let loser = if first.epoch < epoch { first.by } else { by.clone() };
                 self.doubled.push((name.clone(), item.seq, loser));
             } else {
@@ -203,6 +209,12 @@ impl Judge {
                 self.fault(format!("{name} {seq:#x}: {first}, and {} by {} in epoch {epoch}", shown(item), by.node));
             }
         }
+    }
+
+    /// C7: over a loss a stream goes on at the loss's own positions, and below them nothing new is ever served.
+    fn is_below_a_loss(&self, epoch: Epoch, seq: u64) -> bool {
+        let over = |loss: &&Epoch| **loss <= epoch && seq < loss.first_position();
+        !self.may_split && self.losses.iter().any(|loss| over(&loss))
     }
 
     /// An edge's viewers get an item.
@@ -264,15 +276,34 @@ impl Judge {
 
     /// Invariant 4: positions with two contents that nobody has named, though the one that was not kept is heard again.
     pub fn unnamed(&self, heard: impl Fn(&Member) -> bool) -> Option<String> {
-        let names = |name: &StreamName, seq: u64| {
-            self.notices.iter().filter(|notice| notice.stream == *name).any(|notice| match notice.what {
-                Mishap::Split { from, to, .. } => from <= seq && seq <= to,
-                Mishap::Lost { from } => from <= seq,
-                Mishap::Skipped { .. } => false,
-            })
-        };
-        let unnamed = self.doubled.iter().find(|(name, seq, loser)| heard(loser) && !names(name, *seq));
+        let unnamed = self.doubled.iter().find(|(name, seq, loser)| heard(loser) && !self.is_named(name, *seq));
         unnamed.map(|(name, seq, loser)| format!("{name} {seq:#x} was doubled by {}, and nobody says so", loser.node))
+    }
+
+    /// Invariant 4: what an active served while it was alone, and its successor does not have, though it is heard again.
+    pub fn unnamed_loss(&self, successor: &Hub, heard: impl Fn(&Member) -> bool) -> Option<String> {
+        let alone = self.content.iter().filter(|(_, served)| {
+            served.alone && self.splits.contains(&(served.by.clone(), served.epoch)) && heard(&served.by)
+        });
+        let lost = alone.filter(|((name, seq), served)| match successor.get(name) {
+            Some(stream) => lacks(&stream, *seq, served),
+            // It may have had the stream, to another end.
+            None => {
+                let later = self.content.range((name.clone(), *seq)..).take_while(|((other, _), _)| other == name);
+                !later.into_iter().any(|(_, later)| later.epoch > served.epoch)
+            }
+        });
+        let (key, by) =
+            lost.map(|(key, served)| (key, &served.by)).find(|((name, seq), _)| !self.is_named(name, *seq))?;
+        Some(format!("{} {:#x} was served by {} alone, and nobody says that it is lost", key.0, key.1, by.node))
+    }
+
+    fn is_named(&self, name: &StreamName, seq: u64) -> bool {
+        self.notices.iter().filter(|notice| notice.stream == *name).any(|notice| match notice.what {
+            Mishap::Split { from, to, .. } => from <= seq && seq <= to,
+            Mishap::Lost { from } => from <= seq,
+            Mishap::Skipped { .. } => false,
+        })
     }
 
     fn is_alone(&self, name: &StreamName, seq: u64) -> bool {
@@ -323,11 +354,7 @@ impl Judge {
             if *seq < info.first_seq || lost {
                 continue;
             }
-            let mut found = Vec::new();
-            let mut reader = stream.subscribe(Start::After(seq.saturating_sub(1)));
-            let read = reader.read(Budget { items: 1, bytes: 1 }, &mut found);
-            let here = read == Read::Items && found.first().is_some_and(|found| found.body == item.body);
-            if !here {
+            if !has(&stream, *seq, item) {
                 missing.push(format!("{} in epoch {epoch} lacks {name} {seq:#x}: {}", member.node, shown(item)));
             }
         }
@@ -356,6 +383,19 @@ impl Viewer {
         }
         Some(format!("message {number} of {publication} after {last:?}"))
     }
+}
+
+/// Whether a stream has this at that position.
+fn has(stream: &Arc<Stream>, seq: u64, item: &Item) -> bool {
+    let mut found = Vec::new();
+    let mut reader = stream.subscribe(Start::After(seq.saturating_sub(1)));
+    let read = reader.read(Budget { items: 1, bytes: 1 }, &mut found);
+    read == Read::Items && found.first().is_some_and(|found| found.body == item.body)
+}
+
+/// Whether it is known to have something else there, or nothing.
+fn lacks(stream: &Arc<Stream>, seq: u64, served: &Served) -> bool {
+    seq >= stream.info().first_seq && !has(stream, seq, &served.item)
 }
 
 fn shown(item: &Item) -> String {

@@ -52,6 +52,11 @@ pub enum Msg {
     },
     /// An edge wants a stream.
     PullOpen(PullOpen),
+    /// How far the stream is committed: first, and again while nothing comes.
+    Head {
+        epoch: Epoch,
+        head: u64,
+    },
     Items {
         epoch: Epoch,
         items: Vec<Arc<Item>>,

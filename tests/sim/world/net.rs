@@ -37,6 +37,8 @@ pub struct Net {
     pub now: u64,
     pub rng: Rng,
     pub weather: Weather,
+    /// By how many milliseconds the wall clock is wrong.
+    pub wall_wrong_ms: i64,
     pub processes: Vec<Process>,
     /// What was told, if anybody listens.
     pub trace: Option<Vec<String>>,
@@ -45,6 +47,8 @@ pub struct Net {
     heap: BinaryHeap<Due>,
     scheduled: u64,
     released: u64,
+    /// What had arrived at a process that was frozen and wakes: it is read before anything else.
+    ready: VecDeque<Event>,
     conns: Vec<Link>,
     cut: BTreeSet<(Party, Party)>,
 }
@@ -128,6 +132,7 @@ impl Net {
             now: 0,
             rng: Rng::new(seed),
             weather: Weather::default(),
+            wall_wrong_ms: 0,
             processes: (0..parties).map(|_| Process::default()).collect(),
             trace: None,
             handled: 0,
@@ -135,6 +140,7 @@ impl Net {
             heap: BinaryHeap::new(),
             scheduled: SCHEDULED,
             released: 0,
+            ready: VecDeque::new(),
             conns: Vec::new(),
             cut: BTreeSet::new(),
         }
@@ -143,16 +149,25 @@ impl Net {
     /// The next thing that a running process can notice, up to some time.
     pub fn next_event(&mut self, until: u64) -> Option<Event> {
         loop {
-            if self.heap.peek()?.at > until {
-                return None;
-            }
-            let Due { at, event, .. } = self.heap.pop()?;
-            self.now = at;
-            if let Some(event) = self.arrive(event) {
+            let event = match self.ready.pop_front() {
+                Some(event) => self.take_in(event),
+                None => self.next_due(until)?,
+            };
+            if event.is_some() {
                 self.handled += 1;
-                return Some(event);
+                return event;
             }
         }
+    }
+
+    /// The next thing that is due, up to some time; none within when nobody notices it.
+    fn next_due(&mut self, until: u64) -> Option<Option<Event>> {
+        if self.heap.peek()?.at > until {
+            return None;
+        }
+        let Due { at, event, .. } = self.heap.pop()?;
+        self.now = at;
+        Some(self.arrive(event))
     }
 
     /// Where this process's clock stands.
@@ -163,7 +178,7 @@ impl Net {
 
     /// Unix time as the process believes.
     pub fn unix_ms(&self) -> u64 {
-        1_700_000_000_000 + self.now / 1000
+        (1_700_000_000_000 + self.now / 1000).saturating_add_signed(self.wall_wrong_ms)
     }
 
     pub fn tell(&mut self, line: impl FnOnce() -> String) {
@@ -243,9 +258,26 @@ impl Net {
         self.at(at, Event::Deliver { conn, end, msg: Box::new(msg) });
     }
 
+    /// A message comes through the network, if no link is cut.
     fn arrive(&mut self, event: Event) -> Option<Event> {
         match event {
-            Event::Deliver { conn, end, msg } => self.arrive_at(conn, end, msg),
+            Event::Deliver { conn, end, msg } if self.is_cut(conn) => {
+                self.conns[conn].held[end].push_back(msg);
+                None
+            }
+            event => self.take_in(event),
+        }
+    }
+
+    fn is_cut(&self, conn: Conn) -> bool {
+        let [(a, _), (b, _)] = self.conns[conn].ends;
+        self.cut.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// What has arrived reaches its process, if that runs.
+    fn take_in(&mut self, event: Event) -> Option<Event> {
+        match event {
+            Event::Deliver { conn, end, msg } => self.take_in_at(conn, end, msg),
             Event::Tick { party, start } | Event::Written { party, start } => {
                 let process = &mut self.processes[party];
                 if !process.alive || process.start != start {
@@ -261,14 +293,10 @@ impl Net {
         }
     }
 
-    fn arrive_at(&mut self, conn: Conn, end: usize, msg: Box<Msg>) -> Option<Event> {
+    fn take_in_at(&mut self, conn: Conn, end: usize, msg: Box<Msg>) -> Option<Event> {
         let link = &mut self.conns[conn];
-        let [(to, start), (from, _)] = [link.ends[end], link.ends[1 - end]];
+        let (to, start) = link.ends[end];
         if link.closed[end] {
-            return None;
-        }
-        if self.cut.contains(&(from.min(to), from.max(to))) {
-            link.held[end].push_back(msg);
             return None;
         }
         let process = &mut self.processes[to];
@@ -320,14 +348,15 @@ impl Net {
         self.processes[party].frozen = true;
     }
 
-    /// What came meanwhile is read now; whether late timers or sockets come first is up to chance.
+    /// What came meanwhile is read now, before what comes next; whether late timers or sockets come first is up to chance.
+    /// A link that was cut since holds back none of it: it had arrived.
     pub fn thaw(&mut self, party: Party) {
         self.processes[party].frozen = false;
         let inbox = std::mem::take(&mut self.processes[party].inbox);
         let timers_first = self.rng.percent(50);
         let (ticks, words): (Vec<_>, Vec<_>) = inbox.into_iter().partition(|event| matches!(event, Event::Tick { .. }));
         let order = if timers_first { [ticks, words] } else { [words, ticks] };
-        order.into_iter().flatten().for_each(|event| self.at(self.now, event));
+        self.ready.extend(order.into_iter().flatten());
     }
 
     pub fn cut(&mut self, a: Party, b: Party) {

@@ -4,8 +4,9 @@ mod public;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster::{Epoch, Grant, Member, NodeId, Surroundings};
+use cluster::{Epoch, Grant, KnownRecord, Member, NodeId, Surroundings};
 use hub::{Hub, RingLimits};
+use media::PublicationId;
 use public::{Pull, Push};
 use replica::{FollowHello, Replica};
 use tokio::sync::watch;
@@ -66,6 +67,9 @@ pub struct Origin {
     /// What was committed when edges were served last.
     committed: (Epoch, Option<u64>),
     sabotage: Option<Sabotage>,
+    /// For mistakes: a record that said less, and the numbers that publications had come to.
+    smaller: Option<Grant>,
+    numbers: BTreeMap<PublicationId, u64>,
 }
 
 /// The other end of a connection.
@@ -134,6 +138,8 @@ impl Origin {
             wake,
             committed: Default::default(),
             sabotage: None,
+            smaller: None,
+            numbers: BTreeMap::new(),
         }
     }
 
@@ -247,8 +253,13 @@ impl Origin {
         Beat {
             hears: self.hears.clone(),
             epoch,
-            origin: Some(OriginBeat { member: self.member.clone(), record: self.replica.known_record(), standing }),
+            origin: Some(OriginBeat { member: self.member.clone(), record: self.known_record(), standing }),
         }
+    }
+
+    /// Of a record that it took by mistake it says nothing, or the control plane would adopt it.
+    fn known_record(&self) -> Option<KnownRecord> {
+        self.replica.known_record().filter(|_| self.sabotage != Some(Sabotage::OlderRecordTaken))
     }
 
     fn report(&mut self, net: &mut Net) {
@@ -314,7 +325,31 @@ impl Origin {
         self.known.as_ref()?.active.as_ref().map(|active| party_of(&active.node))
     }
 
+    /// What a mistake makes of a grant, and what it makes the origin take after it.
+    fn spoil(&mut self, mut grant: Grant) -> (Grant, Option<Grant>) {
+        match self.sabotage {
+            Some(Sabotage::LossForgotten) => grant.loss_epoch = Epoch(0),
+            Some(Sabotage::OlderRecordTaken) if grant.in_sync.len() == 1 => {
+                let shrunk = self.known.as_ref().is_some_and(|known| known.in_sync.len() > 1);
+                self.smaller = Some(grant.clone()).filter(|_| shrunk);
+            }
+            Some(Sabotage::OlderRecordTaken) => {
+                let older = self.smaller.take().filter(|older| older.epoch == grant.epoch);
+                let again = older.map(|older| Grant { version: grant.version + 1, ..older });
+                return (grant, again);
+            }
+            _ => {}
+        }
+        (grant, None)
+    }
+
     fn granted(&mut self, net: &mut Net, grant: Grant) {
+        let (grant, again) = self.spoil(grant);
+        self.take_grant(net, grant);
+        again.into_iter().for_each(|again| self.take_grant(net, again));
+    }
+
+    fn take_grant(&mut self, net: &mut Net, grant: Grant) {
         let Grant { epoch, version, role, ref in_sync, .. } = grant;
         let in_sync: Vec<_> = in_sync.iter().map(|member| member.node.to_string()).collect();
         if self.known.as_ref().is_none_or(|known| (known.epoch, known.version) < (epoch, version)) {

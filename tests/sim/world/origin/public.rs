@@ -23,7 +23,12 @@ pub(super) struct Push {
 #[derive(Debug)]
 pub(super) struct Pull {
     reader: Reader,
+    /// When the edge was last told how far the stream goes; none before it is committed in this epoch.
+    told: Option<u64>,
 }
+
+/// How often an edge is told how far a stream goes.
+const HEAD_BEAT: u64 = 1_000_000;
 
 impl Origin {
     /// L3: an edge that cannot reach the active is relayed.
@@ -70,7 +75,11 @@ impl Origin {
         let PushOpen { name, publication, first_number, edge, .. } = open;
         let source = Source { edge, peer: String::new() };
         match self.replica.publish(Publish { name, publication, source, first_number }, now) {
-            Ok(ticket) => {
+            Ok(mut ticket) => {
+                if self.sabotage == Some(Sabotage::NumbersKept) {
+                    let kept = self.numbers.get(&ticket.publication).copied().unwrap_or(0);
+                    ticket.next_number = ticket.next_number.max(kept);
+                }
                 if let (Some(Sabotage::AckedBecauseInLog), Some(through)) =
                     (self.sabotage, ticket.next_number.checked_sub(1))
                 {
@@ -96,7 +105,12 @@ impl Origin {
         let now = net.local(self.me);
         let Some(Push { ticket, .. }) = self.pushes.get(&conn) else { return };
         let taken = match msg {
-            Msg::PushItem { number, message } => self.replica.take(ticket, number, message, now),
+            Msg::PushItem { number, message } => {
+                if self.sabotage == Some(Sabotage::NumbersKept) {
+                    self.numbers.insert(ticket.publication, number + 1);
+                }
+                self.replica.take(ticket, number, message, now)
+            }
             Msg::PushSkip { from, to } => self.replica.take_skip(ticket, from, to, now),
             Msg::PushClose { number } => self.replica.close(ticket, number),
             _ => Ok(()),
@@ -123,7 +137,7 @@ impl Origin {
             return;
         };
         let start = open.after.map_or(Start::Live, Start::After);
-        self.pulls.insert(conn, Pull { reader: stream.subscribe(start) });
+        self.pulls.insert(conn, Pull { reader: stream.subscribe(start), told: None });
         self.committed = Default::default();
     }
 
@@ -172,6 +186,11 @@ impl Origin {
         let alone = standing.alone_from.is_some();
         let mut over = Vec::new();
         for (conn, pull) in &mut self.pulls {
+            if standing.committed.is_some() && pull.told.is_none_or(|told| self.own >= told + HEAD_BEAT) {
+                pull.told = Some(self.own);
+                let head = pull.reader.stream().info().committed_below.saturating_sub(1);
+                net.send(*conn, self.me, Msg::Head { epoch: standing.epoch, head });
+            }
             loop {
                 let mut items = Vec::new();
                 let read = pull.reader.read(Budget { items: 64, bytes: 1 << 20 }, &mut items);
