@@ -44,9 +44,10 @@ long: tools build ## The end-to-end tests and the simulation with long counts; T
 	HEADWATER_DRILL=1 $(CARGO) test --locked -p tests --test e2e -- --test-threads 1 $(T)
 	HEADWATER_DRILL=1 $(CARGO) test --locked --release -p tests --test sim -- $(T)
 
-bench: tools ## First-frame times and latency as a table; asserts nothing
+bench: tools ## What fan-out costs beside others, into docs/benchmarks.md, and latency as a table; T=name runs one set
+	tests/tools/install.sh drill
 	$(CARGO) build --locked --release --bins
-	$(CARGO) bench --locked -p tests --bench latency
+	$(CARGO) bench --locked -p tests --bench fanout --bench latency -- $(T)
 
 fuzz: ## Every parser under libFuzzer, FUZZ_SECONDS (60) each; T=name runs one
 	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(T)
