@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tests::{Cluster, Process, cluster::program};
+use tests::{Cluster, Process, cluster::program, edge::Settings, tools::arg};
 
 /// How long a run with a window of a second or two may take on a busy machine.
 const RUN: Duration = Duration::from_secs(60);
@@ -63,6 +63,22 @@ fn sound_alone_from_one_run_is_counted_by_another_whose_viewers_come_and_go() {
     publishing.0.signal(Signal::SIGINT);
     let (whole, published) = publishing.result();
     assert!(whole && count(&published, "/publisher/audio") > 3 * 43, "{published}");
+}
+
+#[test]
+fn viewers_over_tls_get_every_frame_and_trust_whom_they_are_told_to() {
+    let cluster = Cluster::start();
+    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (certificate, key) = (cluster.scratch().join("cert.pem"), cluster.scratch().join("key.pem"));
+    std::fs::write(&certificate, pair.cert.pem()).expect("a file");
+    std::fs::write(&key, pair.signing_key.serialize_pem()).expect("a file");
+    let tls = Some((arg(&certificate).to_owned(), arg(&key).to_owned()));
+    let routes = vec![cluster.route_to_origins()];
+    let edge = cluster.replace_edge("edge-1", &Settings { routes, tls, ..Settings::default() });
+    let url = format!("rtmps://{}/live/safe", edge.rtmps);
+    let arguments = [&url, "-n", "10", "--seconds", "1", "--ca", arg(&certificate)];
+    let (whole, result) = Load::start(cluster.scratch(), "load", &arguments).result();
+    assert!(whole && count(&result, "/viewers/up") == 10, "{result}");
 }
 
 #[test]
