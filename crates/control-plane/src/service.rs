@@ -16,6 +16,8 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let listener = daemon::bind("gRPC", "listen", config.listen)?;
     let address = listener.local_addr().context("the gRPC port has no address")?;
     let auth = Arc::new(Auth::open(config.tokens.as_deref(), process.dev)?);
+    let failed = auth.clone();
+    process.metrics.collect(move |samples| failed.sample(samples));
     let opened = ControlPlane::open(config.clone(), &process.metrics)?;
     let control = opened.control.clone();
     let health = Health::new().await;

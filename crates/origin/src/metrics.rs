@@ -32,6 +32,10 @@ pub(crate) fn register(registry: &Registry, node: Arc<OriginNode>) {
         ] {
             samples.counter(name, help, &[], count.load(Ordering::Relaxed));
         }
+        for (what, count) in [("skipped", &stats.skips), ("lost", &stats.losses), ("split", &stats.splits)] {
+            let labels = [("what", what)];
+            samples.counter("stream_mishaps_total", "Mishaps of streams.", &labels, count.load(Ordering::Relaxed));
+        }
         samples.counter(
             "publish_denied_total",
             "Publications without a right to their name.",

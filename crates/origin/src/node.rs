@@ -179,6 +179,7 @@ impl Local for OriginNode {
             return Some(FromNode::Yielded { epoch: standing.epoch });
         }
         if let Some(notice) = self.streams.with(|replica, _| replica.poll_notice()) {
+            self.stats.note(&notice.what);
             return Some(FromNode::Notice(notice));
         }
         let reason = "the process is about to end".to_owned();

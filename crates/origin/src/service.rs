@@ -96,6 +96,8 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         told_yielded: Default::default(),
     });
     metrics::register(&process.metrics, node.clone());
+    let failed = auth.clone();
+    process.metrics.collect(move |samples| failed.sample(samples));
     rtmp_net::metrics::register(&process.metrics, sessions, connections.stats().clone());
     door::register(&process.metrics, [("public", connections.gate().clone())]);
 

@@ -1,6 +1,8 @@
 //! What this origin counts.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cluster::Mishap;
 
 /// Counters since the process started, and what is open now.
 #[derive(Debug, Default)]
@@ -19,4 +21,22 @@ pub struct Stats {
     pub pulled_bytes: AtomicU64,
     /// Publications that edges pushed, each counted again when it is resumed.
     pub pushes_served: AtomicU64,
+    /// Times that a stream went on without messages that an edge could not keep.
+    pub skips: AtomicU64,
+    /// Streams of which a promotion may have lost something.
+    pub losses: AtomicU64,
+    /// Streams of which another origin said to have committed what is not in them.
+    pub splits: AtomicU64,
+}
+
+impl Stats {
+    /// Counts what befell a stream.
+    pub fn note(&self, what: &Mishap) {
+        let count = match what {
+            Mishap::Skipped { .. } => &self.skips,
+            Mishap::Lost { .. } => &self.losses,
+            Mishap::Split { .. } => &self.splits,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
 }

@@ -6,8 +6,13 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use telemetry::metrics::Samples;
+
 use super::{Caller, TokenError, Tokens};
-use crate::status::{Code, Failure};
+use crate::{
+    server::Failed,
+    status::{Code, Failure},
+};
 
 /// What a process knows about its callers; without tokens, nobody is admitted. Shared by all its servers, so that new
 /// tokens reach them all.
@@ -15,12 +20,13 @@ use crate::status::{Code, Failure};
 pub struct Auth {
     tokens: RwLock<Arc<Tokens>>,
     loopback_is_operator: bool,
+    failed: Failed,
 }
 
 impl Auth {
     /// Callers prove themselves with these tokens.
     pub fn new(tokens: Tokens) -> Self {
-        Self { tokens: RwLock::new(Arc::new(tokens)), loopback_is_operator: false }
+        Self { tokens: RwLock::new(Arc::new(tokens)), ..Self::default() }
     }
 
     /// As `new`, and whoever calls from this host without a token is an operator. For `--dev` only.
@@ -50,6 +56,16 @@ impl Auth {
     /// Takes these tokens from now on. Calls that run go on.
     pub fn replace(&self, tokens: Tokens) {
         *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+    }
+
+    /// Shows on a metrics page how many calls all its servers have answered with an error.
+    pub fn sample(&self, samples: &mut Samples) {
+        self.failed.sample(samples);
+    }
+
+    /// The calls that were answered with an error.
+    pub(crate) fn failed(&self) -> &Failed {
+        &self.failed
     }
 
     /// Who calls `path` from `peer` with this `authorization`, if they may.

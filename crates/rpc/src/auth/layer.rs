@@ -30,6 +30,11 @@ impl<S> AuthLayer<S> {
         Self { inner, auth, served: Arc::new(served) }
     }
 
+    /// What the process knows about its callers.
+    pub(crate) fn auth(&self) -> &Arc<Auth> {
+        &self.auth
+    }
+
     fn decide<B>(&self, request: &mut Request<B>) -> Result<(), Refusal> {
         let path = request.uri().path();
         let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();

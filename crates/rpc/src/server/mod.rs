@@ -6,6 +6,7 @@
 //! ```
 
 mod connection;
+mod failed;
 mod health;
 mod serve;
 
@@ -15,6 +16,7 @@ use http::{Request, Response};
 use tonic::{body::Body, server::NamedService, service::Routes};
 
 pub use connection::{Connection, Peer};
+pub(crate) use failed::Failed;
 pub use health::Health;
 pub(crate) use serve::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,

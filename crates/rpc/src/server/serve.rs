@@ -29,9 +29,9 @@ use tokio_util::{
 use tonic::{Status, body::Body};
 use tracing::{debug, warn};
 
-use super::{Connection, Peer, Server};
+use super::{Connection, Peer, Server, failed::method};
 use crate::{
-    auth::AuthLayer,
+    auth::{Auth, AuthLayer},
     status::{Code, Failure},
 };
 
@@ -182,18 +182,24 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.asked.cancel();
         request.extensions_mut().insert(self.peer);
+        let (auth, method) = (self.routes.auth().clone(), method(request.uri().path()));
         let answer = TowerToHyperService::new(self.routes.clone()).call(request);
         let ending = self.ending.clone();
         Box::pin(async move {
             let answer = answer.await?;
-            Ok(answer.map(|body| Ending { body, ending: Box::pin(ending.cancelled_owned()), ended: false }))
+            auth.failed().note(method, answer.headers());
+            let ending = Box::pin(ending.cancelled_owned());
+            Ok(answer.map(|body| Ending { body, auth, method, ending, ended: false }))
         })
     }
 }
 
-/// An answer's body that ends when the server does: with a status that says so, once nothing is ready to be sent.
+/// An answer's body that ends when the server does: with a status that says so, once nothing is ready to be sent. Errors at its end
+/// are counted.
 struct Ending {
     body: Body,
+    auth: Arc<Auth>,
+    method: &'static str,
     ending: Pin<Box<WaitForCancellationFutureOwned>>,
     ended: bool,
 }
@@ -207,6 +213,9 @@ impl HttpBody for Ending {
             return Poll::Ready(None);
         }
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            if let Some(trailers) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref()) {
+                self.auth.failed().note(self.method, trailers);
+            }
             return Poll::Ready(frame);
         }
         ready!(self.ending.as_mut().poll(cx));
