@@ -92,6 +92,9 @@ impl Drill {
     fn show(&self, set: &Set, row: &Row) {
         let mut done = lock(&self.done);
         println!("{}", row.line());
+        for cut in row.viewer_cuts.iter().take(CUTS_SHOWN) {
+            println!("  cut: {cut}");
+        }
         if !row.failures.is_empty() {
             done.failed.push(format!("{}:{}, {:?}", set.name, row.case.name, row.failures));
         }
@@ -120,6 +123,9 @@ impl Drill {
         format!("{model}, {cores} cores, Linux {kernel}, release build, {viewers} viewers{beside}.")
     }
 }
+
+/// Of so many viewers that were cut the reason is printed.
+const CUTS_SHOWN: usize = 5;
 
 fn number(variable: &str) -> Option<usize> {
     std::env::var(variable).ok()?.parse().ok()

@@ -59,6 +59,8 @@ async fn an_origin_asks_for_the_key_also_when_its_edge_does_not() {
         assert!(!yaml.contains("\npublish:"), "{yaml}");
         fs::write(&file, format!("{yaml}\npublish: {{ keys_file: {} }}\n", keys.display())).expect("a file");
         cluster.restart(origin);
+        // The other may have become active meanwhile; its turn comes when this one can take its place.
+        cluster.active();
     }
     let url = |query: &str| cluster.rtmp("edge-1", &format!("live/mine{query}"));
     assert_eq!(answer(&url("")).await, "NetStream.Publish.Denied");

@@ -23,6 +23,8 @@ async fn a_thousand_viewers_join_at_once_on_one_pull_and_start_at_a_keyframe() {
     raise_open_files();
     let cluster = Cluster::start_alone();
     let feed = Feed::start(&cluster.rtmp("edge-1", "live/crowd")).await;
+    // Where the role moves, an edge asks the next active origin too.
+    cluster.hold_roles();
     let pulls_before = pulls_opened(&cluster);
     let url = cluster.rtmp("edge-2", "live/crowd");
     let start = Instant::now();

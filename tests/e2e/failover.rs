@@ -48,6 +48,21 @@ fn viewers_and_encoders_stay_when_streams_are_lost() {
 }
 
 #[test]
+fn nobody_notices_that_two_of_three_origins_fail() {
+    kept("members");
+}
+
+#[test]
+fn an_edge_that_is_left_goes_on_when_the_active_and_the_others_die() {
+    kept("edges");
+}
+
+#[test]
+fn a_network_cut_in_two_cuts_no_encoder_and_names_what_was_committed_alone() {
+    kept("sides");
+}
+
+#[test]
 fn nobody_notices_that_the_active_origin_is_cut_off() {
     kept("cables");
 }

@@ -22,7 +22,7 @@ async fn hostile_bytes_hurt_neither_edge_nor_origin_nor_the_stream_beside() {
     let feed = Feed::start(&cluster.rtmp("edge-1", "live/innocent")).await;
     let viewer = Recorder::start(&cluster.rtmp("edge-2", "live/innocent"));
     viewer.wait_frames(10, SOON);
-    let nodes = ["edge-1", cluster.active()];
+    let nodes = ["edge-1", cluster.hold_roles()];
     let before = nodes.map(|node| resident_kib(cluster.pid(node)));
     for node in nodes {
         let port = cluster.address(node, "rtmp");

@@ -8,6 +8,7 @@ mod clean_end;
 mod control_plane_down;
 mod crowd;
 mod failover;
+mod forged;
 mod forms;
 mod hostile;
 mod laptop;

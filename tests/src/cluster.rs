@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     Process,
+    added::Added,
     grpc::Grpc,
     hosts::Hosts,
     http,
@@ -34,7 +35,9 @@ pub const NODES: [&str; 5] = ["control-plane", "origin-1", "origin-2", "edge-1",
 /// A running cluster in a directory of its own. Everything in it ends when it is dropped.
 pub struct Cluster {
     runner: Runner,
-    info: Value,
+    /// Beside the runner's.
+    pub(crate) added: Added,
+    pub(crate) info: Value,
     dir: Option<TempDir>,
     /// Given back last, when everything has ended.
     _turn: Turn,
@@ -83,10 +86,10 @@ impl Cluster {
         let text =
             std::fs::read_to_string(dir.path().join("cluster/cluster.json")).expect("a ready cluster has cluster.json");
         let info = serde_json::from_str(&text).expect("cluster.json is JSON");
-        Self { runner: Runner::Dev(dev), info, dir: Some(dir), _turn: turn }
+        Self { runner: Runner::Dev(dev), added: Added::default(), info, dir: Some(dir), _turn: turn }
     }
 
-    /// The same five processes, each on a host of its own; edges know the origins by this address alone. The calling thread must
+    /// Such processes, one for each host of the network and named like it; edges know the origins by this address alone. The calling thread must
     /// have entered the network, and whoever serves the address is the caller's matter.
     #[track_caller]
     pub fn start_on(network: Network, vip: SocketAddr) -> Self {
@@ -96,8 +99,8 @@ impl Cluster {
         std::fs::create_dir(&place).expect("a directory takes directories");
         let hosts = Hosts::start(network, vip, &place);
         let info = hosts.info();
-        let this = Self { runner: Runner::Hosts(hosts), info, dir: Some(dir), _turn: turn };
-        NODES.into_iter().for_each(|node| this.wait_ready(node));
+        let this = Self { runner: Runner::Hosts(hosts), added: Added::default(), info, dir: Some(dir), _turn: turn };
+        this.nodes().into_iter().for_each(|node| this.wait_ready(node));
         this.active();
         this
     }
@@ -195,6 +198,7 @@ impl Cluster {
     #[track_caller]
     pub fn restart(&self, node: &str) {
         match &self.runner {
+            _ if self.added.has(node) => self.restart_added(node),
             Runner::Hosts(hosts) => hosts.restart(node),
             Runner::Dev(_) => {
                 let mut command = program("headwater");
@@ -232,15 +236,28 @@ impl Cluster {
 
     /// The origin that is active.
     #[track_caller]
-    pub fn active(&self) -> &'static str {
+    pub fn active(&self) -> &str {
         let is_active =
-            |node: &str| http::get(self.address(node, "admin"), "/active").is_ok_and(|answer| answer.status == 200);
-        until("an origin to be active", SOON, || ["origin-1", "origin-2"].into_iter().find(|node| is_active(node)))
+            |node: &&str| http::get(self.address(node, "admin"), "/active").is_ok_and(|answer| answer.status == 200);
+        until("an origin to be active", SOON, || self.origins().into_iter().find(is_active))
+    }
+
+    /// The names of all nodes.
+    pub fn nodes(&self) -> Vec<&str> {
+        let nodes = self.info["nodes"].as_object().expect("cluster.json has nodes");
+        nodes.keys().map(String::as_str).collect()
+    }
+
+    /// The names of the origins.
+    pub fn origins(&self) -> Vec<&str> {
+        self.nodes().into_iter().filter(|node| node.starts_with("origin")).collect()
     }
 
     /// What a node has logged.
     pub fn log(&self, node: &str) -> String {
-        std::fs::read_to_string(self.dir().join(format!("{node}.log"))).unwrap_or_default()
+        // A node that the test has added writes to its standard output.
+        let read = |ending: &str| std::fs::read_to_string(self.dir().join(format!("{node}.{ending}")));
+        ["log", "out", "err"].into_iter().filter_map(|ending| read(ending).ok()).collect()
     }
 
     /// The process ids of all nodes.
@@ -258,7 +275,7 @@ impl Drop for Cluster {
                 eprintln!("`headwater dev` did not end within {GONE:?} of SIGTERM");
             }
         }
-        let panics: Vec<String> = NODES.iter().flat_map(|node| panics_in(node, &self.log(node))).collect();
+        let panics: Vec<String> = self.nodes().iter().flat_map(|node| panics_in(node, &self.log(node))).collect();
         if !panics.is_empty() {
             eprintln!("a process panicked:\n{}", panics.join("\n"));
         }

@@ -1,10 +1,20 @@
 //! gRPC as an operator types it: grpcurl.
 
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::Path,
+    process::{ChildStdin, Command},
+    time::Duration,
+};
 
 use serde_json::Value;
 
-use crate::{Process, tools::Tool};
+use crate::{
+    Process,
+    tools::Tool,
+    wait::{self, SOON, until},
+};
 
 /// A server, and as whom to speak to it.
 #[derive(Debug, Clone)]
@@ -32,9 +42,7 @@ impl Grpc {
     pub fn call_all(&self, method: &str, request: &Value) -> Result<Vec<Value>, Refusal> {
         let output = self.command(method, request, &["-max-time", "30"]).output().expect("grpcurl runs");
         if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            let code = text.lines().find_map(|line| line.trim().strip_prefix("Code: ")).unwrap_or("none").to_owned();
-            return Err(Refusal { code, text });
+            return Err(Refusal::read(String::from_utf8_lossy(&output.stderr).into_owned()));
         }
         Ok(messages(&String::from_utf8_lossy(&output.stdout)))
     }
@@ -77,6 +85,15 @@ impl Grpc {
         Watch { process: Process::spawn(name, dir, self.command(method, request, &[])) }
     }
 
+    /// Starts a call in which both sides speak.
+    #[track_caller]
+    pub fn talk(&self, method: &str, dir: &Path, name: &str) -> Talk {
+        let mut command = Tool::Grpcurl.command();
+        command.arg("-plaintext").args(self.header()).args(["-d", "@", &self.address.to_string(), method]);
+        let (process, input) = Process::spawn_with_input(name, dir, command);
+        Talk { process, input: Some(input) }
+    }
+
     fn command(&self, method: &str, request: &Value, options: &[&str]) -> Command {
         let mut command = Tool::Grpcurl.command();
         command.arg("-plaintext").args(options).args(self.header());
@@ -99,6 +116,53 @@ impl Watch {
     /// The messages so far.
     pub fn messages(&self) -> Vec<Value> {
         messages(&self.process.stdout())
+    }
+}
+
+/// A call in which both sides speak.
+pub struct Talk {
+    /// The process.
+    pub process: Process,
+    /// Closed when nothing more is to be said: grpcurl looks at answers only between words.
+    input: Option<ChildStdin>,
+}
+
+impl Talk {
+    /// Says something.
+    #[track_caller]
+    pub fn say(&mut self, message: &Value) {
+        let input = self.input.as_mut().expect("more may be said");
+        writeln!(input, "{message}").and_then(|()| input.flush()).expect("the call goes on");
+    }
+
+    /// Waits for an answer that has this.
+    #[track_caller]
+    pub fn wait_for(&mut self, what: &str) -> Value {
+        until(&format!("an answer with {what}"), SOON, || self.heard(what))
+    }
+
+    /// An answer that has this, if it comes in time.
+    pub fn answer(&mut self, what: &str, limit: Duration) -> Option<Value> {
+        wait::maybe(limit, || self.heard(what))
+    }
+
+    fn heard(&self, what: &str) -> Option<Value> {
+        messages(&self.process.stdout()).into_iter().find(|message| !message[what].is_null())
+    }
+
+    /// Waits until the other side has refused the call; what it said.
+    #[track_caller]
+    pub fn wait_refused(&mut self) -> Refusal {
+        drop(self.input.take());
+        assert!(!self.process.wait(SOON).success(), "it was not refused: {}", self.process.stdout());
+        Refusal::read(self.process.stderr())
+    }
+}
+
+impl Refusal {
+    fn read(text: String) -> Self {
+        let code = text.lines().find_map(|line| line.trim().strip_prefix("Code: ")).unwrap_or("none").to_owned();
+        Self { code, text }
     }
 }
 

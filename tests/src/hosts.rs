@@ -1,4 +1,4 @@
-//! The laptop cluster's five processes, each on a host of its own.
+//! The processes of a cluster, each on a host of its own.
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +14,7 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::{
-    cluster::{NODES, program},
-    network::Network,
-    process,
-    tools::arg,
-    wait,
-};
+use crate::{cluster::program, network::Network, process, tools::arg, wait};
 
 /// How long a process may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,7 +38,7 @@ impl Hosts {
     pub fn start(network: Network, vip: SocketAddr, dir: &Path) -> Self {
         let this = Self { network, dir: dir.to_owned(), running: Mutex::new(BTreeMap::new()) };
         this.write_tokens();
-        for node in NODES {
+        for node in this.network.hosts() {
             fs::create_dir_all(dir.join(node)).expect("the test's directory takes directories");
             fs::write(dir.join(format!("{node}.yaml")), this.yaml(node, vip))
                 .expect("the test's directory takes files");
@@ -59,7 +53,8 @@ impl Hosts {
             let at = |port: u16| SocketAddr::new(IpAddr::V4(self.network.address(node)), port).to_string();
             json!({"rtmp": at(RTMP), "http": at(HTTP), "grpc": at(GRPC), "admin": at(ADMIN)})
         };
-        json!({"nodes": NODES.map(|node| (node.to_owned(), about(node))).into_iter().collect::<BTreeMap<_, _>>()})
+        let nodes = self.network.hosts().iter().map(|node| ((*node).to_owned(), about(node)));
+        json!({"nodes": nodes.collect::<BTreeMap<_, _>>()})
     }
 
     /// Starts a node again; one that runs is told to end first.
@@ -140,10 +135,11 @@ impl Hosts {
 
 impl Drop for Hosts {
     fn drop(&mut self) {
-        for node in ["edge-1", "edge-2", "origin-1", "origin-2", "control-plane"] {
+        // The control plane, which is first in every network, last.
+        for node in self.network.hosts().iter().rev() {
             self.network.mend(node);
             // A frozen process hears nothing.
-            if let Some(child) = self.running().get(node) {
+            if let Some(child) = self.running().get(*node) {
                 process::send(child.id(), Signal::SIGCONT);
             }
             self.end(node);

@@ -7,6 +7,7 @@
 //!
 //! Nothing here sleeps for a while and hopes: [`wait`] asks for a condition until it holds or its time is up.
 
+pub mod added;
 pub mod cluster;
 pub mod edge;
 pub mod encoder;

@@ -63,6 +63,11 @@ impl Network {
         this
     }
 
+    /// The names of its hosts.
+    pub fn hosts(&self) -> &[&'static str] {
+        &self.hosts
+    }
+
     /// Puts the calling thread, and all that it starts, into the rest of the network: beside the hosts.
     pub fn enter(&self) {
         enter(&self.namespace(BRIDGE));

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -26,12 +26,25 @@ pub struct Process {
 impl Process {
     /// Starts the command; its output goes to `DIR/NAME.out` and `DIR/NAME.err`.
     #[track_caller]
-    pub fn spawn(name: &str, dir: &Path, mut command: Command) -> Self {
+    pub fn spawn(name: &str, dir: &Path, command: Command) -> Self {
+        Self::spawn_reading(name, dir, command, Stdio::null())
+    }
+
+    #[track_caller]
+    fn spawn_reading(name: &str, dir: &Path, mut command: Command, input: Stdio) -> Self {
         let (stdout, stderr) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
         let file = |path: &Path| File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        command.stdin(Stdio::null()).stdout(file(&stdout)).stderr(file(&stderr));
+        command.stdin(input).stdout(file(&stdout)).stderr(file(&stderr));
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { name: name.to_owned(), child, ended: None, stdout, stderr }
+    }
+
+    /// The same; what is written to the handle is its input.
+    #[track_caller]
+    pub fn spawn_with_input(name: &str, dir: &Path, command: Command) -> (Self, ChildStdin) {
+        let mut this = Self::spawn_reading(name, dir, command, Stdio::piped());
+        let input = this.child.stdin.take().expect("it was asked for");
+        (this, input)
     }
 
     /// The process id.

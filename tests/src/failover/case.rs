@@ -10,7 +10,8 @@ use super::{
     scene::{EDGES, STREAM},
 };
 use crate::{
-    Cluster, cluster,
+    Cluster,
+    cluster::NODES,
     haproxy::Haproxy,
     network::Network,
     tools::{self, Tool},
@@ -59,6 +60,16 @@ pub enum Place {
     Hosts,
     /// A network of hosts; encoder and viewers at `edge-2`.
     HostsOtherEdge,
+    /// A network of hosts with a third edge; the encoder at `edge-1`, viewers at the first two.
+    ThreeEdges,
+    /// Loopback with two more edges; encoder and viewers at the fourth.
+    FourEdges,
+    /// Loopback with a third origin.
+    ThreeOrigins,
+    /// Loopback; a member that dropped out comes back soon, but later each time.
+    Flapping,
+    /// Loopback; with no origin in sync left an operator decides.
+    NeverUnclean,
 }
 
 impl Case {
@@ -114,19 +125,32 @@ fn alone(cases: &'static [Case], form: Form, show: &mut (dyn FnMut(&Row) + Send)
 }
 
 impl Place {
-    fn play(self, form: Form, play: impl FnOnce(&mut Scene) + Send) {
+    /// Makes such a scene and plays in it. Where the machine lacks something, says so and plays nothing.
+    pub fn play(self, form: Form, play: impl FnOnce(&mut Scene) + Send) {
         match self {
-            Self::Loopback => on_loopback(|cluster| play(&mut Scene::at_an_edge(cluster, form))),
-            Self::OneEdge => on_loopback(|cluster| play(&mut at_one_edge(cluster, form, "edge-1"))),
-            Self::Stall => on_loopback(|cluster| {
-                for origin in ["origin-1", "origin-2"] {
-                    cluster.reconfigure(origin, "when_alone: serve", "when_alone: stall");
-                    cluster.restart(origin);
-                    cluster.wait_settled();
-                }
-                play(&mut Scene::at_an_edge(cluster, form));
-            }),
-            Self::Vip if tools::has(&[Tool::Haproxy]) => on_loopback(|cluster| {
+            Self::Loopback => on_loopback(&[], USUAL, |cluster| play(&mut Scene::at_an_edge(cluster, form))),
+            Self::OneEdge => on_loopback(&[], USUAL, |cluster| play(&mut at_one_edge(cluster, form, "edge-1"))),
+            Self::Stall => {
+                let stall =
+                    Manner { replication: "when_alone: stall, return_after: 500ms, return_after_max: 500ms", ..USUAL };
+                on_loopback(&[], stall, |cluster| play(&mut Scene::at_an_edge(cluster, form)));
+            }
+            Self::Flapping => {
+                let flapping = Manner { replication: "return_after: 200ms", ..USUAL };
+                on_loopback(&[], flapping, |cluster| play(&mut Scene::at_an_edge(cluster, form)));
+            }
+            Self::NeverUnclean => {
+                let never = Manner { roles: "unclean: never", ..USUAL };
+                on_loopback(&[], never, |cluster| play(&mut Scene::at_an_edge(cluster, form)));
+            }
+            Self::ThreeOrigins => {
+                on_loopback(&["origin-3"], USUAL, |cluster| play(&mut Scene::at_an_edge(cluster, form)));
+            }
+            Self::FourEdges => {
+                let more = ["edge-3", "edge-4"];
+                on_loopback(&more, USUAL, |cluster| play(&mut at_one_edge(cluster, form, "edge-4")));
+            }
+            Self::Vip if tools::has(&[Tool::Haproxy]) => on_loopback(&[], USUAL, |cluster| {
                 let origin = |node| (cluster.address(node, "rtmp"), cluster.address(node, "admin"));
                 let mut haproxy = Haproxy::start(&[origin("origin-1"), origin("origin-2")], cluster.scratch());
                 haproxy.wait_serving();
@@ -134,12 +158,16 @@ impl Place {
                 play(&mut Scene::with(cluster, form, &ingest, &EDGES));
             }),
             Self::Vip => {}
-            Self::EitherEdge => on_loopback(|cluster| {
+            Self::EitherEdge => on_loopback(&[], USUAL, |cluster| {
                 let ingest = EDGES.map(|edge| cluster.rtmp(edge, STREAM));
                 play(&mut Scene::with(cluster, form, &ingest, &EDGES));
             }),
-            Self::Hosts => on_hosts(|cluster, _vip| play(&mut Scene::at_an_edge(cluster, form))),
-            Self::HostsOtherEdge => on_hosts(|cluster, _vip| play(&mut at_one_edge(cluster, form, "edge-2"))),
+            Self::Hosts => on_hosts(&NODES, |cluster| play(&mut Scene::at_an_edge(cluster, form))),
+            Self::HostsOtherEdge => on_hosts(&NODES, |cluster| play(&mut at_one_edge(cluster, form, "edge-2"))),
+            Self::ThreeEdges => {
+                let nodes = [&NODES[..], &["edge-3"]].concat();
+                on_hosts(&nodes, |cluster| play(&mut Scene::at_an_edge(cluster, form)));
+            }
         }
     }
 }
@@ -149,27 +177,39 @@ fn at_one_edge(cluster: Cluster, form: Form, edge: &str) -> Scene {
     Scene::with(cluster, form, &ingest, &[edge])
 }
 
-/// A cluster of `headwater dev`, whose roles may move as often as cases want.
-fn on_loopback(cases: impl FnOnce(Cluster)) {
-    runtime(|| ()).block_on(async { cases(patient(Cluster::start())) });
+/// Settings of a cluster in which much happens, on purpose.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// More of an origin's `replication`.
+    replication: &'static str,
+    /// More of the control plane's `roles`.
+    roles: &'static str,
+}
+
+/// Members that dropped out come back soon, however often they do; roles move by themselves as often as they have to.
+const USUAL: Manner = Manner { replication: "return_after: 500ms, return_after_max: 500ms", roles: "settle: 3s" };
+
+/// A cluster of `headwater dev`, with these nodes more.
+fn on_loopback(more: &[&str], manner: Manner, cases: impl FnOnce(Cluster)) {
+    runtime(|| ()).block_on(async { cases(configured(Cluster::start().with(more), manner)) });
 }
 
 /// A cluster in a network of hosts, HAProxy before the origins.
-fn on_hosts(cases: impl FnOnce(Cluster, SocketAddr) + Send) {
+fn on_hosts(hosts: &[&'static str], cases: impl FnOnce(Cluster) + Send) {
     if !tools::has(&[Tool::Haproxy]) || !Network::possible() {
         return;
     }
     // A thread of its own: whoever enters a network stays in it.
     let run = || {
-        let network = Network::make(&cluster::NODES);
+        let network = Network::make(hosts);
         network.enter();
         let runtime = runtime(network.entrance());
         let vip = SocketAddr::from((network.rest(), 1935));
         let origin = |node| ((network.address(node), 1935).into(), (network.address(node), 9080).into());
         let dir = tempfile::tempdir().expect("a directory");
         let _haproxy = Haproxy::start_at(vip, &[origin("origin-1"), origin("origin-2")], dir.path());
-        let cluster = patient(Cluster::start_on(network, vip));
-        runtime.block_on(async { cases(cluster, vip) });
+        let cluster = configured(Cluster::start_on(network, vip), USUAL);
+        runtime.block_on(async { cases(cluster) });
     };
     std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
@@ -179,21 +219,19 @@ fn runtime(on_thread_start: impl Fn() + Send + Sync + 'static) -> Runtime {
     runtime.expect("a runtime starts")
 }
 
-/// Lifts the limits on automatic moves and on how often a member may drop out: the cases make many in a row, on purpose.
-fn patient(cluster: Cluster) -> Cluster {
-    for origin in ["origin-1", "origin-2"] {
-        cluster.configure(origin, REPLICATION);
+/// Lifts the limits on automatic moves, and says how else the cluster is to behave.
+fn configured(cluster: Cluster, manner: Manner) -> Cluster {
+    let Manner { replication, roles } = manner;
+    for origin in cluster.origins() {
+        cluster.configure(origin, &format!("replication: {{ {replication} }}\n"));
     }
     let moves = "{ silence_max: 1000, silence_apart: 0s }";
-    cluster.configure("control-plane", &format!("roles: {{ moves: {moves} }}\n"));
+    cluster.configure("control-plane", &format!("roles: {{ {roles}, moves: {moves} }}\n"));
     cluster.restart("control-plane");
     cluster.wait_settled();
-    for origin in ["origin-1", "origin-2"] {
+    for origin in cluster.origins() {
         cluster.restart(origin);
         cluster.wait_settled();
     }
     cluster
 }
-
-/// Members that dropped out come back soon, however often they do.
-const REPLICATION: &str = "replication: { when_alone: serve, return_after: 500ms, return_after_max: 500ms }\n";

@@ -4,6 +4,7 @@ pub mod control;
 pub mod crash;
 pub mod cuts;
 pub mod loss;
+pub mod members;
 pub mod planned;
 pub mod standby;
 pub mod vip;

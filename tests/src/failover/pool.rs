@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     Cluster,
+    cluster::program,
     grpc::Refusal,
+    tools::{self, arg},
     wait::{self, SOON},
 };
 
@@ -15,9 +17,12 @@ const ASK: Duration = Duration::from_millis(200);
 /// How long an origin may take to be in sync again: it has to be near the head for a while first, longer after each lapse.
 const IN_SYNC: Duration = Duration::from_secs(90);
 
+/// The first part of a role change: from the first sign until it was decided.
+pub const DETECT: &str = "until it was decided: detect";
+
 /// The parts of a role change: how a row names them, and an event.
 const PARTS: [(&str, &str); 4] = [
-    ("until it was decided: detect", "detect_ms"),
+    (DETECT, "detect_ms"),
     ("until the active had yielded", "yield_ms"),
     ("until it was written: decide", "decide_ms"),
     ("until the next had opened: open", "open_ms"),
@@ -68,15 +73,16 @@ impl Cluster {
         found.unwrap_or_else(|| panic!("waited {limit:?} in vain: {what}; the pool is {last:?}"))
     }
 
-    /// Waits until both origins are in sync and one is active.
+    /// Waits until all origins are in sync and one is active.
     #[track_caller]
     pub fn wait_in_sync(&self) -> Pool {
-        self.wait_pool("both origins to be in sync", IN_SYNC, |pool| {
-            pool.in_sync.len() == 2 && pool.in_sync.contains(&pool.active)
+        let origins = self.origins().len();
+        self.wait_pool("all origins to be in sync", IN_SYNC, |pool| {
+            pool.in_sync.len() == origins && pool.in_sync.contains(&pool.active)
         })
     }
 
-    /// Waits until both origins are in sync and roles may move: a control plane that has just started moves none.
+    /// Waits until all origins are in sync and roles may move: a control plane that has just started moves none.
     #[track_caller]
     pub fn wait_settled(&self) {
         let pool = self.wait_in_sync();
@@ -101,6 +107,14 @@ impl Cluster {
         self.wait_pool(&format!("an epoch above {epoch}"), SOON, |pool| pool.epoch > epoch)
     }
 
+    /// Lets no role move by itself: a loaded machine is no reason for it then. Gives the active origin.
+    #[track_caller]
+    pub fn hold_roles(&self) -> &str {
+        let mut hold = program("headwater");
+        tools::output(hold.args(["pools", "hold", "--reason", "a test", "--dir", arg(&self.dir())]));
+        self.active()
+    }
+
     /// Asks for another member to be active.
     pub fn promote(&self, member: &str, expected_epoch: u64) -> Result<Value, Refusal> {
         let request = json!({
@@ -116,7 +130,10 @@ impl Cluster {
     #[track_caller]
     pub fn promote_the_other(&self) -> Pool {
         self.wait_settled();
-        self.promote_as_asked(&self.wait_in_sync());
+        wait::until("the standby to be promoted", IN_SYNC, || {
+            let seen = self.wait_in_sync();
+            self.promote(other(&seen.active), seen.epoch).ok()
+        });
         self.wait_in_sync()
     }
 
@@ -132,6 +149,19 @@ impl Cluster {
             }
         });
         assert!(promoted.is_some(), "PromoteMember: {told}");
+    }
+
+    /// Makes a member active at once, in sync or not.
+    #[track_caller]
+    pub fn force(&self, member: &str, expected_epoch: u64) {
+        let request = json!({
+            "name": "originPools/main",
+            "member": format!("nodes/{member}"),
+            "expectedEpoch": expected_epoch.to_string(),
+            "reason": "a drill",
+            "mode": "PROMOTE_MODE_FORCE",
+        });
+        self.operator().ok(&format!("{SERVICE}/PromoteMember"), request);
     }
 
     /// Calls a verb of the pool with its epoch.
@@ -176,7 +206,7 @@ impl Cluster {
     }
 }
 
-/// The origin that is not this one.
+/// The origin that is not this one, of a pool of two; of others one that is not.
 pub fn other(origin: &str) -> &'static str {
     if origin == "origin-1" { "origin-2" } else { "origin-1" }
 }

@@ -5,7 +5,7 @@ use super::{
     Case, Form,
     Goal::{FramesAboveOwn, Median, P99, Stall, Time},
     Place, Row, case,
-    cases::{control, crash, cuts, loss, planned, standby, undisturbed, vip},
+    cases::{control, crash, cuts, loss, members, planned, standby, undisturbed, vip},
     nginx,
     row::Promise,
 };
@@ -130,6 +130,14 @@ pub static ALL: &[Set] = &[
                 act: In(Place::Loopback, standby::freeze),
                 ..USUAL
             },
+            Case {
+                name: "flap",
+                title: "the standby freezes for 0.4 s in every second",
+                note: "nobody cut, nothing lost; waited for at most 4 times",
+                goals: &[Stall(250)],
+                act: In(Place::Flapping, standby::flap),
+                ..USUAL
+            },
         ],
     },
     Set {
@@ -218,6 +226,70 @@ pub static ALL: &[Set] = &[
                 title: "both origins killed and started again",
                 act: In(Place::Loopback, loss::all_restart),
                 ..LOSS
+            },
+            Case {
+                name: "operator",
+                title: "none in sync, and the active dies (unclean: never)",
+                note: "nobody cut; nothing happens until an operator decides; what is lost is named",
+                act: In(Place::NeverUnclean, loss::an_operator_decides),
+                ..LOSS
+            },
+        ],
+    },
+    Set {
+        name: "members",
+        title: "A pool of three",
+        cases: &[
+            Case {
+                name: "one_behind",
+                title: "one of two standbys is behind, and the active dies",
+                act: In(Place::ThreeOrigins, members::one_behind),
+                ..CRASH
+            },
+            Case {
+                name: "both",
+                title: "the active dies, and as soon as another is active, that one too",
+                act: In(Place::ThreeOrigins, members::one_after_the_other),
+                ..USUAL
+            },
+            Case {
+                name: "candidate",
+                title: "the active dies, and the one that is granted the role freezes",
+                note: "nobody cut, nothing lost; the next one serves",
+                act: In(Place::ThreeOrigins, members::candidate_freezes),
+                ..USUAL
+            },
+        ],
+    },
+    Set {
+        name: "edges",
+        title: "Most edges die with the active",
+        cases: &[Case {
+            name: "kill",
+            title: "kill -9 the active origin and three of four edges",
+            note: "nobody else cut, nothing lost",
+            promise: Promise::NobodyIsCut,
+            goals: &[Time(crash::PROMOTED, 6000)],
+            act: In(Place::FourEdges, crash::kill_with_most_edges),
+        }],
+    },
+    Set {
+        name: "sides",
+        title: "The network is cut in two",
+        cases: &[
+            Case {
+                name: "one_edge",
+                title: "only active and one of three edges cut",
+                act: In(Place::ThreeEdges, cuts::active_from_one_of_three_edges),
+                ..VIA
+            },
+            Case {
+                name: "in_two",
+                title: "active with two of three edges, control plane with the standby",
+                note: "no encoder cut; what was committed alone is named SPLIT",
+                promise: Promise::ViewersJoinAgain,
+                goals: &[Time(crash::PROMOTED, 6000)],
+                act: In(Place::ThreeEdges, cuts::in_two),
             },
         ],
     },

@@ -12,7 +12,7 @@ use crate::{
     Cluster,
     failover::{
         Round, Scene,
-        pool::{Pool, other},
+        pool::{DETECT, Pool, other},
     },
     http, process,
 };
@@ -62,6 +62,45 @@ pub fn freeze(scene: &mut Scene) -> Vec<Round> {
         round
     })
 }
+
+/// The active and all edges but `edge-4` die at once: who is not heard any more counts as hearing the active for 5 s, then it is
+/// promoted.
+///
+/// The scene's encoder and viewers are at `edge-4`.
+pub fn kill_with_most_edges(scene: &mut Scene) -> Vec<Round> {
+    let edges = ["edge-1", "edge-2", "edge-3"];
+    scene.rounds(|scene| {
+        let before = scene.cluster.wait_in_sync();
+        let mut promoted = Duration::ZERO;
+        let mut round = scene.watch(|cluster| {
+            let start = Instant::now();
+            for node in edges.into_iter().chain([before.active.as_str()]) {
+                process::send(cluster.pid(node), Signal::SIGKILL);
+            }
+            cluster.wait_epoch_above(before.epoch);
+            promoted = start.elapsed();
+        });
+        edges_were_trusted(&promoted_without_loss(&scene.cluster, &before));
+        round.times = vec![(PROMOTED, promoted)];
+        for node in edges.into_iter().chain([before.active.as_str()]) {
+            scene.cluster.restart(node);
+        }
+        round
+    })
+}
+
+/// Nobody was promoted before the edges that are not heard had counted for 5 s as hearing the active.
+#[track_caller]
+pub fn edges_were_trusted(parts: &[(&'static str, Duration)]) {
+    let decided = parts.iter().find(|(name, _)| *name == DETECT).map(|(_, time)| *time);
+    assert!(decided.is_some_and(|decided| decided > TRUSTED), "decided after {decided:?}");
+}
+
+/// Five seconds, less the time from an edge's last beat to the first sign of a fault.
+const TRUSTED: Duration = Duration::from_millis(4500);
+
+/// The time until another is promoted, in the table.
+pub const PROMOTED: &str = "promoted";
 
 /// Wakes a process however the test ends.
 pub struct Frozen(pub u32);

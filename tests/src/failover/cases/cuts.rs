@@ -1,8 +1,11 @@
 //! Cables are cut: the active off from everyone, or one link of it.
 
-use std::{thread, time::Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::crash::promoted_without_loss;
+use super::crash::{PROMOTED, edges_were_trusted, promoted_without_loss};
 use crate::{
     Cluster,
     failover::{
@@ -93,6 +96,39 @@ pub fn active_with_a_minority(scene: &mut Scene) -> Vec<Round> {
         scene.cluster.network().mend("edge-1");
         round.times = promoted_without_loss(&scene.cluster, &before);
         round
+    })
+}
+
+/// One edge of three and the active do not hear each other, both hear the standby: fewer than half move no role.
+pub fn active_from_one_of_three_edges(scene: &mut Scene) -> Vec<Round> {
+    active_from_an_edge(scene, "edge-2")
+}
+
+/// The network is cut in two: the active with most of the edges, the control plane with the standby and the other one. For 5 s
+/// nothing changes, and the active goes on alone; then the others are given the role too. When the network is whole again, what the
+/// first committed alone is named.
+pub fn in_two(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
+        let before = scene.cluster.wait_in_sync();
+        let splits = scene.cluster.events("code=stream.split").len();
+        let mut promoted = Duration::ZERO;
+        let round = scene.watch(|cluster| {
+            let start = Instant::now();
+            for host in [before.active.as_str(), "edge-1", "edge-2"] {
+                for far in ["control-plane", other(&before.active), "edge-3"] {
+                    cluster.network().cut_between(host, far);
+                }
+            }
+            cluster.wait_epoch_above(before.epoch);
+            promoted = start.elapsed();
+            [before.active.as_str(), "edge-1", "edge-2"].into_iter().for_each(|host| cluster.network().mend(host));
+            until("what was committed alone to be named", SOON, || {
+                (cluster.events("code=stream.split").len() > splits).then_some(())
+            });
+        });
+        edges_were_trusted(&promoted_without_loss(&scene.cluster, &before));
+        scene.cluster.wait_in_sync();
+        Round { times: vec![(PROMOTED, promoted)], ..round }
     })
 }
 

@@ -1,5 +1,7 @@
 //! More is gone at once than one origin: viewers and encoders stay, and what is lost is named.
 
+use std::{thread, time::Duration};
+
 use nix::sys::signal::Signal;
 
 use super::crash::Frozen;
@@ -30,6 +32,34 @@ pub fn none_in_sync(scene: &mut Scene) -> Vec<Round> {
         round
     })
 }
+
+/// The same where an operator decides: nothing happens until he makes the one that is left active.
+pub fn an_operator_decides(scene: &mut Scene) -> Vec<Round> {
+    scene.rounds(|scene| {
+        let before = scene.cluster.promote_the_other();
+        let standby = other(&before.active);
+        let (active, frozen) = (scene.cluster.pid(&before.active), Frozen(scene.cluster.pid(standby)));
+        process::send(frozen.0, Signal::SIGSTOP);
+        scene.cluster.wait_pool("the standby to be out", SOON, |pool| pool.in_sync == [pool.active.clone()]);
+        let round = scene.watch(|cluster| {
+            process::send(active, Signal::SIGKILL);
+            process::send(frozen.0, Signal::SIGCONT);
+            // Longer than it takes where nobody is asked.
+            thread::sleep(UNDECIDED);
+            let pool = cluster.pool().expect("the control plane answers");
+            assert_eq!(pool.epoch, before.epoch, "nobody is promoted: {}", pool.text);
+            let alarms = cluster.events("code=pool.not_replaced");
+            assert!(!alarms.is_empty(), "an alarm says so: {:?}", cluster.events(""));
+            cluster.force(standby, before.epoch);
+            promoted_with_loss(cluster, &before, &before.active);
+        });
+        scene.cluster.restart(&before.active);
+        round
+    })
+}
+
+/// For so long an operator thinks.
+const UNDECIDED: Duration = Duration::from_millis(3500);
 
 /// Both origins are killed and start again with nothing in memory.
 pub fn all_restart(scene: &mut Scene) -> Vec<Round> {

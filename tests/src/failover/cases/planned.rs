@@ -8,7 +8,7 @@ use super::crash::promoted_without_loss;
 use crate::{
     failover::{Round, Scene, pool::other},
     process,
-    wait::SOON,
+    wait::{self, SOON},
 };
 
 /// PromoteMember of the standby.
@@ -84,9 +84,15 @@ pub fn fail_back(scene: &mut Scene) -> Vec<Round> {
         assert_eq!(before.active, other(first), "no fail-back by itself: {}", before.text);
         scene.assert_plays();
         let mut round = scene.watch(|cluster| {
-            if let Err(refusal) = cluster.pool_verb("FailBack", before.epoch) {
-                panic!("FailBack: {}", refusal.text);
-            }
+            let mut told = String::new();
+            let moved = wait::maybe(SOON, || match cluster.pool_verb("FailBack", before.epoch) {
+                Ok(_) => Some(()),
+                Err(refusal) => {
+                    told = refusal.text;
+                    None
+                }
+            });
+            assert!(moved.is_some(), "FailBack: {told}");
         });
         round.times = promoted_without_loss(&scene.cluster, &before);
         round

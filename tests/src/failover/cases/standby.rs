@@ -2,7 +2,10 @@
 //!
 //! An active that has seen a standby drop out takes it back later each time. A promotion before each round makes that forgotten.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 
@@ -48,6 +51,46 @@ pub fn freeze(scene: &mut Scene) -> Vec<Round> {
         round
     })
 }
+
+/// It freezes for less than half of every second. An active that has waited for it a few times waits no more until it has kept up
+/// for longer than that.
+pub fn flap(scene: &mut Scene) -> Vec<Round> {
+    let window = FLAP * FLAPS + scene.form.window;
+    scene.rounds(|scene| {
+        let before = scene.cluster.promote_the_other();
+        let standby = other(&before.active);
+        let pid = scene.cluster.pid(standby);
+        let _wakes = Frozen(pid);
+        let lapses = |cluster: &Cluster| {
+            let mut events = cluster.events("code=pool.shrunk");
+            events.retain(|event| event["details"]["epoch"] == *before.epoch.to_string());
+            events.len()
+        };
+        let round = scene.watch_for(window, |cluster| {
+            for _ in 0..FLAPS {
+                let start = Instant::now();
+                process::send(pid, Signal::SIGSTOP);
+                thread::sleep(FLAP_FROZEN);
+                process::send(pid, Signal::SIGCONT);
+                thread::sleep((start + FLAP).saturating_duration_since(Instant::now()));
+            }
+            let lapses = lapses(cluster);
+            assert!((1..=LAPSES_MAX).contains(&lapses), "it was waited for {lapses} times");
+        });
+        let after = scene.cluster.wait_in_sync();
+        assert_eq!(after.epoch, before.epoch, "no promotion: {}", after.text);
+        round
+    })
+}
+
+/// A second in which it freezes and wakes.
+const FLAP: Duration = Duration::from_secs(1);
+/// For so much of it it is frozen.
+const FLAP_FROZEN: Duration = Duration::from_millis(400);
+/// How often.
+const FLAPS: u32 = 8;
+/// It must have kept up for 200 ms, then 400, then 800: longer than it is ever awake. One more if it was late.
+const LAPSES_MAX: usize = 4;
 
 #[track_caller]
 fn out_of_sync_in_the_same_epoch(cluster: &Cluster, epoch: u64) {
