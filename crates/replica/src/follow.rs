@@ -307,7 +307,9 @@ impl Replica {
         };
         let names_loss = matches!(item.body, Body::Event(Event::Loss { .. }));
         // The name is free again: the active has seen the end of what we hold committed.
-        if opens.is_some() && self.logs.get(&name).is_some_and(|log| log.splice.has_ended()) {
+        let ended = self.logs.get(&name).filter(|log| opens.is_some() && log.splice.has_ended());
+        if let Some(publication) = ended.map(Log::publication) {
+            self.gone.add(publication);
             self.logs.remove(&name);
         }
         let Some(log) = self.logs.get_mut(&name) else {

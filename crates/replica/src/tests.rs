@@ -377,6 +377,22 @@ fn a_clean_end_and_a_new_encoder_are_replicated() {
 }
 
 #[test]
+fn a_publication_that_ended_just_before_another_began_does_not_come_back() {
+    let (mut pool, ticket) = pair();
+    pool.at("o1").close(&ticket, 10).unwrap();
+    pool.talk();
+    // The follower hears that the end is committed only with what comes after it.
+    let second = pool.publish("o1", B);
+    pool.feed("o1", &second, 0..3);
+    pool.talk();
+    pool.cut_off("o1");
+    pool.grant("o2", 2, &["o2"]);
+    pool.pass(3010);
+    assert!(matches!(pool.try_publish("o2", A, 11), Err(Refused::Gone)));
+    assert_eq!(pool.try_publish("o2", B, 3).unwrap().next_number, 3);
+}
+
+#[test]
 fn publications_of_the_old_origins_own_port_yield_and_those_of_edges_are_waited_for() {
     let (mut pool, _ticket) = pair();
     pool.cut_off("o1");
