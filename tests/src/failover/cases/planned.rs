@@ -78,6 +78,8 @@ pub fn fail_back(scene: &mut Scene) -> Vec<Round> {
         let mut before = scene.cluster.wait_in_sync();
         if before.active == first {
             scene.cluster.kill(first);
+            // Before that it would be seen as it was: active, and in sync.
+            scene.cluster.wait_epoch_above(before.epoch);
             scene.cluster.restart(first);
             before = scene.cluster.wait_in_sync();
         }
