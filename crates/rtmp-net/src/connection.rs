@@ -165,7 +165,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
             if !self.wire.is_drained() || viewing::poll_any_ready(&mut self.viewing, cx).is_pending() {
                 break;
             }
-            if self.fill()? {
+            if self.fill_frames()? {
                 return Poll::Ready(Ok(Woke::Over));
             }
         }

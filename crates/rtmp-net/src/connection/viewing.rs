@@ -167,6 +167,11 @@ impl<S: Service, T: Transport> Connection<S, T> {
     /// whether a play is over with it.
     pub(super) fn fill(&mut self) -> Result<bool, Ended> {
         self.wire.collect();
+        self.fill_frames()
+    }
+
+    /// The same where the session has nothing to say: nothing has happened to it since it was asked.
+    pub(super) fn fill_frames(&mut self) -> Result<bool, Ended> {
         if self.viewing.is_empty() || !self.wire.is_drained() {
             return Ok(false);
         }
