@@ -27,8 +27,8 @@ pub use grant::{Grant, SyncChange, SyncRequest};
 pub use id::{Epoch, IdError, Incarnation, Member, NodeId, NodeKind, ParseIncarnationError, PoolId, Role, RouteId};
 pub use lineage::{Lineage, NotALineage};
 pub use membership::{
-    Beat, Change, DeregisterError, KnownRecord, Liveness, Load, Membership, MembershipLimits, Node, NodeAddresses,
-    RegisterError, Registration, SessionError, SessionNumber,
+    Beat, Change, DeregisterError, FirstFrame, KnownRecord, Liveness, Load, Membership, MembershipLimits, Node,
+    NodeAddresses, RegisterError, Registration, SessionError, SessionNumber,
 };
 pub use notice::{Mishap, Notice};
 pub use pool::{

@@ -94,6 +94,20 @@ pub struct Beat {
     pub follows_active: bool,
     /// Of an origin: the pool record that it goes by.
     pub record: Option<KnownRecord>,
+    /// Of an origin that serves: what came of the streams that were live when it began to.
+    pub first_frame: FirstFrame,
+}
+
+/// What came of the streams that were live when an origin began to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FirstFrame {
+    /// There were none, or it does not say.
+    #[default]
+    NotTold,
+    /// No frame of them has been committed since.
+    Awaited,
+    /// The first one was so long after the public port had opened.
+    After(Duration),
 }
 
 /// The pool record that an origin goes by. A control plane whose store is of an older copy learns it from here.

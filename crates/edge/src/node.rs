@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cluster::{Beat, Epoch, Grant, Incarnation, Load, NodeId};
+use cluster::{Beat, Epoch, FirstFrame, Grant, Incarnation, Load, NodeId};
 use daemon::{
     Admission, Shutdown,
     admin::{Cell, Inspect, Page},
@@ -113,6 +113,7 @@ impl Local for EdgeNode {
             head: (Epoch(0), 0),
             follows_active: false,
             record: None,
+            first_frame: FirstFrame::NotTold,
         }
     }
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod config;
+mod first_frame;
 mod links;
 mod metrics;
 mod node;

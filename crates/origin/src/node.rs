@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
+    first_frame::FirstFrames,
     links::Links,
     role::{Role, Roles, Term},
     stats::Stats,
@@ -40,6 +41,7 @@ pub struct OriginNode {
     pub(crate) pool: PoolId,
     pub(crate) streams: Arc<Streams>,
     pub(crate) roles: Arc<Roles>,
+    pub(crate) first_frames: Arc<FirstFrames>,
     pub(crate) sessions: Sessions,
     pub(crate) links: Arc<Links>,
     pub(crate) stats: Arc<Stats>,
@@ -119,6 +121,7 @@ impl Local for OriginNode {
         let sessions = self.sessions.list();
         let replica = self.streams.standing();
         let viewers = sessions.iter().filter(|session| session.kind == Kind::Play).count();
+        let serving = self.serving();
         Beat {
             load: Load {
                 sessions: sessions.len() as u32,
@@ -129,12 +132,13 @@ impl Local for OriginNode {
                 task_lag: Duration::ZERO,
             },
             role: Some(if self.role().active { cluster::Role::Active } else { cluster::Role::Standby }),
-            serving: self.serving(),
+            serving,
             highest_epoch: self.roles.highest_epoch(),
             hears: self.streams.with(|replica, _| replica.hears()).into_iter().collect(),
             head: replica.head,
             follows_active: replica.follows,
             record: self.streams.with(|replica, _| replica.known_record()),
+            first_frame: serving.map(|epoch| self.first_frames.of(epoch)).unwrap_or_default(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use cluster::{
-    Address, Grant, Incarnation, Member, NodeAddresses, NodeKind, PoolId, PoolView, PublishPolicy, Registration,
+    Address, Epoch, Grant, Incarnation, Member, NodeAddresses, NodeKind, PoolId, PoolView, PublishPolicy, Registration,
 };
 use daemon::{Admission, Process, publish_policy};
 use hub::Hub;
@@ -26,10 +26,11 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     config::Config,
+    first_frame::FirstFrames,
     links::Links,
     metrics,
     node::OriginNode,
@@ -63,6 +64,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let pool = watch::Sender::new(None);
     let streams = Arc::new(Streams::new(me.clone(), hub, config.replica(), urgent.clone()));
     let roles = Arc::new(Roles::standby(&config.data_dir, streams.clone(), pool.subscribe(), urgent.clone())?);
+    let first_frames = Arc::new(FirstFrames::new(streams.clone(), urgent.clone()));
     let links = Arc::new(Links::default());
     let stats = Arc::new(Stats::default());
     let admission = Arc::new(Admission::new(policy.subscribe()));
@@ -80,6 +82,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         pool: config.pool.clone(),
         streams: streams.clone(),
         roles: roles.clone(),
+        first_frames: first_frames.clone(),
         sessions: sessions.clone(),
         links: links.clone(),
         stats: stats.clone(),
@@ -135,7 +138,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         async move { peer_server.serve(peer_listener, stop.cancelled()).await }
     });
     let own_peer = peer_at(&config, peer_address).to_string();
-    let front = Front { config: config.clone(), roles: roles.clone(), public, health, term, own_peer };
+    let front = Front { config: config.clone(), roles: roles.clone(), first_frames, public, health, term, own_peer };
     let front_stop = CancellationToken::new();
     let fronting = tokio::spawn(front.run(front_stop.clone()));
     let reload = Reload { policy, auth, in_force, dev: process.dev };
@@ -183,6 +186,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
 struct Front {
     config: Config,
     roles: Arc<Roles>,
+    first_frames: Arc<FirstFrames>,
     public: Arc<Public<rtmp::Service>>,
     health: Health,
     term: watch::Sender<Term>,
@@ -216,7 +220,8 @@ impl Front {
         let close = CancellationToken::new();
         let serving = self.public.clone().serve(listener, close.clone());
         tokio::pin!(serving);
-        let mut opened = false;
+        // Since when the port is open in an epoch, and what waits for its first frame.
+        let mut opened: Option<(Epoch, AbortOnDropHandle<()>)> = None;
         loop {
             let role = roles.borrow_and_update().clone();
             if !role.active || stop.is_cancelled() {
@@ -225,9 +230,14 @@ impl Front {
             // Edges that come through a VIP learn by it who is behind that.
             let active_at = Some(self.own_peer.clone());
             let term = Term { epoch: role.epoch, serving: true, yielding: role.yielding, active_at };
-            let epoch = self.term.send_replace(term).epoch;
-            if epoch != role.epoch || !opened {
-                opened = true;
+            let opens = opened.as_ref().is_none_or(|(epoch, _)| *epoch != role.epoch);
+            if opens {
+                // Before anybody can hear that it is open.
+                let first_frame = self.first_frames.begin(role.epoch);
+                opened = Some((role.epoch, AbortOnDropHandle::new(tokio::spawn(first_frame))));
+            }
+            self.term.send_replace(term);
+            if opens {
                 self.health.set_active(true).await;
                 tracing::info!(epoch = role.epoch.0, "public.opened");
             }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cluster::{
-    By, Cause, EdgeReport, Epoch, Member, MoveLimits, NodeId, Pool, PoolChange, PoolEvent, PoolRecord, PoolReport,
-    PoolRules, Promotion, Unclean,
+    By, Cause, EdgeReport, Epoch, FirstFrame, Member, MoveLimits, NodeId, Pool, PoolChange, PoolEvent, PoolRecord,
+    PoolReport, PoolRules, Promotion, Unclean,
 };
 
 use super::{
@@ -189,6 +189,7 @@ impl Control {
             head: origin.standing.head,
             hears: (!begins).then_some(beat.hears),
             record: origin.record,
+            first_frame: FirstFrame::NotTold,
             member: origin.member,
         };
         self.news |= self.pool.handle_report(report, now) || begins;

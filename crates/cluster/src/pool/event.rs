@@ -1,6 +1,9 @@
 //! What happens to a pool, to be told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{By, Cause};
 use crate::{Epoch, Member, NodeId};
@@ -8,8 +11,18 @@ use crate::{Epoch, Member, NodeId};
 /// Something that happened to a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PoolEvent {
-    /// The active role was granted. Told once for each grant: when the new active has opened, or has not in time.
+    /// The active role was granted. Told once for each grant: when the new active has opened and gone on with a stream that
+    /// was live, or has not in time.
     Granted(Granted),
+    /// The new active has gone on with a stream that was live, after its grant had been told.
+    FirstFrame {
+        /// Who.
+        member: Member,
+        /// In which epoch.
+        epoch: Epoch,
+        /// So long after its public port had opened.
+        after: Duration,
+    },
     /// A promotion lost what only others had.
     ResumedWithLoss {
         /// Who goes on with what it has.

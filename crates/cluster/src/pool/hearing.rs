@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::PoolRules;
-use crate::{Address, Epoch, KnownRecord, Member, NodeId};
+use crate::{Address, Epoch, FirstFrame, KnownRecord, Member, NodeId};
 
 /// What an origin says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct PoolReport {
     pub hears: Option<BTreeSet<NodeId>>,
     /// The record that it goes by; none when it does not say.
     pub record: Option<KnownRecord>,
+    /// What came of the streams that were live when it began to serve.
+    pub first_frame: FirstFrame,
 }
 
 /// What an edge says.

@@ -1,9 +1,9 @@
 //! From a grant to the moment when the new active has opened (REPLICATION R3).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Cause, Pool, PoolRecord, PoolRules, change::Next};
-use crate::{Epoch, Member};
+use super::{Cause, Pool, PoolEvent, PoolRecord, PoolRules, change::Next};
+use crate::{Epoch, FirstFrame, Member};
 
 /// A grant that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(super) struct Opening {
     decided: Instant,
     written: Instant,
     opened: Option<Instant>,
+    /// What the new active says of the streams that were live.
+    first_frame: FirstFrame,
     /// The old active has yielded and closes when the new one has opened.
     yielded: Option<Member>,
     /// Whoever is adopted serves already.
@@ -22,7 +24,15 @@ impl Opening {
     pub(super) fn new(record: &PoolRecord, old: PoolRecord, planned: bool, decided: Instant, now: Instant) -> Self {
         let adopted = record.last_change.as_ref().is_some_and(|change| change.cause == Cause::Adopted);
         let yielded = old.active.filter(|_| planned);
-        Self { epoch: record.epoch, decided, written: now, opened: None, yielded, adopted }
+        Self {
+            epoch: record.epoch,
+            decided,
+            written: now,
+            opened: None,
+            first_frame: FirstFrame::NotTold,
+            yielded,
+            adopted,
+        }
     }
 
     /// Whether a member is to hear of the grant later.
@@ -38,6 +48,23 @@ impl Opening {
     /// When the next candidate is due.
     pub(super) fn late_at(&self, rules: &PoolRules) -> Instant {
         self.written + rules.open_within
+    }
+
+    /// Whether there is nothing more to wait for.
+    fn is_complete(&self) -> bool {
+        self.opened.is_some() && self.first_frame != FirstFrame::Awaited
+    }
+
+    /// How long its parts took, as far as they are over.
+    fn parts(&self) -> Vec<(&'static str, Duration)> {
+        let Some(opened) = self.opened else { return Vec::new() };
+        let decide = ("decide", self.written.saturating_duration_since(self.decided));
+        let open = ("open", opened.saturating_duration_since(self.written));
+        let first_frame = match self.first_frame {
+            FirstFrame::After(after) => Some(("first_frame", after)),
+            FirstFrame::NotTold | FirstFrame::Awaited => None,
+        };
+        [decide, open].into_iter().chain(first_frame).collect()
     }
 
     pub(super) fn due(&self, rules: &PoolRules) -> [Instant; 2] {
@@ -56,28 +83,37 @@ impl Pool {
         }
     }
 
-    /// The new active may have said that it serves.
+    /// The new active may have said that it serves, and what came of its streams.
     pub(super) fn note_opened(&mut self) {
         let active = self.record.active.as_ref().filter(|_| self.is_served());
-        let since = active.and_then(|active| self.seen(&active.node)).and_then(|seen| seen.serving_since);
-        if let Some(opening) = self.opening.as_mut().filter(|opening| opening.epoch == self.record.epoch) {
-            opening.opened = opening.opened.or(since);
+        let Some(seen) = active.and_then(|active| self.seen(&active.node)) else { return };
+        let (since, first_frame) = (seen.serving_since, seen.report.first_frame);
+        let Some(opening) = self.opening.as_mut().filter(|opening| opening.epoch == self.record.epoch) else { return };
+        opening.opened = opening.opened.or(since);
+        if opening.adopted || opening.first_frame == first_frame {
+            return;
+        }
+        opening.first_frame = first_frame;
+        // It took so long that the grant was told without it.
+        if let (FirstFrame::After(after), None, Some(member)) = (first_frame, &self.record.untold, &self.record.active)
+        {
+            let (member, epoch) = (member.clone(), opening.epoch);
+            self.events.push_back(PoolEvent::FirstFrame { member, epoch, after });
         }
     }
 
-    /// Tells of the last grant: when its active has opened, or has had the time.
+    /// Tells of the last grant: when its active has opened and a frame has come of the streams that were live, or when
+    /// there was time for it.
     pub(super) fn tell_opening(&self, next: &mut Next, now: Instant) {
         if next.record.untold.is_none() {
             return;
         }
         let opened = match &self.opening {
             Some(opening) => {
-                if let Some(opened) = opening.opened {
-                    next.took("decide", opening.written.saturating_duration_since(opening.decided));
-                    next.took("open", opened.saturating_duration_since(opening.written));
-                } else if now < opening.written + self.rules.tell_within {
+                if !opening.is_complete() && now < opening.written + self.rules.tell_within {
                     return;
                 }
+                opening.parts().into_iter().for_each(|(part, took)| next.took(part, took));
                 opening.opened.is_some()
             }
             // The control plane has restarted in between: how long it took nobody knows.

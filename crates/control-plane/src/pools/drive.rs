@@ -88,15 +88,22 @@ impl ControlPlane {
             self.inner.links.send(&node, FromControl::Role(grant));
         }
         while let Some(event) = pool.poll_event() {
+            self.count(id, &event);
             self.tell(told::draft(id, &event));
         }
     }
 
     fn count(&self, id: &PoolId, event: &PoolEvent) {
-        let PoolEvent::Granted(granted) = event else { return };
-        self.inner.metrics.grants.with([id.as_str(), granted.cause.as_str()]).inc();
-        for (part, ms) in &granted.durations_ms {
-            self.inner.metrics.promotion.with([part]).observe_duration(Duration::from_millis(*ms));
+        let metrics = &self.inner.metrics;
+        match event {
+            PoolEvent::Granted(granted) => {
+                metrics.grants.with([id.as_str(), granted.cause.as_str()]).inc();
+                for (part, ms) in &granted.durations_ms {
+                    metrics.promotion.with([part]).observe_duration(Duration::from_millis(*ms));
+                }
+            }
+            PoolEvent::FirstFrame { after, .. } => metrics.promotion.with(["first_frame"]).observe_duration(*after),
+            _ => {}
         }
     }
 }

@@ -120,6 +120,7 @@ fn pool_and_report(
         head: beat.head,
         hears: Some(beat.hears.into_iter().collect()),
         record: beat.record,
+        first_frame: beat.first_frame,
     };
     Some((pool, report))
 }

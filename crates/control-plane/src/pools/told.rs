@@ -10,6 +10,12 @@ pub(super) fn draft(id: &PoolId, event: &PoolEvent) -> Draft {
     let position = |(epoch, order): (cluster::Epoch, u64)| format!("{epoch}/{order}");
     match event {
         PoolEvent::Granted(event) => granted(pool, event),
+        PoolEvent::FirstFrame { member, epoch, after } => {
+            let (node, ms) = (member.node.resource(), after.as_millis());
+            let message = format!("{node} has gone on with a stream that was live {ms} ms after it had opened");
+            let draft = Draft::info("pool.first_frame", pool, message).with("member", node);
+            draft.with("epoch", epoch).with("first_frame_ms", ms)
+        }
         PoolEvent::ResumedWithLoss { member, epoch, from } => {
             let message = format!(
                 "RESUME_WITH_LOSS: {} goes on in epoch {epoch} with what it has; the range is open until a member that \

@@ -10,10 +10,10 @@ use replica::{NotTaken, Source};
 use super::*;
 
 const A: PublicationId = PublicationId::from_bits(0xa);
-const B: PublicationId = PublicationId::from_bits(0xb);
+pub(crate) const B: PublicationId = PublicationId::from_bits(0xb);
 
 /// The streams of an origin that is active, alone in its pool.
-fn streams() -> Arc<Streams> {
+pub(crate) fn streams() -> Arc<Streams> {
     let me = Member { node: NodeId::new("o1").unwrap(), incarnation: Incarnation::from_bits(1) };
     let hub = Hub::new(RingLimits::default());
     let streams = Streams::new(me.clone(), hub, replica::Config::default(), Arc::new(Notify::new()));
@@ -41,12 +41,12 @@ fn name() -> StreamName {
     StreamName::from_app(DEFAULT_VHOST, "live", "a").unwrap()
 }
 
-async fn publish(streams: &Arc<Streams>, publication: PublicationId) -> Result<Feed, Refused> {
+pub(crate) async fn publish(streams: &Arc<Streams>, publication: PublicationId) -> Result<Feed, Refused> {
     let source = Source { edge: None, peer: "test".into() };
     streams.publish(Publish { name: name(), publication, source, first_number: 0 }).await
 }
 
-fn key(timestamp: u32) -> MediaMessage {
+pub(crate) fn key(timestamp: u32) -> MediaMessage {
     let payload = Bytes::from_static(&[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]);
     MediaMessage { medium: Medium::Video, timestamp, payload }
 }

@@ -4,8 +4,8 @@ use std::{
 };
 
 use cluster::{
-    Beat, Cause, Epoch, Grant, Incarnation, KnownRecord, LastChange, Liveness, Load, Member, Mishap, NodeAddresses,
-    NodeId, NodeKind, Notice, PoolId, PoolRecord, Registration, Role, SyncChange, SyncRequest,
+    Beat, Cause, Epoch, FirstFrame, Grant, Incarnation, KnownRecord, LastChange, Liveness, Load, Member, Mishap,
+    NodeAddresses, NodeId, NodeKind, Notice, PoolId, PoolRecord, Registration, Role, SyncChange, SyncRequest,
 };
 use media::{PublicationId, StreamName};
 use proto::control::v1 as pb;
@@ -247,13 +247,16 @@ fn what_a_node_says_arrives_as_it_was_said() {
         head: (Epoch(3), 17),
         follows_active: true,
         record: Some(KnownRecord { version: 9, loss_epoch: Epoch(2), in_sync: BTreeSet::from([member()]) }),
+        first_frame: FirstFrame::After(Duration::from_millis(40)),
     };
+    let waits = Beat { first_frame: FirstFrame::Awaited, ..Beat::default() };
     let sync =
         |change| FromNode::SyncRequest(SyncRequest { pool: PoolId::main(), epoch: Epoch(3), version: 9, change });
     let notice = |what| FromNode::Notice(Notice { stream: stream(), what });
     let result = CommandResult { command_id: "c1".into(), affected: 1, error: Some("no".into()) };
     let said = [
         FromNode::Beat { number: 1, beat },
+        FromNode::Beat { number: 2, beat: waits },
         FromNode::Streams(StreamsReport { replace: true, put: vec![stream_report()], removed: vec![stream()] }),
         FromNode::Sessions(SessionsReport { replace: true, put: vec![local_session()], removed: vec!["18".into()] }),
         FromNode::Result(result),

@@ -1,7 +1,9 @@
 //! The failover cases that concern the control plane alone, as far as it can tell of them.
 
+use std::time::Duration;
+
 use super::world::{CP, World};
-use crate::{Cause, PoolAlarm, PoolEvent, PoolRules, Unclean};
+use crate::{Cause, FirstFrame, PoolAlarm, PoolEvent, PoolRules, Unclean};
 
 fn raised(world: &World, wanted: PoolAlarm) -> usize {
     world.told(|event| matches!(event, PoolEvent::Raised { alarm, .. } if *alarm == wanted))
@@ -24,6 +26,37 @@ fn the_active_is_killed_the_standby_is_promoted_at_once_without_loss() {
         assert!(granted.evidence.contains("o2 has not heard it"), "{}", granted.evidence);
         assert_eq!(world.epoch(), 2);
     }
+}
+
+#[test]
+fn a_role_change_is_told_with_the_time_until_the_first_frame() {
+    let mut world = World::pair(&["e1"]);
+    world.origin("o2").first_frame = FirstFrame::Awaited;
+    world.kill("o1");
+    world.run(200);
+    assert!(world.is_served() && world.granted().is_empty(), "it is not over yet");
+    world.origin("o2").first_frame = FirstFrame::After(Duration::from_millis(70));
+    world.report("o2");
+    world.run(20_000);
+    let granted = world.granted();
+    let [granted] = &granted[..] else { panic!("one event for one change: {granted:?}") };
+    assert_eq!(granted.durations_ms["first_frame"], 70);
+    let recorded = &world.pool.record().last_change.as_ref().unwrap().durations_ms;
+    assert_eq!(recorded, &granted.durations_ms);
+    assert_eq!(world.told(|event| matches!(event, PoolEvent::FirstFrame { .. })), 0);
+}
+
+#[test]
+fn a_first_frame_that_comes_late_has_an_event_of_its_own() {
+    let mut world = World::pair(&["e1"]);
+    world.origin("o2").first_frame = FirstFrame::Awaited;
+    world.kill("o1");
+    world.run(3_000);
+    assert!(!world.granted()[0].durations_ms.contains_key("first_frame"), "it is told without");
+    world.origin("o2").first_frame = FirstFrame::After(Duration::from_secs(3));
+    world.run(20_000);
+    let named = world.told(|event| matches!(event, PoolEvent::FirstFrame { after, .. } if after.as_secs() == 3));
+    assert_eq!((named, world.granted().len()), (1, 1));
 }
 
 #[test]

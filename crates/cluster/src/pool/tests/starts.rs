@@ -7,7 +7,8 @@ use std::{
 
 use super::world::member;
 use crate::{
-    Cause, Epoch, Incarnation, KnownRecord, Member, NodeId, Pool, PoolId, PoolRecord, PoolReport, PoolRules, Role,
+    Cause, Epoch, FirstFrame, Incarnation, KnownRecord, Member, NodeId, Pool, PoolId, PoolRecord, PoolReport,
+    PoolRules, Role,
 };
 
 struct Scene {
@@ -25,6 +26,7 @@ fn report(node: &str, start: u64) -> PoolReport {
         head: (Epoch(0), 0),
         hears: None,
         record: Some(KnownRecord::default()),
+        first_frame: FirstFrame::NotTold,
     }
 }
 

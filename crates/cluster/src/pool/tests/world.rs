@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    EdgeReport, Epoch, Grant, Granted, Incarnation, KnownRecord, Member, NodeId, Pool, PoolEvent, PoolId, PoolRecord,
-    PoolReport, PoolRules, Role, SyncChange, SyncRequest,
+    EdgeReport, Epoch, FirstFrame, Grant, Granted, Incarnation, KnownRecord, Member, NodeId, Pool, PoolEvent, PoolId,
+    PoolRecord, PoolReport, PoolRules, Role, SyncChange, SyncRequest,
 };
 
 /// The control plane, as an end of a link.
@@ -45,6 +45,7 @@ pub(crate) struct Origin {
     yielding: bool,
     pub(crate) grants: Vec<Grant>,
     pub(crate) record: KnownRecord,
+    pub(crate) first_frame: FirstFrame,
 }
 
 #[derive(Debug)]
@@ -437,6 +438,7 @@ impl Origin {
             yielding: false,
             grants: Vec::new(),
             record: KnownRecord::default(),
+            first_frame: FirstFrame::NotTold,
         }
     }
 
@@ -450,6 +452,7 @@ impl Origin {
             head: self.head,
             hears: Some(hears),
             record: Some(self.record.clone()),
+            first_frame: self.first_frame,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cluster::{Beat, Epoch, Liveness, Load, Member, NodeAddresses, NodeKind, PoolId, Registration};
+use cluster::{Beat, Epoch, FirstFrame, Liveness, Load, Member, NodeAddresses, NodeKind, PoolId, Registration};
 use proto::control::v1 as pb;
 
 use super::super::{Deregister, Drain, NodeInfo, Registered, fields, list::Listed};
@@ -195,6 +195,7 @@ pub(crate) fn read_info(wire: pb::Node) -> Result<NodeInfo, Failure> {
         head: fields::head("node.head", wire.head)?,
         follows_active: wire.follows_active,
         record: None,
+        first_frame: FirstFrame::NotTold,
     };
     Ok(NodeInfo {
         registration,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::{Beat, Grant, KnownRecord, Member, Mishap, Notice, Role, SyncChange, SyncRequest};
+use cluster::{Beat, FirstFrame, Grant, KnownRecord, Member, Mishap, Notice, Role, SyncChange, SyncRequest};
 use proto::control::v1::{self as pb, node_session_request::Message as Up, node_session_response::Message as Down};
 
 use super::{
@@ -60,7 +60,32 @@ fn beat(given: pb::NodeBeat) -> Result<Beat, Failure> {
         head: fields::head("beat.head", given.head)?,
         follows_active: given.follows_active,
         record: given.record.map(known_record).transpose()?,
+        first_frame: match fields::optional_duration("beat.first_frame", given.first_frame)? {
+            Some(after) => FirstFrame::After(after),
+            None if given.awaits_first_frame => FirstFrame::Awaited,
+            None => FirstFrame::NotTold,
+        },
     })
+}
+
+fn wire_beat(number: u64, beat: Beat) -> pb::NodeBeat {
+    let first_frame = match beat.first_frame {
+        FirstFrame::After(after) => fields::wire_duration(after),
+        FirstFrame::Awaited | FirstFrame::NotTold => None,
+    };
+    pb::NodeBeat {
+        number,
+        load: Some(members::wire_load(beat.load)),
+        role: fields::wire_role(beat.role),
+        serving_epoch: beat.serving.unwrap_or_default().0,
+        highest_epoch: beat.highest_epoch.0,
+        hears: beat.hears.iter().map(cluster::NodeId::resource).collect(),
+        head: fields::wire_head(beat.head),
+        follows_active: beat.follows_active,
+        record: beat.record.map(wire_known_record),
+        first_frame,
+        awaits_first_frame: beat.first_frame == FirstFrame::Awaited,
+    }
 }
 
 fn known_record(given: pb::KnownRecord) -> Result<KnownRecord, Failure> {
@@ -163,17 +188,7 @@ fn sessions_report(report: pb::NodeSessionsReport) -> Result<SessionsReport, Fai
 
 pub(crate) fn wire_from_node(message: FromNode) -> pb::NodeSessionRequest {
     let message = match message {
-        FromNode::Beat { number, beat } => Up::Beat(pb::NodeBeat {
-            number,
-            load: Some(members::wire_load(beat.load)),
-            role: fields::wire_role(beat.role),
-            serving_epoch: beat.serving.unwrap_or_default().0,
-            highest_epoch: beat.highest_epoch.0,
-            hears: beat.hears.iter().map(cluster::NodeId::resource).collect(),
-            head: fields::wire_head(beat.head),
-            follows_active: beat.follows_active,
-            record: beat.record.map(wire_known_record),
-        }),
+        FromNode::Beat { number, beat } => Up::Beat(wire_beat(number, beat)),
         FromNode::Streams(report) => Up::Streams(pb::NodeStreamsReport {
             replace: report.replace,
             put: report.put.into_iter().map(streams::wire_report).collect(),
