@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use rpc::server::Connection;
 use rtmp_net::{
     Connections, Service,
-    door::{Door, Guest},
+    door::{Door, Guest, Pass},
     tls::ServerConfig,
 };
 use tokio::{net::TcpListener, sync::mpsc, time::timeout_at};
@@ -97,7 +97,7 @@ impl<S: Service> Public<S> {
         };
         match (speaks, &self.tls) {
             (Speaks::Rtmp, _) => self.rtmp.serve(stream, peer, pass),
-            (Speaks::Http2, _) => serve_grpc(stream, peer, edges).await,
+            (Speaks::Http2, _) => serve_grpc(stream, peer, pass, edges).await,
             (Speaks::Tls, Some(config)) => {
                 self.admit_tls(config.clone().into(), Guest { stream, peer, pass }, edges).await
             }
@@ -113,7 +113,7 @@ impl<S: Service> Public<S> {
             Err(_) => return tracing::debug!(%peer, "public.tls_slow"),
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            serve_grpc(stream, peer, edges).await;
+            serve_grpc(stream, peer, pass, edges).await;
         } else {
             self.rtmp.serve(stream, peer, pass);
         }
@@ -123,10 +123,16 @@ impl<S: Service> Public<S> {
 async fn serve_grpc(
     stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     peer: SocketAddr,
+    pass: Pass,
     edges: mpsc::Sender<Connection>,
 ) {
+    // Its first request finishes what stands for a handshake here.
+    let trial = async move {
+        pass.called_back().await;
+        tracing::debug!(%peer, "public.crowded_out");
+    };
     // The receiver is gone only when the port is being closed.
-    drop(edges.send(Connection::new(stream, peer)).await);
+    drop(edges.send(Connection::new(stream, peer).on_trial(trial)).await);
 }
 
 #[cfg(test)]

@@ -71,8 +71,8 @@ impl Door {
         }
         self.gate.count_failed_accept();
         // Most likely out of file descriptors. Those of established sessions stay with them; whoever has been dawdling
-        // longest over its handshake gives up its own. Others come free in time, but not by asking at once.
-        self.gate.call_back_oldest();
+        // over its handshake gives up its own. Others come free in time, but not by asking at once.
+        self.gate.call_back_stale();
         if let Some(silenced) = self.complaints.allow("accept") {
             tracing::warn!(%error, silenced, "door.accept_failed");
         }

@@ -1,6 +1,6 @@
 //! Connections, accepted here or elsewhere.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, pin::Pin};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -11,12 +11,21 @@ use tokio::{
 pub struct Connection {
     pub(super) io: Box<dyn Io>,
     pub(super) peer: Peer,
+    pub(super) trial: Option<Trial>,
 }
+
+/// Completes when a connection that has asked nothing yet must go; dropped once it has.
+pub(super) type Trial = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connection {
     /// A connection from `peer`.
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: SocketAddr) -> Self {
-        Self { io: Box::new(io), peer: Peer(Some(peer)) }
+        Self { io: Box::new(io), peer: Peer(Some(peer)), trial: None }
+    }
+
+    /// Until its first request the connection ends when this completes; then this is dropped.
+    pub fn on_trial(self, ends: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { trial: Some(Box::pin(ends)), ..self }
     }
 
     /// A TCP connection; small writes go out at once.

@@ -121,14 +121,19 @@ impl Serving {
 
     /// One connection from its first byte to its last.
     async fn drive(self, connection: Connection, routes: AuthLayer<tonic::service::Routes>) {
-        let Connection { io, peer } = connection;
+        let Connection { io, peer, trial } = connection;
         let asked = CancellationToken::new();
         let service = Calls { routes, peer, ending: self.ending.clone(), asked: asked.clone() };
         let mut http = pin!(http2(self.clone()).serve_connection(TokioIo::new(io), service));
         let silent = async {
-            if time::timeout(FIRST_REQUEST_WAIT, asked.cancelled()).await.is_ok() {
-                pending::<()>().await;
+            let mut trial = trial.unwrap_or_else(|| Box::pin(pending()));
+            select! {
+                () = asked.cancelled() => {}
+                () = time::sleep(FIRST_REQUEST_WAIT) => return,
+                () = &mut trial => return,
             }
+            drop(trial);
+            pending::<()>().await;
         };
         let ended = select! {
             biased;

@@ -85,6 +85,12 @@ struct Waiting {
     call_back: Option<oneshot::Sender<()>>,
 }
 
+impl Waiting {
+    fn is_stale(&self) -> bool {
+        self.since.elapsed() >= STALE_AFTER
+    }
+}
+
 /// A place for one unfinished handshake.
 pub(super) type Place = OwnedSemaphorePermit;
 
@@ -149,6 +155,15 @@ impl Gate {
         }
     }
 
+    /// Ends the oldest unfinished handshake, if it is stale.
+    pub(super) fn call_back_stale(&self) {
+        let mut queue = self.queue();
+        let oldest = queue.waiting.first_key_value();
+        if let Some(number) = oldest.filter(|(_, waiting)| waiting.is_stale()).map(|(number, _)| *number) {
+            self.call_back(&mut queue, number);
+        }
+    }
+
     pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
         self.config.proxies.contains(address)
     }
@@ -172,7 +187,7 @@ impl Gate {
             return Ok(());
         }
         let oldest = same.first().copied();
-        let stale = oldest.filter(|oldest| queue.waiting[oldest].since.elapsed() >= STALE_AFTER);
+        let stale = oldest.filter(|oldest| queue.waiting[oldest].is_stale());
         let Some(stale) = stale else {
             add(&self.counts.turned_away);
             return Err(TooMany);
@@ -298,7 +313,7 @@ fn counted_as(peer: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// A handshake that is older may be pushed out by others of its address: four round trips, which TLS and RTMP need, over
+/// A handshake that is older may be pushed out for want of descriptors or by others of its address: four round trips, which TLS and RTMP need, over
 /// a bad line.
 const STALE_AFTER: Duration = Duration::from_secs(1);
 
