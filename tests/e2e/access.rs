@@ -18,7 +18,8 @@ use tests::{
 };
 
 /// A key, and its SHA-256 as keys files have it.
-const KEY: (&str, &str) = ("open-sesame-1", "2264ffd6e49ca9a19ad7b4e544739947684b90b64b6a2e7e1906ae7a3f2d9f0f");
+pub(super) const KEY: (&str, &str) =
+    ("open-sesame-1", "2264ffd6e49ca9a19ad7b4e544739947684b90b64b6a2e7e1906ae7a3f2d9f0f");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn only_holders_of_a_key_publish() {

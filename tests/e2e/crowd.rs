@@ -1,16 +1,27 @@
-//! A thousand viewers at once, and viewers that come and go.
+//! A thousand viewers at once, viewers that come and go, and thousands that never finish their handshake.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use tests::{
     Cluster, drill,
     flv::Tag,
     limits::raise_open_files,
-    rtmp::{Event, Viewer},
-    synthetic::Feed,
+    process::resident_kib,
+    rtmp::{Event, Publisher, Recorder, Viewer},
+    synthetic::{self, Feed},
+    until,
+    wait::SOON,
 };
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+    time::interval,
+};
 
 /// How long a viewer may wait for its first frame while a thousand join, on a busy machine.
 const FIRST_FRAME: Duration = Duration::from_secs(20);
@@ -64,6 +75,97 @@ async fn whoever_comes_back_soon_after_the_last_viewer_left_is_served() {
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
     feed.assert_running();
+}
+
+/// How long an honest encoder may take from its first SYN to a viewer's screen, whoever else is at the door.
+const LIVE_WITHIN: Duration = Duration::from_secs(1);
+/// Memory of a connection that has sent its version and nothing more, as the process sees it.
+const HALF_OPEN_KIB_MAX: f64 = 8.0;
+/// Half-open connections of one address, below what an address may have.
+const HALF_OPEN_EACH: u32 = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_honest_encoder_is_live_at_once_among_thousands_that_never_finish() {
+    let (half_open, connects_a_second) = drill((600, 200), (10_000, 2_000));
+    raise_open_files();
+    let cluster = Cluster::start_alone();
+    let edge = cluster.address("edge-1", "rtmp");
+    let feed = Feed::start(&cluster.rtmp("edge-1", "live/beside")).await;
+    let beside = Recorder::start(&cluster.rtmp("edge-1", "live/beside"));
+    beside.wait_frames(2, SOON);
+    let before = resident_kib(cluster.pid("edge-1"));
+
+    let mut crowd = JoinSet::new();
+    (0..half_open).for_each(|number| drop(crowd.spawn(never_finish(edge, number))));
+    let unfinished = || cluster.metric("edge-1", "headwater_handshakes_unfinished", &["port=\"rtmp\""]);
+    let most = f64::from(half_open) * 0.9;
+    until("the half-open connections", SOON, || unfinished().filter(|count| *count >= most));
+    let each = (resident_kib(cluster.pid("edge-1")).saturating_sub(before)) as f64 / f64::from(half_open);
+    crowd.spawn(flood(edge, connects_a_second));
+    let turned_away = || {
+        let labels = ["port=\"rtmp\"", "reason=\"too_many\""];
+        cluster.metric("edge-1", "headwater_connections_turned_away_total", &labels).filter(|count| *count > 0.0)
+    };
+    until("the flood to be turned away", SOON, turned_away);
+
+    let mut waits = Vec::new();
+    for number in 0..drill(3, 10) {
+        let viewer = Recorder::start(&cluster.rtmp("edge-2", &format!("live/honest-{number}")));
+        let start = Instant::now();
+        let _publisher = publish(&cluster.rtmp("edge-1", &format!("live/honest-{number}"))).await;
+        until("the honest encoder's first frame", SOON, || (viewer.frames() > 0).then_some(()));
+        waits.push(start.elapsed());
+    }
+    println!("{half_open} half-open ({each:.1} KiB each), {connects_a_second} connects a second: live after {waits:?}");
+    assert!(waits.iter().all(|wait| *wait < LIVE_WITHIN), "live only after {waits:?}");
+    assert!(each < HALF_OPEN_KIB_MAX, "a half-open connection takes {each:.1} KiB");
+    assert!(unfinished() >= Some(most), "the crowd stayed");
+    crowd.shutdown().await;
+    assert_eq!(beside.ended(), None);
+    beside.wait_frames(2, SOON);
+    feed.assert_running();
+}
+
+/// Sends its version and waits until it is closed, again and again, from one of many addresses.
+async fn never_finish(edge: SocketAddr, number: u32) {
+    let address = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number / HALF_OPEN_EACH);
+    loop {
+        if let Ok(mut socket) = connect_from(address, edge).await {
+            let _cut = socket.write_all(&[3]).await;
+            let _closed = socket.read(&mut [0; 16]).await;
+        }
+    }
+}
+
+/// So many connections a second from one address, each held until it is closed.
+async fn flood(edge: SocketAddr, a_second: u32) {
+    let mut ticks = interval(Duration::from_millis(10));
+    let mut held = JoinSet::new();
+    loop {
+        ticks.tick().await;
+        for _ in 0..a_second / 100 {
+            held.spawn(async move {
+                if let Ok(mut socket) = connect_from(Ipv4Addr::new(127, 0, 0, 2), edge).await {
+                    let _closed = socket.read(&mut [0; 16]).await;
+                }
+            });
+        }
+        while held.try_join_next().is_some() {}
+    }
+}
+
+async fn connect_from(address: Ipv4Addr, edge: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((address, 0).into())?;
+    socket.connect(edge).await
+}
+
+/// Publishes one keyframe.
+async fn publish(url: &str) -> Publisher {
+    let mut publisher = Publisher::open(url).await.expect("the encoder is welcome");
+    publisher.send(&synthetic::config()).await.expect("the set-up is taken");
+    publisher.send(&synthetic::frame(0, synthetic::FRAME)).await.expect("the frame is taken");
+    publisher
 }
 
 /// Joins, sees some frames, leaves. Gives the time to the first and the frame.

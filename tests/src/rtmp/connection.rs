@@ -69,8 +69,17 @@ impl Connection {
         time::timeout(ANSWER, Self::try_open(url, amf3, chunk_size)).await.context("connecting took too long")?
     }
 
+    /// Connects to the app over a socket of the test's own, as [`Connection::open`] does.
+    pub async fn over(socket: TcpStream, url: &Url) -> Result<Self> {
+        time::timeout(ANSWER, Self::begin(socket, url, false, 4096)).await.context("connecting took too long")?
+    }
+
     async fn try_open(url: &Url, amf3: bool, chunk_size: usize) -> Result<Self> {
-        let mut socket = TcpStream::connect(&url.authority).await.with_context(|| url.authority.clone())?;
+        let socket = TcpStream::connect(&url.authority).await.with_context(|| url.authority.clone())?;
+        Self::begin(socket, url, amf3, chunk_size).await
+    }
+
+    async fn begin(mut socket: TcpStream, url: &Url, amf3: bool, chunk_size: usize) -> Result<Self> {
         socket.set_nodelay(true)?;
         handshake(&mut socket).await?;
         let mut this = Self { socket, reader: Reader::default(), chunk_size: 128, amf3: false, transactions: 0 };

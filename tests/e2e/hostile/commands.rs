@@ -1,0 +1,231 @@
+//! Commands out of order, without sense, or with names that could do harm.
+
+use std::time::Duration;
+
+use tests::rtmp::{Connection, Publisher, Url, Value};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+use super::{ANSWER, Beside, Case, Stage, call, message, text, unique};
+
+/// Message streams a client may have open.
+const MESSAGE_STREAMS: u32 = 16;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_without_sense_are_answered_ignored_or_cost_the_connection() {
+    let beside = Beside::start().await;
+    let origin = beside.cluster.active();
+    for node in ["edge-1", origin] {
+        beside.try_all(node, Stage::Greeted, &first()).await;
+        connects_with_odd_members_are_let_in(&beside, node).await;
+        beside.check("odd connects");
+    }
+    for stage in [Stage::Connected, Stage::Publishing] {
+        beside.try_all("edge-1", stage, &later()).await;
+    }
+    message_streams_are_bounded(&beside).await;
+    names_that_could_do_harm_are_refused(&beside).await;
+    a_second_publisher_is_refused(&beside).await;
+    media_after_an_end_is_nobodys(&beside).await;
+    flash_media_encoders_ways_are_known(&beside).await;
+    beside.finish();
+}
+
+/// What must not come before connect, and connects that are refused.
+fn first() -> Vec<Case> {
+    vec![
+        Case::closed("a publish before connect", message(20, 1, &call("publish", 1.0, &text(b"a"))), "out_of_order"),
+        Case::closed("a createStream before connect", message(20, 0, &call("createStream", 1.0, &[])), "out_of_order"),
+        Case::closed("a connect without an application", connect(&[("tcUrl", text(b"rtmp://x/y"))]), "rejected"),
+        Case::closed("an application without a name", connect(&[("app", text(b"//?x=y"))]), "rejected"),
+        Case::closed("an application that is a number", connect(&[("app", vec![0; 9])]), "rejected"),
+        Case::closed("a flashVer of 64 KiB", connect(&[("flashVer", text(&[b'f'; 65_535]))]), "chunk"),
+    ]
+}
+
+async fn connects_with_odd_members_are_let_in(beside: &Beside, node: &str) {
+    let address = beside.cluster.address(node, "rtmp");
+    let number = |number: f64| [&[0][..], &number.to_be_bytes()].concat();
+    let members = [
+        ("tcUrl", text("://%zz/\u{202e}\r\n".as_bytes())),
+        ("tcUrl", vec![5]),
+        ("flashVer", text(&[b'f'; 60_000])),
+        ("objectEncoding", number(3.0)),
+        ("objectEncoding", number(f64::NAN)),
+        ("capsEx", number(-1.0)),
+        ("fourCcList", [&[10, 0, 0, 1, 0][..], &[5; 256]].concat()),
+    ];
+    for (name, value) in members {
+        let mut socket = super::greeted(address).await;
+        socket.write_all(&connect(&[("app", text(b"live")), (name, value)])).await.expect("a connect is taken");
+        let mut heard = Vec::new();
+        let success = b"NetConnection.Connect.Success";
+        let told = timeout(ANSWER, async {
+            while !heard.windows(success.len()).any(|window| window == success) {
+                assert!(socket.read_buf(&mut heard).await.is_ok_and(|count| count > 0), "{node}: an odd {name}");
+            }
+        });
+        told.await.unwrap_or_else(|_| panic!("{node}: no answer to an odd {name}"));
+    }
+}
+
+/// A connect with these members of its object.
+fn connect(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut body = b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03".to_vec();
+    for (name, value) in members {
+        body.extend((name.len() as u16).to_be_bytes());
+        body.extend(name.as_bytes());
+        body.extend(value);
+    }
+    body.extend(b"\0\0\x09");
+    message(20, 0, &body)
+}
+
+/// What an orderly client never says after connect.
+fn later() -> Vec<Case> {
+    let wanted = |name: &str| message(20, 0, &call(name, 7.0, &text(b"rm -rf /")));
+    let connect = connect(&[("app", text(b"live"))]);
+    let mut cases: Vec<Case> =
+        ["shutdown", "exec", "__proto__", "java.lang.Runtime.exec", "", "\u{0}", "onStatus", "_result"]
+            .map(|name| Case::goes_on(format!("the command {name:?}"), wanted(name)))
+            .into();
+    cases.extend([
+        Case::closed("a second connect", connect, "out_of_order"),
+        Case::goes_on(
+            "a deleteStream of another's",
+            message(20, 0, &call("deleteStream", 0.0, b"\0\x41\xdf\xff\xff\xff\xc0\0\0")),
+        ),
+        Case::goes_on(
+            "a deleteStream that is no number",
+            message(20, 0, &call("deleteStream", 0.0, b"\0\x7f\xf8\0\0\0\0\0\0")),
+        ),
+        Case::goes_on("a closeStream of nothing", message(20, 77, &call("closeStream", 0.0, &[]))),
+        Case::goes_on("a play of nothing's stream", message(20, 77, &call("play", 0.0, &text(b"x")))),
+        Case::goes_on("a publish on the control stream", message(20, 0, &call("publish", 0.0, &text(b"x")))),
+        Case::goes_on(
+            "a publish of an unknown kind",
+            message(20, 1, &call("publish", 0.0, &[text(b"x"), text(b"eternal")].concat())),
+        ),
+        Case::goes_on("a pause of nothing", message(20, 5, &call("pause", 0.0, &[1, 1]))),
+        Case::goes_on("a shared object", message(19, 0, b"\0\x03foo\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0")),
+        Case::goes_on("a damaged shared object", message(16, 0, b"\xff\xff\xff")),
+        Case::goes_on("media on nothing's stream", message(9, 99, b"\x17\x01\0\0\0x")),
+        Case::goes_on("a message of type 0", message(0, 0, b"abc")),
+        Case::goes_on("a message of type 7", message(7, 0, b"abc")),
+        Case::goes_on("a message of type 255", message(255, 0, &[0; 1000])),
+    ]);
+    // What Flash Player and its like send, and what nobody has documented.
+    for event in [0u8, 1, 2, 3, 4, 5, 7, 8, 26, 27, 31, 32, 33, 255] {
+        let body = [0, event, 0, 0, 0, 1, 0, 0, 0, 9];
+        cases.push(Case::goes_on(format!("user control event {event}"), super::control(4, &body)));
+        cases.push(Case::goes_on(format!("user control event {event} cut short"), super::control(4, &body[..2])));
+    }
+    cases
+}
+
+async fn message_streams_are_bounded(beside: &Beside) {
+    let url = Url::parse(&beside.cluster.rtmp("edge-1", "live/many")).expect("an address");
+    let mut client = Connection::open(&url).await.expect("a connection");
+    for number in 0..MESSAGE_STREAMS {
+        client.create_stream().await.unwrap_or_else(|error| panic!("message stream {number}: {error:#}"));
+    }
+    assert!(client.create_stream().await.is_err(), "one message stream more than may be");
+    let before = beside.closed("edge-1", "mistakes");
+    // Ten thousand more: it is answered for a while, and then cut.
+    let many: Vec<u8> = message(20, 0, &call("createStream", 3.0, &[])).repeat(10_000);
+    let _cut = client.send_raw(&many).await;
+    let ended = timeout(ANSWER, async { while let Ok(Some(_)) = client.next().await {} }).await;
+    assert!(ended.is_ok(), "ten thousand createStream are answered");
+    beside.wait_closed("edge-1", "mistakes", before, "ten thousand createStream");
+    beside.check("message streams");
+}
+
+async fn names_that_could_do_harm_are_refused(beside: &Beside) {
+    let long = "x".repeat(10_000);
+    let past_limit = "x".repeat(256);
+    let names = [
+        "",
+        ".",
+        "..",
+        "../../tmp/x",
+        "/etc/passwd/..",
+        "%2e%2e",
+        "%2e%2e%2fx",
+        "..\\x",
+        "a\\b",
+        "a\0b",
+        "a\r\nb",
+        "a\tb",
+        ";rm",
+        "$(x)",
+        "`x`",
+        "a|b",
+        "a b",
+        "\u{202e}a",
+        "<script>",
+        "\"",
+        "a%",
+        "a%zz",
+        &past_limit,
+        &long,
+    ];
+    for node in ["edge-1", beside.cluster.active()] {
+        let address = beside.cluster.address(node, "rtmp");
+        let url = Url::parse(&format!("rtmp://{address}/live/x")).expect("an address");
+        for name in names {
+            let connection = Connection::open(&url).await.expect("a connection");
+            let (publisher, status) = Publisher::ask(connection, name).await.expect("an answer");
+            assert_eq!(status.code, "NetStream.Publish.BadName", "{node}: publish of {name:?}");
+            let mut connection = publisher.connection;
+            let play = [Value::Null, Value::text(name), Value::Number(-2000.0)];
+            connection.command("play", 0.0, 1, &play).await.expect("the command is taken");
+            let status = connection.status().await.expect("an answer");
+            assert_eq!(status.code, "NetStream.Play.StreamNotFound", "{node}: play of {name:?}");
+        }
+        beside.check(&format!("{node}: names"));
+    }
+    let at_limit = format!("{}-{}", "n".repeat(255 - 11), 1_000_000_000 + unique());
+    let fits = Publisher::open(&beside.cluster.rtmp("edge-1", &format!("live/{at_limit}"))).await;
+    assert!(fits.is_ok(), "a name of {} bytes", at_limit.len());
+}
+
+async fn a_second_publisher_is_refused(beside: &Beside) {
+    for node in ["edge-1", "edge-2", beside.cluster.active()] {
+        let url = Url::parse(&beside.cluster.rtmp(node, "live/beside")).expect("an address");
+        let connection = Connection::open(&url).await.expect("a connection");
+        let (_, status) = Publisher::ask(connection, "beside").await.expect("an answer");
+        assert_eq!(status.code, "NetStream.Publish.BadName", "{node}");
+        beside.check(&format!("{node}: a second publisher"));
+    }
+}
+
+/// FCUnpublish ends the publication; what the encoder still sends is counted and thrown away.
+async fn media_after_an_end_is_nobodys(beside: &Beside) {
+    let mut publisher = Publisher::open(&beside.cluster.rtmp("edge-1", "live/ended")).await.expect("a publication");
+    publisher.send(&tests::synthetic::config()).await.expect("taken");
+    publisher.connection.command("FCUnpublish", 0.0, 0, &[Value::Null, Value::text("ended")]).await.expect("taken");
+    for number in 0..50 {
+        let frame = tests::synthetic::frame(number, Duration::from_millis(40));
+        publisher.send(&frame).await.expect("taken");
+    }
+    publisher.connection.create_stream().await.expect("the connection goes on");
+    beside.check("media after an end");
+}
+
+/// releaseStream and FCPublish in the other order, more than once, and calls that want answers.
+async fn flash_media_encoders_ways_are_known(beside: &Beside) {
+    let url = Url::parse(&beside.cluster.rtmp("edge-1", "live/fmle")).expect("an address");
+    let mut client = Connection::open(&url).await.expect("a connection");
+    for name in ["FCPublish", "releaseStream", "FCPublish", "_checkbw", "FCSubscribe", "getStreamLength"] {
+        client
+            .call(name, 0, &[Value::Null, Value::text("fmle")])
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    }
+    let mut publisher = Publisher::on(client, "fmle").await.expect("a publication");
+    publisher.send_metadata(("width", 16.0), false).await.expect("taken");
+    publisher.connection.create_stream().await.expect("the connection goes on");
+    beside.check("an old encoder's ways");
+}
