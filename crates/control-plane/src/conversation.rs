@@ -205,7 +205,7 @@ impl Talk {
                 tracing::info!(node = %self.member.node, reason, "node.hands_over");
                 control.with_pools(|pool| pool.handle_hand_over(&self.member, &reason));
             }
-            FromNode::Notice(notice) => control.noticed(&self.member, &notice),
+            FromNode::Notice { number, notice } => control.noticed(&self.member, number, &notice)?,
         }
         Ok(())
     }

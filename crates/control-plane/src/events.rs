@@ -9,7 +9,7 @@ use rpc::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{plane::ControlPlane, time};
+use crate::{notices::Receipt, plane::ControlPlane, time};
 
 /// Something that happened and has no sequence yet.
 #[derive(Debug, Clone)]
@@ -22,6 +22,7 @@ pub(crate) struct Draft {
     details: BTreeMap<String, String>,
     severity: Severity,
     at_unix_ms: u64,
+    receipt: Option<Receipt>,
 }
 
 impl Draft {
@@ -36,6 +37,7 @@ impl Draft {
             details: BTreeMap::new(),
             severity: Severity::Info,
             at_unix_ms: time::unix_ms(),
+            receipt: None,
         }
     }
 
@@ -65,9 +67,19 @@ impl Draft {
         self
     }
 
+    /// To be acknowledged to the node that told of it, once it is stored.
+    pub(crate) fn answered_by(self, receipt: Receipt) -> Self {
+        Self { receipt: Some(receipt), ..self }
+    }
+
+    /// What is to be acknowledged.
+    pub(crate) fn receipt(&self) -> Option<Receipt> {
+        self.receipt.clone()
+    }
+
     /// With its place in the order; logged on the way.
     pub(crate) fn numbered(self, sequence: u64) -> StoredEvent {
-        let Self { code, subject, message, author, reason, details, severity, at_unix_ms } = self;
+        let Self { code, subject, message, author, reason, details, severity, at_unix_ms, receipt: _ } = self;
         match severity {
             Severity::Info => tracing::info!(subject, author, reason, told = message, "{code}"),
             Severity::Warning => tracing::warn!(subject, author, reason, told = message, "{code}"),

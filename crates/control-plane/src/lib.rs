@@ -18,6 +18,7 @@ mod events;
 mod members;
 mod metrics;
 mod node;
+mod notices;
 mod plane;
 mod pools;
 mod routes;

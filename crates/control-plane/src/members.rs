@@ -129,6 +129,7 @@ impl ControlPlane {
             self.show_node(&member.node);
             if let Change::Left { member } = &change {
                 self.left_pools(&member.node);
+                lock(&self.inner.notices).forget(&member.node);
             }
             if let Some(draft) = told(&change) {
                 self.tell(draft.with("incarnation", member.incarnation));

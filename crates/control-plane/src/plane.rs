@@ -24,6 +24,7 @@ use crate::{
     directory::Directory,
     events::Draft,
     metrics::Metrics,
+    notices::Taken,
     routes::RouteState,
     store::{Batch, CommitError, Contents, OpenError, Store, Write},
     time,
@@ -67,6 +68,7 @@ pub(crate) struct Inner {
     pub(crate) streams: Arc<WatchLog<StreamInfo>>,
     pub(crate) events: Arc<WatchLog<Event>>,
     pub(crate) event_queue: mpsc::Sender<Draft>,
+    pub(crate) notices: Mutex<Taken>,
     pub(crate) tasks: TaskTracker,
     /// Conversations that end from now on end because we go, not because their nodes do.
     pub(crate) leaving: CancellationToken,
@@ -137,6 +139,7 @@ impl ControlPlane {
             streams: Arc::new(WatchLog::new(BTreeMap::new(), in_memory, metrics.watch.clone())),
             events: Arc::new(events),
             event_queue,
+            notices: Mutex::default(),
             tasks: TaskTracker::new(),
             leaving: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -218,8 +221,11 @@ impl ControlPlane {
                 () = told_all.cancelled() => return,
             }
             let drafts = std::mem::take(&mut drafts);
+            let receipts = drafts.iter().filter_map(Draft::receipt).collect();
             // Events that cannot be stored are told all the same; the failure of the store has been logged.
-            let _ = self.writer().await.commit(Vec::new(), drafts).await;
+            if self.writer().await.commit(Vec::new(), drafts).await.is_ok() {
+                self.notices_stored(receipts);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 mod drive;
 mod heard;
 mod operators;
-mod told;
+pub(crate) mod told;
 
 use std::{
     collections::BTreeMap,

@@ -11,6 +11,7 @@ mod first_frame;
 mod links;
 mod metrics;
 mod node;
+mod notices;
 mod peers;
 mod public;
 mod pulse;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cluster::{Beat, Epoch, Grant, Incarnation, Load, NodeId, PoolId};
+use cluster::{Beat, Epoch, Grant, Incarnation, Load, NodeId, Notice, PoolId};
 use daemon::{
     Admission, Shutdown,
     admin::{Cell, Inspect, Page},
@@ -28,6 +28,7 @@ use crate::{
     config::Config,
     first_frame::FirstFrames,
     links::Links,
+    notices::Notices,
     role::{Role, Roles, Term},
     stats::Stats,
     streams::{Listed, Streams},
@@ -56,6 +57,8 @@ pub struct OriginNode {
     pub(crate) shutdown: Shutdown,
     pub(crate) started: Instant,
     pub(crate) rates: Rates,
+    /// What happened to streams and the control plane does not have on disk.
+    pub(crate) notices: Notices,
     /// Whether the control plane was told that all is committed and another may be active.
     pub(crate) told_yielded: AtomicBool,
 }
@@ -182,12 +185,20 @@ impl Local for OriginNode {
         if standing.yielded != self.told_yielded.swap(standing.yielded, Ordering::Relaxed) && standing.yielded {
             return Some(FromNode::Yielded { epoch: standing.epoch });
         }
-        if let Some(notice) = self.streams.with(|replica, _| replica.poll_notice()) {
-            self.stats.note(&notice.what);
-            return Some(FromNode::Notice(notice));
-        }
         let reason = "the process is about to end".to_owned();
         self.roles.take_request_for_relief().then_some(FromNode::HandOver { reason })
+    }
+
+    fn notices_after(&self, number: u64) -> Vec<(u64, Notice)> {
+        while let Some(notice) = self.streams.with(|replica, _| replica.poll_notice()) {
+            self.stats.note(&notice.what);
+            self.notices.add(notice);
+        }
+        self.notices.after(number)
+    }
+
+    fn notices_kept(&self, through: u64) {
+        self.notices.kept(through);
     }
 
     async fn command(&self, command: Command) -> Result<u32, String> {

@@ -96,6 +96,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         shutdown: process.shutdown.clone(),
         started: Instant::now(),
         rates: Default::default(),
+        notices: Default::default(),
         told_yielded: Default::default(),
     });
     metrics::register(&process.metrics, node.clone());

@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use cluster::{EdgeReport, Member, Node, NodeId, NodeKind, Notice, Pool, PoolReport, SyncRefused, SyncRequest};
+use cluster::{EdgeReport, Member, Node, NodeId, NodeKind, Pool, PoolReport, SyncRefused, SyncRequest};
 
-use super::told;
 use crate::plane::{ControlPlane, lock};
 
 impl ControlPlane {
@@ -85,11 +84,6 @@ impl ControlPlane {
             self.inner.metrics.refused.with([reason]).inc();
         }
         self.inner.pools_changed.notify_one();
-    }
-
-    /// Something out of the ordinary happened to a stream at this origin.
-    pub(crate) fn noticed(&self, member: &Member, notice: &Notice) {
-        self.tell(told::notice(member, notice));
     }
 
     /// Something else that an origin says concerns its pool.

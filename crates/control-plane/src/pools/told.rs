@@ -127,7 +127,7 @@ fn granted(pool: String, event: &Granted) -> Draft {
 }
 
 /// The event of what happened to a stream at an origin.
-pub(super) fn notice(member: &Member, notice: &Notice) -> Draft {
+pub(crate) fn notice(member: &Member, notice: &Notice) -> Draft {
     let (stream, alarm) = (notice.stream.resource(), notice.what.as_str());
     let draft = match &notice.what {
         Mishap::Skipped { from, to } => {

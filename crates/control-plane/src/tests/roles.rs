@@ -296,10 +296,37 @@ async fn what_happens_to_a_stream_at_its_origin_is_told_as_an_event() {
     let mut events = client.watch_events(0).await.unwrap();
     let stream = media::StreamName::from_app("_default", "live", "foo").unwrap();
     let what = Mishap::Split { node: node("o2"), from: 7, to: 9 };
-    first.up.send(FromNode::Notice(Notice { stream: stream.clone(), what })).await.unwrap();
+    let notice = |number| FromNode::Notice { number, notice: Notice { stream: stream.clone(), what: what.clone() } };
+    first.up.send(notice(0)).await.unwrap();
     let told = event(&mut events, "stream.split").await;
     assert_eq!((told.subject, told.details["alarm"].as_str()), (stream.resource(), "SPLIT"));
     assert_eq!((told.details["of"].as_str(), told.details["from"].as_str()), ("nodes/o2", "7"));
+}
+
+#[tokio::test]
+async fn what_an_origin_says_of_a_stream_is_told_once_and_answered_when_it_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (mut first, second) = pair(&scene).await;
+    let client = scene.operator().await;
+    let stream = media::StreamName::from_app("_default", "live", "foo").unwrap();
+    let say = |number| {
+        let notice = Notice { stream: stream.clone(), what: Mishap::Lost { from: number } };
+        FromNode::Notice { number, notice }
+    };
+    for number in [1, 2, 1] {
+        first.up.send(say(number)).await.unwrap();
+    }
+    while first.kept().await < 2 {}
+    // Its session breaks, and it says again what it may not have heard the answer to.
+    first.up.send(say(2)).await.unwrap();
+    first.up.send(say(3)).await.unwrap();
+    while first.kept().await < 3 {}
+    drop(second);
+    let query = rpc::control::Query { filter: "code=stream.lost".into(), ..Default::default() };
+    let told = client.events(query).await.unwrap().items;
+    let from: Vec<_> = told.iter().map(|event| event.details["from"].as_str()).collect();
+    assert_eq!(from.len(), 3, "{from:?}");
 }
 
 #[tokio::test]

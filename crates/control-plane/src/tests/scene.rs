@@ -143,6 +143,7 @@ pub(super) struct Talking {
     pub(super) up: mpsc::Sender<FromNode>,
     roles: mpsc::UnboundedReceiver<Grant>,
     commands: mpsc::UnboundedReceiver<Command>,
+    kept: mpsc::UnboundedReceiver<u64>,
     state: Arc<Mutex<State>>,
     task: JoinHandle<Option<Failure>>,
 }
@@ -172,6 +173,7 @@ impl Talking {
         let state = Arc::new(Mutex::new(State { beat, ..State::default() }));
         let (role_sender, roles) = mpsc::unbounded_channel();
         let (command_sender, commands) = mpsc::unbounded_channel();
+        let (kept_sender, kept) = mpsc::unbounded_channel();
         let (sender, shared) = (up.clone(), state.clone());
         let task = tokio::spawn(async move {
             let mut number = 0;
@@ -198,6 +200,7 @@ impl Talking {
                                 let _ = sender.send(FromNode::Result(answer)).await;
                             }
                         }
+                        Some(Ok(FromControl::NoticesKept { through })) => drop(kept_sender.send(through)),
                         Some(Ok(_)) => {}
                     },
                     _ = ticks.tick() => {
@@ -207,7 +210,7 @@ impl Talking {
                 }
             }
         });
-        Ok(Self { up, roles, commands, state, task })
+        Ok(Self { up, roles, commands, kept, state, task })
     }
 
     /// The next role it is given.
@@ -227,6 +230,11 @@ impl Talking {
 
     pub(super) async fn command(&mut self) -> Command {
         soon(self.commands.recv()).await.expect("the conversation goes on")
+    }
+
+    /// The next word on how far its notices are stored.
+    pub(super) async fn kept(&mut self) -> u64 {
+        soon(self.kept.recv()).await.expect("the conversation goes on")
     }
 
     /// Answers every further command.

@@ -54,13 +54,20 @@ struct Talk<'a, L> {
     up: mpsc::Sender<FromNode>,
 }
 
+/// The numbers of what was said last in a conversation.
+#[derive(Debug, Default)]
+struct Said {
+    beat: u64,
+    notice: u64,
+}
+
 impl<L: Local> Talk<'_, L> {
     async fn go_on(&self, mut down: FromControlStream, welcome: Welcome) -> Failure {
         let interval = welcome.beat_interval.clamp(BEAT_MIN, BEAT_MAX);
         // Silence is counted in our own beats: one who beats late himself suspects late.
         let silent_beats_max = welcome.silence_max.as_millis().div_ceil(interval.as_millis()).max(2);
         let mut silent_beats = 0;
-        let mut number = 0;
+        let mut said = Said::default();
         let mut beats = ticks(interval);
         let mut reporting = ticks(REPORT_INTERVAL);
         let mut reports = Reports::default();
@@ -68,9 +75,9 @@ impl<L: Local> Talk<'_, L> {
         loop {
             let unsaid = select! {
                 biased;
-                said = down.next() => {
+                heard = down.next() => {
                     silent_beats = 0;
-                    match said {
+                    match heard {
                         Some(Ok(FromControl::Command { id, command })) if commands.len() < COMMANDS_MAX => {
                             let work = self.local.command(command);
                             commands.push(async { (id, work.await) });
@@ -82,14 +89,14 @@ impl<L: Local> Talk<'_, L> {
                         None => return ended(),
                     }
                 }
-                () = self.urgent.notified() => self.news(&mut number),
+                () = self.urgent.notified() => self.news(&mut said),
                 Some((id, outcome)) = commands.next(), if !commands.is_empty() => vec![result(id, outcome)],
                 _ = beats.tick() => {
                     silent_beats += 1;
                     if silent_beats > silent_beats_max {
                         return Failure::new(Code::Unavailable, "CONTROL_SILENT", "the control plane has fallen silent");
                     }
-                    self.news(&mut number)
+                    self.news(&mut said)
                 }
                 _ = reporting.tick() => reports.next(self.local.streams(), self.local.sessions()),
             };
@@ -102,10 +109,14 @@ impl<L: Local> Talk<'_, L> {
     }
 
     /// What the node has to say, then a beat that shows what it is by now.
-    fn news(&self, number: &mut u64) -> Vec<FromNode> {
+    fn news(&self, said: &mut Said) -> Vec<FromNode> {
         let mut news: Vec<_> = std::iter::from_fn(|| self.local.poll_request()).take(REQUESTS_MAX).collect();
-        *number += 1;
-        news.push(FromNode::Beat { number: *number, beat: self.local.beat() });
+        for (number, notice) in self.local.notices_after(said.notice).into_iter().take(NOTICES_AT_A_TIME) {
+            said.notice = number;
+            news.push(FromNode::Notice { number, notice });
+        }
+        said.beat += 1;
+        news.push(FromNode::Beat { number: said.beat, beat: self.local.beat() });
         news
     }
 
@@ -113,6 +124,7 @@ impl<L: Local> Talk<'_, L> {
         match said {
             FromControl::Role(grant) if grant.member == *self.member => self.local.role(grant),
             FromControl::Role(grant) => debug!(meant = %grant.member.incarnation, "control.role_of_another_start"),
+            FromControl::NoticesKept { through } => self.local.notices_kept(through),
             FromControl::Welcome(_) | FromControl::Beat { .. } | FromControl::Command { .. } => {}
         }
     }
@@ -157,5 +169,7 @@ const UNSENT_MAX: usize = 64;
 const SEND_WAIT: Duration = Duration::from_secs(2);
 /// Requests of the node that go out at a time; more wait for the next beat.
 const REQUESTS_MAX: usize = 16;
+/// Notices that go out at a time; more wait for the next beat.
+const NOTICES_AT_A_TIME: usize = 32;
 /// Commands that are carried out at a time.
 const COMMANDS_MAX: usize = 64;

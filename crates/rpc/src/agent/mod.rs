@@ -20,7 +20,7 @@ mod standing;
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use cluster::{Beat, Grant, PoolView, Registration, RouteEntry};
+use cluster::{Beat, Grant, Notice, PoolView, Registration, RouteEntry};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::{
     select,
@@ -75,6 +75,15 @@ pub trait Local: Send + Sync + 'static {
     fn poll_request(&self) -> Option<FromNode> {
         None
     }
+
+    /// What has happened to streams since the notice of this number, the oldest first, each with its own number. Each
+    /// conversation begins at 0, so that what the control plane has not kept is said again.
+    fn notices_after(&self, _number: u64) -> Vec<(u64, Notice)> {
+        Vec::new()
+    }
+
+    /// The control plane has the notices up to this number on disk.
+    fn notices_kept(&self, _through: u64) {}
 
     /// Does as told; returns how many sessions that concerned, or why it failed. Dropped when the conversation ends.
     fn command(&self, command: Command) -> impl Future<Output = Result<u32, String>> + Send;

@@ -30,6 +30,7 @@ struct Node {
     grants: Mutex<Vec<Grant>>,
     commands: Mutex<Vec<Command>>,
     requests: Mutex<VecDeque<FromNode>>,
+    notices: Mutex<Vec<(u64, Notice)>>,
 }
 
 impl Local for Node {
@@ -61,6 +62,14 @@ impl Local for Node {
 
     fn poll_request(&self) -> Option<FromNode> {
         self.requests.lock().unwrap().pop_front()
+    }
+
+    fn notices_after(&self, number: u64) -> Vec<(u64, Notice)> {
+        self.notices.lock().unwrap().iter().filter(|(known, _)| *known > number).cloned().collect()
+    }
+
+    fn notices_kept(&self, through: u64) {
+        self.notices.lock().unwrap().retain(|(number, _)| *number > through);
     }
 
     async fn command(&self, command: Command) -> Result<u32, String> {
@@ -182,6 +191,36 @@ async fn a_node_makes_itself_known_then_beats_and_reports() {
     });
     assert_eq!(beat.await, Node::default().beat());
     assert!(agent.standing().connected());
+}
+
+#[tokio::test]
+async fn a_notice_is_said_once_in_a_conversation_and_again_in_the_next_until_it_is_kept() {
+    let (fake, mut hearing) = fake();
+    let served = served(&fake).await;
+    let node = Arc::new(Node::default());
+    let stream = StreamName::from_app("_default", "live", "foo").unwrap();
+    let notice = |from| Notice { stream: stream.clone(), what: cluster::Mishap::Lost { from } };
+    node.notices.lock().unwrap().extend([(1, notice(10)), (2, notice(20))]);
+    let _agent = Agent::start(config(&served, None), node.clone()).await;
+    let said = |heard: Heard| match heard {
+        Heard::Said(FromNode::Notice { number, .. }) => Some(number),
+        _ => None,
+    };
+    assert_eq!((heard(&mut hearing, said).await, heard(&mut hearing, said).await), (1, 2));
+    fake.commands.send(FromControl::NoticesKept { through: 1 }).await.unwrap();
+    let address = served.address.clone();
+    // Three beats later nothing of it was said again.
+    for _ in 0..3 {
+        heard(&mut hearing, |heard| match heard {
+            Heard::Said(FromNode::Notice { number, .. }) => panic!("{number} is said again"),
+            Heard::Said(FromNode::Beat { .. }) => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+    served.kill().await;
+    let _after = serve_at(&address, |builder| builder.control(fake.clone())).await;
+    assert_eq!(heard(&mut hearing, said).await, 2, "the first is kept");
 }
 
 #[tokio::test]

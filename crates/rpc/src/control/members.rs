@@ -106,7 +106,12 @@ pub enum FromNode {
         reason: String,
     },
     /// Something happened to a stream that operators have to hear of.
-    Notice(Notice),
+    Notice {
+        /// 1, 2, 3 … in this start of the node; 0 when no [`FromControl::NoticesKept`] is wanted.
+        number: u64,
+        /// What happened.
+        notice: Notice,
+    },
 }
 
 /// What streams a node holds: first all of them, then what changed.
@@ -162,6 +167,11 @@ pub enum FromControl {
         id: String,
         /// What to do.
         command: Command,
+    },
+    /// The node's notices up to this number are on disk.
+    NoticesKept {
+        /// The last of them.
+        through: u64,
     },
 }
 

@@ -252,7 +252,7 @@ fn what_a_node_says_arrives_as_it_was_said() {
     let waits = Beat { first_frame: FirstFrame::Awaited, ..Beat::default() };
     let sync =
         |change| FromNode::SyncRequest(SyncRequest { pool: PoolId::main(), epoch: Epoch(3), version: 9, change });
-    let notice = |what| FromNode::Notice(Notice { stream: stream(), what });
+    let notice = |what| FromNode::Notice { number: 7, notice: Notice { stream: stream(), what } };
     let result = CommandResult { command_id: "c1".into(), affected: 1, error: Some("no".into()) };
     let said = [
         FromNode::Beat { number: 1, beat },
@@ -325,6 +325,7 @@ fn what_the_control_plane_says_arrives_as_it_was_said() {
         FromControl::Beat { number: 1, route_revision: 2 },
         FromControl::Role(grant),
         FromControl::Role(first),
+        FromControl::NoticesKept { through: 7 },
         command(Command::KickSession { session: "17".into(), reason: reason() }),
         command(Command::KickStream { stream: stream(), reason: reason(), ban_for: Duration::from_secs(5) }),
         command(Command::KickStream { stream: stream(), reason: reason(), ban_for: Duration::ZERO }),

@@ -45,7 +45,7 @@ pub(crate) fn from_node(request: pb::NodeSessionRequest) -> Result<Option<FromNo
         Some(Up::HandOver(asked)) => {
             FromNode::HandOver { reason: fields::text("hand_over.reason", asked.reason, REASON_CHARS_MAX)? }
         }
-        Some(Up::Notice(given)) => FromNode::Notice(notice(given)?),
+        Some(Up::Notice(given)) => FromNode::Notice { number: given.number, notice: notice(given)? },
     }))
 }
 
@@ -139,14 +139,14 @@ fn notice(given: pb::NodeNotice) -> Result<Notice, Failure> {
     Ok(Notice { stream: fields::stream("notice.stream", &given.stream)?, what })
 }
 
-fn wire_notice(notice: Notice) -> pb::NodeNotice {
+fn wire_notice(number: u64, notice: Notice) -> pb::NodeNotice {
     use pb::node_notice::What;
     let what = match notice.what {
         Mishap::Skipped { from, to } => What::Skipped(pb::NoticeSkipped { from, to }),
         Mishap::Lost { from } => What::Lost(pb::NoticeLost { from }),
         Mishap::Split { node, from, to } => What::Split(pb::NoticeSplit { node: node.resource(), from, to }),
     };
-    pb::NodeNotice { stream: notice.stream.resource(), what: Some(what) }
+    pb::NodeNotice { stream: notice.stream.resource(), what: Some(what), number }
 }
 
 fn wire_sync_request(request: SyncRequest) -> pb::SyncRequest {
@@ -207,7 +207,7 @@ pub(crate) fn wire_from_node(message: FromNode) -> pb::NodeSessionRequest {
         FromNode::SyncRequest(request) => Up::SyncRequest(wire_sync_request(request)),
         FromNode::Yielded { epoch } => Up::Yielded(pb::NodeYielded { epoch: epoch.0 }),
         FromNode::HandOver { reason } => Up::HandOver(pb::NodeHandOver { reason }),
-        FromNode::Notice(notice) => Up::Notice(wire_notice(notice)),
+        FromNode::Notice { number, notice } => Up::Notice(wire_notice(number, notice)),
     };
     pb::NodeSessionRequest { message: Some(message) }
 }
@@ -222,6 +222,7 @@ pub(crate) fn wire_from_control(message: FromControl) -> pb::NodeSessionResponse
         FromControl::Beat { number, route_revision } => Down::Beat(pb::ControlBeat { number, route_revision }),
         FromControl::Role(grant) => Down::Role(wire_grant(grant)),
         FromControl::Command { id, command } => wire_command(id, command),
+        FromControl::NoticesKept { through } => Down::NoticesKept(pb::NoticesKept { through }),
     };
     pb::NodeSessionResponse { message: Some(message) }
 }
@@ -293,6 +294,7 @@ pub(crate) fn from_control(response: pb::NodeSessionResponse) -> Result<Option<F
         }),
         Some(Down::Beat(beat)) => FromControl::Beat { number: beat.number, route_revision: beat.route_revision },
         Some(Down::Role(role)) => FromControl::Role(grant(role)?),
+        Some(Down::NoticesKept(kept)) => FromControl::NoticesKept { through: kept.through },
         Some(Down::KickSession(kick)) => {
             command(kick.command_id, Command::KickSession { session: kick.session_id, reason: kick.reason })
         }
