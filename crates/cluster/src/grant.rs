@@ -25,7 +25,7 @@ pub struct Grant {
     pub in_sync: BTreeSet<Member>,
     /// The active is to take nothing more and to say when all it took is committed: another is about to be active.
     pub yields: bool,
-    /// The random id of the store that the record is in: two stores never grant the same epoch.
+    /// Which start of which store granted the epoch, so that two grants of one number are told apart; empty: not said.
     pub store: String,
 }
 

@@ -199,6 +199,15 @@ impl Epoch {
     /// The highest epoch that makes sense: positions after a loss begin at its [`Epoch::first_position`].
     pub const MAX: Self = Self((1 << 24) - 1);
 
+    /// From this epoch to one that far above it no pool comes while somebody is away: it would have to move once a minute
+    /// for a month and a half. Whoever tells of a higher one is wrong, or lies.
+    pub const JUMP_MAX: u64 = 1 << 16;
+
+    /// Whether a pool may have come from this epoch to that one unheard.
+    pub fn may_become(self, later: Self) -> bool {
+        later.0 <= self.0.saturating_add(Self::JUMP_MAX)
+    }
+
     /// The epoch after this one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)

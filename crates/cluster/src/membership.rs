@@ -119,6 +119,10 @@ pub struct KnownRecord {
     pub loss_epoch: Epoch,
     /// Without the ack of each of these nothing is committed.
     pub in_sync: BTreeSet<Member>,
+    /// The epoch that it is of.
+    pub epoch: Epoch,
+    /// Which start of which store granted that epoch; empty when nobody has said.
+    pub granted_by: String,
 }
 
 /// How busy a node is.

@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) started: Instant,
     pub(crate) store_id: String,
+    /// Who grants roles: this start, on this store. A copy of the store that somebody else starts is not mistaken for it.
+    pub(crate) granter: String,
     pub(crate) store_path: std::path::PathBuf,
     pub(crate) writer: tokio::sync::Mutex<Writer>,
     pub(crate) store_state: Mutex<StoreState>,
@@ -110,17 +112,20 @@ impl ControlPlane {
         for event in contents.events {
             events.append_at(event.sequence, event.into());
         }
+        let granter = format!("{}.{:016x}", contents.id, rand::random::<u64>());
         let routes: BTreeMap<_, _> =
             contents.routes.into_iter().map(|route| (route.entry.id.resource(), route.into())).collect();
         let pools = contents.pools.into_iter().map(|record| {
             let rules = config.rules(&record.id);
-            (record.id.clone(), Pool::new(record, rules, started))
+            (record.id.clone(), Pool::new(record, rules, started).granting_as(&granter))
         });
+        let pools = pools.collect();
         let in_memory = time::first_revision();
         let (event_queue, queued) = mpsc::channel(EVENTS_QUEUED_MAX);
         let inner = Inner {
             started,
             store_id: contents.id,
+            granter,
             store_path: store.path().to_owned(),
             store_state: Mutex::new(StoreState { revision: contents.revision, ..StoreState::default() }),
             writer: tokio::sync::Mutex::new(Writer { store: Arc::new(store), revision: contents.revision, sequence }),
@@ -128,7 +133,7 @@ impl ControlPlane {
             routes: Arc::new(WatchLog::new(routes, contents.routes_revision, metrics.watch.clone())),
             members: Mutex::new(Membership::new(config.limits())),
             nodes: Arc::new(WatchLog::new(BTreeMap::new(), in_memory, metrics.watch.clone())),
-            pools: Mutex::new(pools.collect()),
+            pools: Mutex::new(pools),
             pool_infos: Arc::new(WatchLog::new(BTreeMap::new(), in_memory, metrics.watch.clone())),
             pool_refresh: Mutex::new(()),
             pools_changed: Notify::new(),

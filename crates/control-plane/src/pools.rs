@@ -27,7 +27,11 @@ impl ControlPlane {
             return Err(Failure::new(Code::ResourceExhausted, "TOO_MANY_POOLS", message));
         }
         let rules = || self.inner.config.rules(id);
-        pools.entry(id.clone()).or_insert_with(|| Pool::new(PoolRecord::new(id.clone()), rules(), self.inner.started));
+        let new = || {
+            let pool = Pool::new(PoolRecord::new(id.clone()), rules(), self.inner.started);
+            pool.granting_as(&self.inner.granter)
+        };
+        pools.entry(id.clone()).or_insert_with(new);
         Ok(())
     }
 

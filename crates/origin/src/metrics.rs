@@ -28,6 +28,7 @@ pub(crate) fn register(registry: &Registry, node: Arc<OriginNode>) {
             ("pulls_served_total", "Pulls taken from edges.", &stats.pulls_served),
             ("pushes_served_total", "Publications taken from edges.", &stats.pushes_served),
             ("pulled_bytes_total", "Payload bytes sent to edges.", &stats.pulled_bytes),
+            ("epochs_not_believed_total", "Words of an epoch too high to be true.", &stats.epochs_not_believed),
             ("passed_on_total", "Calls of edges that were passed on to the active origin.", &stats.passed_on),
         ] {
             samples.counter(name, help, &[], count.load(Ordering::Relaxed));

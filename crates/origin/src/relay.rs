@@ -82,7 +82,14 @@ impl Relay {
     /// Somebody has heard of this epoch: if it is later than ours, we are not active any more, though nobody has told us
     /// (REPLICATION C8).
     fn hear(&self, epoch: Epoch) {
-        if epoch > self.term.borrow().epoch {
+        let known = self.term.borrow().epoch;
+        if !known.may_become(epoch) {
+            let count = self.stats.epochs_not_believed.fetch_add(1, Ordering::Relaxed) + 1;
+            // Whoever says it once says it with every beat.
+            if count.is_power_of_two() {
+                tracing::warn!(epoch = epoch.0, known = known.0, count, "epoch.not_believed");
+            }
+        } else if epoch > known {
             self.streams.with(|replica, now| replica.handle_epoch(epoch, now));
         }
     }

@@ -98,7 +98,10 @@ impl Roles {
 
     /// The control plane says what the record says. The epoch is on disk before anyone acts on it.
     pub fn handle_grant(&self, grant: Grant) -> Result<(), GrantError> {
-        self.heard.store(grant.epoch)?;
+        if !self.heard.is_of(grant.epoch, &grant.store) {
+            return Err(GrantError::Doubled { epoch: grant.epoch });
+        }
+        self.heard.store(grant.epoch, &grant.store)?;
         let (epoch, active) = (grant.epoch, grant.active.clone());
         self.streams.with(|replica, now| replica.handle_grant(grant, now))?;
         if epoch >= self.role.borrow().epoch {
@@ -137,7 +140,7 @@ impl Roles {
             if epoch > self.heard.epoch() {
                 let heard = self.heard.clone();
                 // Acted on already: the disk only has to know before this process ends.
-                match tokio::task::spawn_blocking(move || heard.store(epoch)).await {
+                match tokio::task::spawn_blocking(move || heard.store(epoch, "")).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::error!(%error, "epoch.not_stored"),
                     Err(error) => tracing::error!(%error, "epoch.not_stored"),
@@ -187,6 +190,13 @@ impl Roles {
 /// Why a grant is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
+    /// It goes by a grant of the same epoch that another store, or another start of it, has made: one of the two has been
+    /// restored from an old copy. The next epoch ends both.
+    #[error("epoch {epoch} was granted otherwise before: the control plane's store was restored from an old copy")]
+    Doubled {
+        /// The epoch of the grant.
+        epoch: Epoch,
+    },
     /// The replica does not take it.
     #[error(transparent)]
     Refused(#[from] GrantRefused),

@@ -13,6 +13,8 @@ pub struct Stats {
     pub passed_on: AtomicU64,
     /// Calls refused because their sender had heard of a later epoch.
     pub stale_epoch_rejected: AtomicU64,
+    /// Words of an epoch that the pool cannot have come to.
+    pub epochs_not_believed: AtomicU64,
     /// Pulls taken since the start.
     pub pulls_served: AtomicU64,
     /// Pulls served now.

@@ -169,8 +169,8 @@ impl Replica {
 
     /// The record that it goes by, as far as its last grant tells of it.
     pub fn known_record(&self) -> Option<KnownRecord> {
-        let Grant { version, loss_epoch, in_sync, .. } = self.grant.as_ref()?;
-        Some(KnownRecord { version: *version, loss_epoch: *loss_epoch, in_sync: in_sync.clone() })
+        let Grant { version, loss_epoch, in_sync, epoch, store, .. } = self.grant.clone()?;
+        Some(KnownRecord { version, loss_epoch, in_sync, epoch, granted_by: store })
     }
 
     pub(crate) fn note_change(&self) {

@@ -26,7 +26,7 @@ pub(super) enum Verdict {
     /// It is gone, and roles have moved too often.
     TooOften { evidence: String },
     /// This one takes its place.
-    Moves(NewGrant),
+    Moves(Box<NewGrant>),
 }
 
 impl Pool {
@@ -73,7 +73,7 @@ impl Pool {
             Cause::Restart if to.node != active.node => Cause::Died,
             cause => cause,
         };
-        Verdict::Moves(NewGrant {
+        Verdict::Moves(Box::new(NewGrant {
             epoch: self.next_epoch(),
             cause,
             evidence: text,
@@ -84,7 +84,7 @@ impl Pool {
             yielding: None,
             decided: convinced,
             reason: Some(evidence.reason),
-        })
+        }))
     }
 
     /// The grant that is due, if one is.
@@ -104,8 +104,11 @@ impl Pool {
         if self.highest_of_members > self.record.epoch {
             return self.above_what_was_heard(now);
         }
+        if let Some(grant) = self.above_a_double(now) {
+            return Some(grant);
+        }
         match verdict {
-            Verdict::Moves(grant) => return Some(grant),
+            Verdict::Moves(grant) => return Some(*grant),
             Verdict::TooOften { evidence } => hold(next, &evidence),
             Verdict::Stays | Verdict::Unconfirmed { .. } | Verdict::NotReplaced { .. } => {}
         }
@@ -166,6 +169,32 @@ impl Pool {
         let memory = self.part_of(&to);
         let grant = self.unasked(to, Cause::EpochHeard, evidence, memory, now);
         Some(NewGrant { reason: Some(Reason::Death), ..grant })
+    }
+
+    /// R6: a member goes by another grant of the epoch in force, made by a store that this one does not know of. The active
+    /// is granted the next epoch, which both have to heed.
+    fn above_a_double(&self, now: Instant) -> Option<NewGrant> {
+        let other =
+            self.members.values().map(|seen| &seen.report.member).find(|member| self.goes_by_another_grant(member))?;
+        let active = self.record.active.clone().filter(|_| self.is_served())?;
+        if self.moves.leave(Reason::Death, &self.rules.moves, now) != Leave::Now {
+            return None;
+        }
+        let evidence = format!("{} goes by another grant of epoch {}", other.node, self.record.epoch);
+        // Whom it does not know has nothing to do with what it has committed.
+        let grant = self.unasked(active, Cause::EpochHeard, evidence, Memory::Whole, now);
+        Some(NewGrant { reason: Some(Reason::Death), ..grant })
+    }
+
+    /// Whether a member says that it was granted the epoch in force, or goes by a grant of it, of which the record does not
+    /// know.
+    pub(super) fn goes_by_another_grant(&self, member: &Member) -> bool {
+        let record = &self.record;
+        let Some(report) = self.report_of(&member.node).filter(|report| report.member == *member) else { return false };
+        let serves = report.serving == Some(record.epoch) && record.active.as_ref() != Some(member);
+        let known = report.record.as_ref().filter(|known| known.epoch == record.epoch);
+        let other = known.is_some_and(|known| known.granted_by != record.granted_by && !known.granted_by.is_empty());
+        serves || (other && !record.granted_by.is_empty())
     }
 
     /// R3: the next candidate, in the next epoch. It belongs to the same move: no limit keeps it back.

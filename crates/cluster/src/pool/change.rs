@@ -79,8 +79,8 @@ impl Next {
         Some(PoolChange { record: self.record, after: self.after, events: self.events })
     }
 
-    /// Grants the active role. `gone` says which members can no longer come back.
-    pub(super) fn grant(&mut self, grant: NewGrant, gone: impl Fn(&Member) -> bool, unix_ms: u64) {
+    /// Grants the active role, as this start of this store. `gone` says which members can no longer come back.
+    pub(super) fn grant(&mut self, grant: NewGrant, granter: &str, gone: impl Fn(&Member) -> bool, unix_ms: u64) {
         // The grant before was not told yet: it did not open.
         self.tell_granted(false);
         self.in_sync_known = true;
@@ -89,11 +89,14 @@ impl Next {
         let old = record.active.replace(to.clone());
         let lossy = matches!(memory, Memory::Part { .. });
         let adopted = matches!(memory, Memory::Serving(_));
+        record.granted_by = granter.to_owned();
         let in_sync = match memory {
             Memory::Whole => std::mem::take(&mut record.in_sync),
             Memory::Serving(known) => {
                 let known = known.unwrap_or_default();
                 record.loss_epoch = record.loss_epoch.max(known.loss_epoch);
+                // It is the same epoch that it was granted then.
+                record.granted_by = known.granted_by;
                 known.in_sync
             }
             Memory::Part { head } => {

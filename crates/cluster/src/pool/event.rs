@@ -43,6 +43,15 @@ pub enum PoolEvent {
         /// Where its own end.
         to: (Epoch, u64),
     },
+    /// A node tells of an epoch that the pool cannot have come to; it is not counted.
+    EpochNotBelieved {
+        /// Who.
+        node: NodeId,
+        /// What it says.
+        epoch: Epoch,
+        /// Up to which epoch it would be believed.
+        believed: Epoch,
+    },
     /// The store was older than what the active goes by: its word was taken over.
     RecordAdopted {
         /// The active.

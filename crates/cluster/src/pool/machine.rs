@@ -1,7 +1,7 @@
 //! One pool: what is known of it, and when its record changes.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
 };
 
@@ -43,6 +43,12 @@ pub struct Pool {
     pub(super) edges: BTreeMap<NodeId, Ears>,
     /// By any node: the next grant lies above.
     pub(super) highest_heard: Epoch,
+    /// Who grants: which start of which store.
+    pub(super) granter: String,
+    /// No node is believed that tells of a higher epoch. It grows with our own grants alone.
+    pub(super) believed: Epoch,
+    /// Nodes that do.
+    pub(super) disbelieved: BTreeSet<NodeId>,
     /// By an origin of the pool: a record below it is out of date.
     pub(super) highest_of_members: Epoch,
     /// The highest version that an origin goes by.
@@ -84,6 +90,9 @@ impl Pool {
     pub fn new(record: PoolRecord, rules: PoolRules, started: Instant) -> Self {
         Self {
             highest_heard: record.epoch,
+            granter: String::new(),
+            believed: Epoch(record.epoch.0.saturating_add(Epoch::JUMP_MAX)),
+            disbelieved: BTreeSet::new(),
             highest_of_members: record.epoch,
             highest_version: record.version,
             shown: record.clone(),
@@ -111,6 +120,11 @@ impl Pool {
             hold_due: None,
             polled: None,
         }
+    }
+
+    /// Names who grants from now on: which start of which store, not to be mistaken for any other.
+    pub fn granting_as(self, granter: impl Into<String>) -> Self {
+        Self { granter: granter.into(), ..self }
     }
 
     /// The record as last written.
@@ -152,9 +166,10 @@ impl Pool {
     /// An origin has registered, or beats. True when it said something new.
     pub fn handle_report(&mut self, report: PoolReport, now: Instant) -> bool {
         self.first_report.get_or_insert(now);
+        let report = self.believe(report);
         let heard = report.serving.unwrap_or_default().max(report.highest_epoch);
         self.highest_of_members = self.highest_of_members.max(heard);
-        self.handle_epoch(heard);
+        self.highest_heard = self.highest_heard.max(heard);
         let version = report.record.as_ref().map_or(0, |known| known.version);
         self.highest_version = self.highest_version.max(version.min(VERSION_MAX));
         self.note_loss(&report);
@@ -169,16 +184,34 @@ impl Pool {
 
     /// An edge beats. True when it said something new.
     pub fn handle_edge(&mut self, report: EdgeReport, now: Instant) -> bool {
-        self.handle_epoch(report.highest_epoch);
+        self.handle_epoch(&report.edge, report.highest_epoch);
         let ears = self.edges.entry(report.edge).or_insert_with(|| Ears::new(now));
         let was_closed = ears.closed.is_some();
         ears.hear(now);
         ears.listen(&report.hears, now) || was_closed
     }
 
-    /// Some node has heard of this epoch of the pool.
-    pub fn handle_epoch(&mut self, heard: Epoch) {
-        self.highest_heard = self.highest_heard.max(heard);
+    /// A node has heard of this epoch of the pool.
+    pub fn handle_epoch(&mut self, node: &NodeId, heard: Epoch) {
+        if heard <= self.believed {
+            self.disbelieved.remove(node);
+            self.highest_heard = self.highest_heard.max(heard);
+        } else if self.disbelieved.insert(node.clone()) {
+            let (node, believed) = (node.clone(), self.believed);
+            self.events.push_back(PoolEvent::EpochNotBelieved { node, epoch: heard, believed });
+        }
+    }
+
+    /// What an origin says of epochs, as far as it can be true: one that lies must not use up the pool's epochs.
+    fn believe(&mut self, report: PoolReport) -> PoolReport {
+        let record = report.record.as_ref();
+        let of_record = record.map_or(Epoch(0), |known| known.epoch.max(known.loss_epoch));
+        let highest = report.highest_epoch.max(report.serving.unwrap_or_default()).max(report.head.0).max(of_record);
+        self.handle_epoch(&report.member.node, highest);
+        if highest <= self.believed {
+            return report;
+        }
+        PoolReport { highest_epoch: Epoch(0), serving: None, head: (Epoch(0), 0), record: None, ..report }
     }
 
     /// The session of a member ended. It keeps its role until there is more evidence.
@@ -213,6 +246,9 @@ impl Pool {
     /// The record is on disk and in force.
     pub fn handle_written(&mut self, record: PoolRecord, now: Instant) {
         let old = std::mem::replace(&mut self.record, record);
+        if self.record.epoch == old.epoch.next() {
+            self.believed = self.believed.next();
+        }
         let proposed = self.proposed.take().filter(|proposed| proposed.version == self.record.version);
         self.highest_heard = self.highest_heard.max(self.record.epoch);
         self.highest_of_members = self.highest_of_members.max(self.record.epoch);
@@ -263,7 +299,10 @@ impl Pool {
         let grant = self.next_grant(verdict, now, &mut next);
         let proposed = grant.as_ref().map(|grant| (grant.decided, grant.reason));
         match grant {
-            Some(grant) => next.grant(grant, |member| self.is_dead(member), unix_ms),
+            Some(grant) => {
+                let gone = |member: &Member| self.is_dead(member) || self.goes_by_another_grant(member);
+                next.grant(grant, &self.granter, gone, unix_ms);
+            }
             None => self.lesser_changes(&mut next, now, unix_ms),
         }
         self.show(now);
@@ -296,8 +335,8 @@ impl Pool {
     }
 
     /// What a member is to be told now. The new active comes first; one that yielded hears of it when the new one has
-    /// opened. `store` is the random id of the store that keeps the record.
-    pub fn poll_grant(&mut self, store: &str, now: Instant) -> Option<Grant> {
+    /// opened.
+    pub fn poll_grant(&mut self, now: Instant) -> Option<Grant> {
         let untold = |(node, known): (&NodeId, &PoolMember)| {
             let member = Member { node: node.clone(), incarnation: known.incarnation };
             let report = self.report_of(node).filter(|report| report.member == member)?;
@@ -310,7 +349,7 @@ impl Pool {
         let active = self.record.active.as_ref();
         let member = self.record.members.iter().filter_map(untold).min_by_key(|member| Some(member) != active)?;
         self.told.insert(member.node.clone(), (member.incarnation, self.record.version));
-        Some(self.record.grant_for(&member, store))
+        Some(self.record.grant_for(&member))
     }
 
     /// What happened beside the record.

@@ -15,6 +15,9 @@ pub struct PoolRecord {
     pub version: u64,
     /// One more at each grant of the active role.
     pub epoch: Epoch,
+    /// Which start of which store granted that epoch; empty: it was not written down.
+    #[serde(default)]
+    pub granted_by: String,
     /// Who was granted the role last; none before the first grant.
     pub active: Option<Member>,
     /// The origins by name, each as last heard of.
@@ -151,6 +154,7 @@ impl PoolRecord {
             id,
             version: 0,
             epoch: Epoch(0),
+            granted_by: String::new(),
             active: None,
             members: BTreeMap::new(),
             in_sync: BTreeSet::new(),
@@ -176,8 +180,8 @@ impl PoolRecord {
         }
     }
 
-    /// What one start of a node is told of the record; `store` is the random id of the store that keeps it.
-    pub fn grant_for(&self, member: &Member, store: &str) -> Grant {
+    /// What one start of a node is told of the record.
+    pub fn grant_for(&self, member: &Member) -> Grant {
         let role = self.role_of(member);
         Grant {
             pool: self.id.clone(),
@@ -189,7 +193,7 @@ impl PoolRecord {
             active: self.active.clone(),
             in_sync: self.in_sync.clone(),
             yields: role == Role::Active && self.yields_to.is_some(),
-            store: store.to_owned(),
+            store: self.granted_by.clone(),
         }
     }
 
@@ -296,7 +300,7 @@ mod tests {
         record.yields_to = Some(member("o2"));
         record.fenced.insert(member("o3").node);
         let told = |node| {
-            let grant = record.grant_for(&member(node), "s");
+            let grant = record.grant_for(&member(node));
             (grant.role, grant.yields)
         };
         assert_eq!(told("o1"), (Role::Active, true));

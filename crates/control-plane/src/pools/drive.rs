@@ -82,7 +82,7 @@ impl ControlPlane {
     fn tell_pool(&self, id: &PoolId) {
         let mut pools = lock(&self.inner.pools);
         let Some(pool) = pools.get_mut(id) else { return };
-        while let Some(grant) = pool.poll_grant(&self.inner.store_id, Instant::now()) {
+        while let Some(grant) = pool.poll_grant(Instant::now()) {
             let node = grant.member.node.clone();
             // A session that does not take it ends; the next one begins with it.
             self.inner.links.send(&node, FromControl::Role(grant));
@@ -103,6 +103,7 @@ impl ControlPlane {
                 }
             }
             PoolEvent::FirstFrame { after, .. } => metrics.promotion.with(["first_frame"]).observe_duration(*after),
+            PoolEvent::EpochNotBelieved { .. } => metrics.refused.with(["EPOCH_NOT_BELIEVED"]).inc(),
             _ => {}
         }
     }

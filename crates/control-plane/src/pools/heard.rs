@@ -14,7 +14,7 @@ impl ControlPlane {
         match node.registration.kind {
             NodeKind::Edge => {
                 let heard = node.registration.highest_epoch;
-                pools.values_mut().for_each(|pool| pool.handle_epoch(heard));
+                pools.values_mut().for_each(|pool| pool.handle_epoch(&member.node, heard));
             }
             NodeKind::Origin => {
                 if let Some((pool, report)) = pool_and_report(&mut pools, node) {

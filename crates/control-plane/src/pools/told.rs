@@ -32,6 +32,13 @@ pub(super) fn draft(id: &PoolId, event: &PoolEvent) -> Draft {
             let draft = Draft::warning("pool.loss_known", pool, message).with("alarm", "RESUME_WITH_LOSS");
             draft.with("member", node).with("epoch", epoch).with("from", from).with("to", to)
         }
+        PoolEvent::EpochNotBelieved { node, epoch, believed } => {
+            let node = node.resource();
+            let message =
+                format!("{node} tells of epoch {epoch}, which the pool cannot have come to: it is not counted");
+            let draft = Draft::alarm("pool.epoch_not_believed", pool, message).with("member", node);
+            draft.with("epoch", epoch).with("believed", believed)
+        }
         PoolEvent::RecordAdopted { member, version } => {
             let node = member.node.resource();
             let message =

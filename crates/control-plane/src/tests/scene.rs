@@ -299,8 +299,8 @@ fn take(state: &Mutex<State>, grant: &Grant) {
         state.beat.role = Some(grant.role);
         state.beat.serving = (grant.role == Role::Active).then_some(grant.epoch);
         state.beat.highest_epoch = state.beat.highest_epoch.max(grant.epoch);
-        let Grant { version, loss_epoch, in_sync, .. } = grant.clone();
-        state.beat.record = Some(KnownRecord { version, loss_epoch, in_sync });
+        let Grant { version, loss_epoch, in_sync, epoch, store, .. } = grant.clone();
+        state.beat.record = Some(KnownRecord { version, loss_epoch, in_sync, epoch, granted_by: store });
     }
 }
 

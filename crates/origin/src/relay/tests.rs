@@ -302,6 +302,16 @@ async fn an_origin_that_hears_of_a_later_epoch_is_active_no_more() {
     assert_eq!(next_push(&mut answers).await, told);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_epoch_that_the_pool_cannot_have_come_to_deposes_nobody() {
+    let (relay, _term) = origin(PublishPolicy::Open);
+    let _link = link(&relay, Epoch::MAX.0).await;
+    assert!(relay.streams.standing().active);
+    assert_eq!(relay.stats.epochs_not_believed.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let _link = link(&relay, 5 + Epoch::JUMP_MAX).await;
+    assert!(!relay.streams.standing().active);
+}
+
 /// Lets edges and origins call this one over a port of its own.
 pub(crate) async fn served(relay: Relay) -> (String, Token, AbortOnDropHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

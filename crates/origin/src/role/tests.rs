@@ -58,3 +58,18 @@ fn an_active_that_hears_of_a_higher_epoch_is_active_no_more() {
     roles.hear(Epoch(3));
     assert_eq!(*roles.watch().borrow(), Role { epoch: Epoch(3), ..Role::default() });
 }
+
+#[test]
+fn of_two_grants_of_one_epoch_the_second_is_refused_and_the_next_epoch_ends_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let roles = roles(dir.path());
+    let by =
+        |store: &str, epoch, version| Grant { store: store.into(), ..grant(cluster::Role::Active, epoch, version) };
+    roles.handle_grant(by("a", 7, 1)).unwrap();
+    let other = Grant { role: cluster::Role::Standby, ..by("b", 7, 2) };
+    assert!(matches!(roles.handle_grant(other.clone()), Err(GrantError::Doubled { epoch: Epoch(7) })));
+    assert!(roles.watch().borrow().active, "it goes by the first");
+    roles.handle_grant(by("a", 7, 3)).unwrap();
+    roles.handle_grant(Grant { epoch: Epoch(8), ..other }).unwrap();
+    assert!(!roles.watch().borrow().active);
+}

@@ -246,7 +246,13 @@ fn what_a_node_says_arrives_as_it_was_said() {
         hears: vec![NodeId::new("origin-1").unwrap()],
         head: (Epoch(3), 17),
         follows_active: true,
-        record: Some(KnownRecord { version: 9, loss_epoch: Epoch(2), in_sync: BTreeSet::from([member()]) }),
+        record: Some(KnownRecord {
+            version: 9,
+            loss_epoch: Epoch(2),
+            in_sync: BTreeSet::from([member()]),
+            epoch: Epoch(3),
+            granted_by: "store.1".into(),
+        }),
         first_frame: FirstFrame::After(Duration::from_millis(40)),
     };
     let waits = Beat { first_frame: FirstFrame::Awaited, ..Beat::default() };

@@ -180,7 +180,7 @@ fn an_active_that_only_others_hear_is_not_passed_by_however_long_it_lasts() {
 #[test]
 fn grants_lie_above_what_any_edge_has_heard_and_an_edges_word_moves_no_role() {
     let mut world = World::pair(&["e1"]);
-    world.pool.handle_epoch(Epoch(9));
+    world.pool.handle_epoch(&node("e1"), Epoch(9));
     world.run(10_000);
     assert_eq!(world.epoch(), 1);
     world.kill("o1");
@@ -200,4 +200,66 @@ fn a_version_that_makes_no_sense_is_bounded() {
     world.ask("o1", SyncChange::Shrink(o2)).unwrap();
     world.run(10);
     assert_eq!(world.pool.record().active.as_ref().unwrap().node, node("o1"));
+}
+
+#[test]
+fn one_that_was_granted_the_same_epoch_by_a_store_that_is_gone_yields_once_it_is_heard() {
+    let mut world = World::running(&["o1", "o2", "o3"], &["e1"], PoolRules::default());
+    let old = world.pool.record().clone();
+    world.kill("o1");
+    world.run(1_000);
+    assert_eq!((world.active().as_str(), world.epoch()), ("o2", 2));
+    // Nobody reaches o2; and the others, started anew, have never heard of epoch 2.
+    world.cut_off("o2", &[super::world::CP, "o1", "o3", "e1"]);
+    for other in ["o1", "o3"] {
+        world.origin(other).highest = Epoch(1);
+        world.restart(other);
+    }
+    world.cp_starts(old, PoolRules::default());
+    world.until(60_000, |world| world.is_served() && world.epoch() == 2);
+    let active = world.active();
+    assert_ne!(active, "o2");
+    assert_eq!(world.origins["o2"].serving, Some(Epoch(2)), "it knows nothing of this");
+    world.run(5_000);
+    world.mend();
+    world.run(2_000);
+    assert_eq!((world.active(), world.epoch()), (active.clone(), 3));
+    let serving: Vec<_> = world.origins.iter().filter(|(_, origin)| origin.serving.is_some()).collect();
+    assert_eq!(serving.len(), 1, "one active: {serving:?}");
+    let last = world.granted().last().copied().cloned().unwrap();
+    assert!(last.evidence.contains("o2 goes by another grant of epoch 2"), "{last:?}");
+    assert!(!last.lossy);
+    world.run(20_000);
+    assert_eq!(world.epoch(), 3, "that is the end of it");
+}
+
+#[test]
+fn a_control_plane_that_starts_anew_on_its_own_store_disturbs_nobody() {
+    let mut world = World::pair(&["e1"]);
+    let record = world.pool.record().clone();
+    world.cp_starts(record, PoolRules::default());
+    world.run(20_000);
+    assert_eq!((world.active().as_str(), world.epoch()), ("o1", 1));
+}
+
+#[test]
+fn a_node_that_lies_about_epochs_does_not_use_them_up() {
+    let mut world = World::pair(&["e1"]);
+    world.pool.handle_epoch(&node("e1"), Epoch::MAX);
+    world.origin("o2").highest = Epoch::MAX;
+    world.origin("o2").head = (Epoch::MAX, u64::MAX);
+    world.run(5_000);
+    assert_eq!((world.active().as_str(), world.epoch()), ("o1", 1));
+    let told = world.told(|event| matches!(event, PoolEvent::EpochNotBelieved { epoch: Epoch::MAX, .. }));
+    assert_eq!(told, 2, "once for each of them");
+    // However often it is done with less.
+    for _ in 0..10 {
+        let epoch = Epoch(world.epoch() + Epoch::JUMP_MAX);
+        world.pool.handle_epoch(&node("e1"), epoch);
+        world.kill("o1");
+        world.run(2_000);
+        world.restart("o1");
+        world.run(2_000);
+    }
+    assert!(world.epoch() < 2 * Epoch::JUMP_MAX, "{}", world.epoch());
 }

@@ -171,7 +171,7 @@ fn one_that_serves_and_does_not_say_by_which_record_is_adopted_after_a_while() {
     scene.report(report("o2", 1));
     scene.after_ms(10);
     assert_eq!(scene.after_ms(900), None, "and nobody else is granted the role meanwhile");
-    let told: Vec<_> = std::iter::from_fn(|| scene.pool.poll_grant("s", scene.now)).map(|grant| grant.member).collect();
+    let told: Vec<_> = std::iter::from_fn(|| scene.pool.poll_grant(scene.now)).map(|grant| grant.member).collect();
     assert_eq!(told, [member("o2", 1)], "nor is it told to stand by");
     let record = scene.after_ms(100).unwrap();
     assert_eq!((record.active, record.epoch), (Some(member("o1", 1)), Epoch(5)));
@@ -180,7 +180,7 @@ fn one_that_serves_and_does_not_say_by_which_record_is_adopted_after_a_while() {
 #[test]
 fn grants_lie_above_every_epoch_that_any_node_has_heard_of() {
     let mut scene = Scene::running();
-    scene.pool.handle_epoch(Epoch(9));
+    scene.pool.handle_epoch(&NodeId::new("e1").unwrap(), Epoch(9));
     assert_eq!(scene.after_ms(0), None, "an edge's word moves no role");
     scene.report(report("o1", 2));
     assert_eq!(scene.after_ms(0).unwrap().epoch, Epoch(10));

@@ -15,6 +15,7 @@ pub(crate) const CP: &str = "cp";
 
 pub(crate) struct World {
     pub(crate) pool: Pool,
+    cp_starts: u64,
     pub(crate) now: Instant,
     start: Instant,
     pub(crate) origins: BTreeMap<&'static str, Origin>,
@@ -71,7 +72,8 @@ impl World {
     fn with(origins: &[&'static str], edges: &[&'static str], rules: PoolRules) -> Self {
         let now = Instant::now();
         Self {
-            pool: Pool::new(PoolRecord::new(PoolId::main()), rules, now),
+            pool: Pool::new(PoolRecord::new(PoolId::main()), rules, now).granting_as("store.0"),
+            cp_starts: 0,
             now,
             start: now,
             origins: origins.iter().map(|name| (*name, Origin::new(1))).collect(),
@@ -232,7 +234,7 @@ impl World {
             self.events.extend(change.events);
             self.pool.handle_written(change.record, self.now);
         }
-        while let Some(grant) = self.pool.poll_grant("store", self.now) {
+        while let Some(grant) = self.pool.poll_grant(self.now) {
             let name = *self.origins.keys().find(|name| node(name) == grant.member.node).expect("a known one");
             if self.reaches(name, CP) {
                 self.origin(name).take(grant);
@@ -386,7 +388,8 @@ impl World {
     pub(crate) fn cp_starts(&mut self, record: PoolRecord, rules: PoolRules) {
         self.cp_stops();
         self.cp_down = false;
-        self.pool = Pool::new(record, rules, self.now);
+        self.cp_starts += 1;
+        self.pool = Pool::new(record, rules, self.now).granting_as(format!("store.{}", self.cp_starts));
     }
 
     pub(crate) fn active(&self) -> String {
@@ -456,11 +459,13 @@ impl Origin {
         }
     }
 
-    /// Takes only what is newer, and no epoch below the highest it has heard.
+    /// Takes only what is newer, no epoch below the highest it has heard, and each epoch of one granter.
     fn take(&mut self, grant: Grant) {
-        if grant.version > self.record.version && grant.epoch >= self.highest {
-            let Grant { version, loss_epoch, .. } = grant;
-            self.record = KnownRecord { version, loss_epoch, in_sync: grant.in_sync.clone() };
+        let doubled = grant.epoch == self.record.epoch && grant.store != self.record.granted_by;
+        if grant.version > self.record.version && grant.epoch >= self.highest && !doubled {
+            let Grant { version, loss_epoch, epoch, .. } = grant;
+            let (in_sync, granted_by) = (grant.in_sync.clone(), grant.store.clone());
+            self.record = KnownRecord { version, loss_epoch, in_sync, epoch, granted_by };
             self.highest = grant.epoch;
             self.serving = (grant.role == Role::Active && !self.stuck).then_some(grant.epoch);
             self.yielding = grant.yields;

@@ -95,6 +95,8 @@ fn known_record(given: pb::KnownRecord) -> Result<KnownRecord, Failure> {
         version: given.version,
         loss_epoch: fields::epoch("beat.record.loss_epoch", given.loss_epoch)?,
         in_sync: in_sync.into_iter().map(member).collect::<Result<_, _>>()?,
+        epoch: fields::epoch("beat.record.epoch", given.epoch)?,
+        granted_by: fields::text("beat.record.granted_by", given.granted_by, GRANTER_CHARS_MAX)?,
     })
 }
 
@@ -103,6 +105,8 @@ fn wire_known_record(record: KnownRecord) -> pb::KnownRecord {
         version: record.version,
         loss_epoch: record.loss_epoch.0,
         in_sync: record.in_sync.into_iter().map(fields::wire_member).collect(),
+        epoch: record.epoch.0,
+        granted_by: record.granted_by,
     }
 }
 
@@ -260,7 +264,7 @@ fn grant(wire: pb::RoleGrant) -> Result<Grant, Failure> {
         active: if active.node.is_empty() { None } else { Some(fields::member("role.active", active)?) },
         in_sync: in_sync.into_iter().map(|member| fields::member("role.in_sync", member)).collect::<Result<_, _>>()?,
         yields: wire.yields,
-        store: wire.store_id,
+        store: fields::text("role.store_id", wire.store_id, GRANTER_CHARS_MAX)?,
     })
 }
 
@@ -316,6 +320,8 @@ pub(crate) const REPORT_MAX: usize = 10_000;
 const HEARS_MAX: usize = 1024;
 /// How many origins a pool may have, as far as messages go.
 const MEMBERS_MAX: usize = 64;
+/// Which start of which store granted an epoch: two random numbers.
+const GRANTER_CHARS_MAX: usize = 64;
 /// Why an origin ends is for people.
 const REASON_CHARS_MAX: usize = 256;
 /// Ids of commands are made by the control plane, which knows them.
