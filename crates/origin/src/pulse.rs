@@ -9,7 +9,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 #[derive(Debug)]
 pub(crate) struct Pulse {
     beats: Interval,
-    /// Beats of ours since the other side was heard.
+    /// Beats of ours since the other side was heard, in tenths: one that came late counts little.
     unheard: u32,
 }
 
@@ -22,6 +22,10 @@ pub(crate) struct Silent;
 pub(crate) const BEAT: Duration = Duration::from_millis(100);
 /// Five beats are 400 ms apart.
 const UNHEARD_MAX: u32 = 5;
+/// A beat of ours that comes later than this tells of a busy machine, not of a silent peer.
+const LATE: Duration = Duration::from_millis(20);
+/// What a beat counts that came on time. A late one counts 1: however late we are, nobody is waited for ten times as long.
+const ON_TIME: u32 = 10;
 
 impl Pulse {
     /// The first beat is due at once.
@@ -34,11 +38,12 @@ impl Pulse {
         self.unheard = 0;
     }
 
-    /// Waits until our next beat is due. Safe to drop at the await.
+    /// Waits until our next beat is due. Those that come late count for little: on a machine that is too busy to read its
+    /// sockets, the other side may have spoken long ago. Safe to drop at the await.
     pub(crate) async fn next(&mut self) -> Result<(), Silent> {
-        self.beats.tick().await;
-        self.unheard += 1;
-        if self.unheard < UNHEARD_MAX { Ok(()) } else { Err(Silent) }
+        let due = self.beats.tick().await;
+        self.unheard += if due.elapsed() < LATE { ON_TIME } else { 1 };
+        if self.unheard < UNHEARD_MAX * ON_TIME { Ok(()) } else { Err(Silent) }
     }
 }
 
@@ -72,5 +77,20 @@ mod tests {
         }
         pulse.heard();
         pulse.next().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_beats_late_suspects_late_and_not_never() {
+        let mut pulse = Pulse::new();
+        let mut beats = 0;
+        loop {
+            // Each of our beats is late: the machine is away when it is due.
+            advance(BEAT + LATE).await;
+            beats += 1;
+            if pulse.next().await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(beats, UNHEARD_MAX * ON_TIME);
     }
 }

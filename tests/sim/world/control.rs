@@ -173,7 +173,7 @@ impl Control {
         let member = beat.origin.as_ref().map(|origin| origin.member.clone());
         self.sessions.entry(conn).or_insert_with(|| Session { party, member: member.clone() });
         let Some(origin) = beat.origin else {
-            let report = EdgeReport { edge: node_id(party), highest_epoch: beat.epoch, hears: beat.hears };
+            let report = EdgeReport { edge: node_id(party), highest_epoch: beat.epoch, hears: beat.hears, late: Duration::ZERO };
             self.news |= self.pool.handle_edge(report, now);
             return;
         };
@@ -190,6 +190,7 @@ impl Control {
             hears: (!begins).then_some(beat.hears),
             record: origin.record,
             first_frame: FirstFrame::NotTold,
+            late: Duration::ZERO,
             member: origin.member,
         };
         self.news |= self.pool.handle_report(report, now) || begins;

@@ -70,7 +70,7 @@ impl Pool {
             Some(seen) if seen.report.member.incarnation != active.incarnation => {
                 return Suspicion::Confirmed(restarted(active, &seen.report.member, seen.ears.since));
             }
-            Some(seen) => seen.ears.session(&self.rules, self.suspects_from, now),
+            Some(seen) => seen.ears.session(&self.rules, self.own_time, now),
             // It has not come since the start of this control plane.
             None => Session::Closed { at: self.started },
         };
@@ -113,6 +113,7 @@ impl Pool {
 
     fn edges_of(&self, active: &Member, candidate: Option<&NodeId>, now: Instant) -> Edges {
         let mut edges = Edges::default();
+        let wait = self.edges_wait(&active.node);
         for (_, ears) in self.pool_edges() {
             if !self.is_open(ears, now) {
                 // Not heard: taken to hear the active for a while, then not counted.
@@ -126,7 +127,7 @@ impl Pool {
                 None => edges.hear_active += 1,
                 Some(since) => {
                     let hears_candidate = candidate.is_some_and(|candidate| ears.hears(candidate));
-                    if hears_candidate && now >= since + self.rules.edges_wait {
+                    if hears_candidate && now >= since + wait {
                         edges.outvote += 1;
                         edges.outvote_since = Some(edges.outvote_since.map_or(since, |first| first.min(since)));
                     }
@@ -136,13 +137,18 @@ impl Pool {
         edges
     }
 
+    /// How long edges must have been deaf to a node before they outvote a session that stands.
+    fn edges_wait(&self, node: &NodeId) -> Duration {
+        self.rules.edges_wait + self.seen(node).map_or(Duration::ZERO, |seen| seen.ears.allowance(&self.rules))
+    }
+
     /// Edges that have ever heard a member of the pool.
     pub(super) fn pool_edges(&self) -> impl Iterator<Item = (&NodeId, &Ears)> {
         self.edges.iter().filter(|(_, ears)| ears.knows_any(self.record.members.keys()))
     }
 
     pub(super) fn is_open(&self, ears: &Ears, now: Instant) -> bool {
-        ears.session(&self.rules, self.suspects_from, now) == Session::Open
+        ears.session(&self.rules, self.own_time, now) == Session::Open
     }
 
     /// A member that is not heard here and is heard elsewhere.
@@ -157,14 +163,13 @@ impl Pool {
     pub(super) fn evidence_due(&self) -> impl Iterator<Item = Instant> {
         let rules = &self.rules;
         let active = self.record.active.as_ref().map(|active| &active.node);
-        let silence = active.and_then(|node| self.seen(node)).map(|seen| seen.ears.heard.max(self.suspects_from));
-        let silent = silence.map(|heard| heard + rules.silence);
+        let silent = active.and_then(|node| self.seen(node)).map(|seen| seen.ears.silent_at(rules, self.own_time));
         let members = self.members.values().map(|seen| &seen.ears);
         let witnesses = members.chain(self.edges.values()).map(|ears| ears.since + rules.witness_after);
         let trusted = self.edges.values().map(|ears| ears.heard + rules.edge_trust);
         let outvoted = self.edges.values().filter_map(move |ears| {
             let since = ears.deaf_to(active?, rules, ears.since + rules.witness_after)?;
-            Some(since + rules.edges_wait)
+            Some(since + self.edges_wait(active?))
         });
         silent.into_iter().chain(witnesses).chain(trusted).chain(outvoted)
     }

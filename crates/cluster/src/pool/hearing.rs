@@ -29,6 +29,8 @@ pub struct PoolReport {
     pub record: Option<KnownRecord>,
     /// What came of the streams that were live when it began to serve.
     pub first_frame: FirstFrame,
+    /// How late its own timers ran since it last said so.
+    pub late: Duration,
 }
 
 /// What an edge says.
@@ -40,6 +42,8 @@ pub struct EdgeReport {
     pub highest_epoch: Epoch,
     /// Which nodes it hears.
     pub hears: BTreeSet<NodeId>,
+    /// How late its own timers ran since it last said so.
+    pub late: Duration,
 }
 
 /// A member, as last heard.
@@ -60,8 +64,21 @@ pub(super) struct Ears {
     pub(super) heard: Instant,
     /// When its session ended.
     pub(super) closed: Option<Instant>,
+    /// How late it was itself, when it was last heard.
+    late: Duration,
+    /// How late this process had been by then.
+    own_late: Duration,
     /// Of each node that it has ever heard: whether it does, and since when that is so.
     nodes: BTreeMap<NodeId, (bool, Instant)>,
+}
+
+/// Our own time, as far as it may be held against others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OwnTime {
+    /// Silence is counted from here at the earliest.
+    pub(super) suspects_from: Instant,
+    /// How late this process has been since its start, all in all.
+    pub(super) late: Duration,
 }
 
 /// How a session stands.
@@ -81,18 +98,18 @@ impl Seen {
     }
 
     /// It says something. True when that is news, or when it has not been heard for longer than this.
-    pub(super) fn hear(&mut self, mut report: PoolReport, heard_within: Duration, now: Instant) -> bool {
+    pub(super) fn hear(&mut self, mut report: PoolReport, heard_within: Duration, own: OwnTime, now: Instant) -> bool {
         // What it holds it keeps, also when it no longer follows anybody and says nothing of it.
         report.head = report.head.max(self.report.head);
         let was_heard = self.ears.heard_within(heard_within, now) && self.ears.heard < now;
         if self.report.serving != report.serving {
             self.serving_since = report.serving.map(|_| now);
         }
-        self.ears.hear(now);
+        self.ears.hear(report.late, own, now);
         let listens = report.hears.as_ref().is_some_and(|hears| self.ears.listen(hears, now));
         // How far its logs go is asked for when somebody is to be chosen.
-        let same =
-            PoolReport { head: self.report.head, hears: self.report.hears.clone(), ..report.clone() } == self.report;
+        let (head, hears, late) = (self.report.head, self.report.hears.clone(), self.report.late);
+        let same = PoolReport { head, hears, late, ..report.clone() } == self.report;
         self.report = report;
         listens || !same || !was_heard
     }
@@ -100,15 +117,34 @@ impl Seen {
 
 impl Ears {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, heard: now, closed: None, nodes: BTreeMap::new() }
+        Self {
+            since: now,
+            heard: now,
+            closed: None,
+            late: Duration::ZERO,
+            own_late: Duration::ZERO,
+            nodes: BTreeMap::new(),
+        }
     }
 
-    /// The node says something.
-    pub(super) fn hear(&mut self, now: Instant) {
+    /// The node says something, and how late it is itself.
+    pub(super) fn hear(&mut self, late: Duration, own: OwnTime, now: Instant) {
         if self.closed.take().is_some() {
             self.since = now;
         }
         self.heard = now;
+        (self.late, self.own_late) = (late, own.late);
+    }
+
+    /// When its session is silent if it says no more. What we were late ourselves since it was heard does not count.
+    pub(super) fn silent_at(&self, rules: &PoolRules, own: OwnTime) -> Instant {
+        let ours = own.late.saturating_sub(self.own_late).min(rules.silence * OWN_STRETCH_MAX);
+        self.heard.max(own.suspects_from) + rules.silence + self.allowance(rules) + ours
+    }
+
+    /// How much more time it is given, because it has said that its machine is busy: at most a silence.
+    pub(super) fn allowance(&self, rules: &PoolRules) -> Duration {
+        (self.late * LATE_WEIGHT).min(rules.silence)
     }
 
     /// It says whom it hears. True when that is news.
@@ -129,11 +165,11 @@ impl Ears {
         news
     }
 
-    /// How its session stands. Silence is counted from `suspects_from` at the earliest.
-    pub(super) fn session(&self, rules: &PoolRules, suspects_from: Instant, now: Instant) -> Session {
+    /// How its session stands.
+    pub(super) fn session(&self, rules: &PoolRules, own: OwnTime, now: Instant) -> Session {
         match self.closed {
             Some(at) => Session::Closed { at },
-            None if now >= self.heard.max(suspects_from) + rules.silence => Session::Silent { heard: self.heard },
+            None if now >= self.silent_at(rules, own) => Session::Silent { heard: self.heard },
             None => Session::Open,
         }
     }
@@ -163,6 +199,10 @@ impl Ears {
     }
 }
 
+/// Whose timers ran late by so much may come late by more: its beats pass several queues.
+const LATE_WEIGHT: u32 = 3;
+/// However late we are, nobody is waited for more than so many silences longer.
+const OWN_STRETCH_MAX: u32 = 9;
 /// Nodes of which is remembered whether another hears them: it says at most so many with a beat.
 const NODES_MAX: usize = 256;
 
@@ -195,9 +235,15 @@ mod tests {
     fn silence_is_counted_anew_after_our_own_lateness() {
         let (rules, start) = (PoolRules::default(), Instant::now());
         let ears = Ears::new(start);
-        assert_eq!(ears.session(&rules, start, start + 599 * MS), Session::Open);
-        assert_eq!(ears.session(&rules, start, start + 600 * MS), Session::Silent { heard: start });
-        assert_eq!(ears.session(&rules, start + 5000 * MS, start + 5599 * MS), Session::Open);
+        let own = |suspects_from, late| OwnTime { suspects_from, late };
+        let on_time = own(start, Duration::ZERO);
+        assert_eq!(ears.session(&rules, on_time, start + 599 * MS), Session::Open);
+        assert_eq!(ears.session(&rules, on_time, start + 600 * MS), Session::Silent { heard: start });
+        let away = own(start + 5000 * MS, Duration::ZERO);
+        assert_eq!(ears.session(&rules, away, start + 5599 * MS), Session::Open);
+        assert_eq!(ears.session(&rules, own(start, 100 * MS), start + 699 * MS), Session::Open);
+        let always = own(start, Duration::from_secs(3600));
+        assert_eq!(ears.session(&rules, always, start + 6000 * MS), Session::Silent { heard: start });
         assert!(!ears.heard_within(300 * MS, start + 5000 * MS), "no candidate, all the same");
     }
 }

@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
     EdgeReport, PoolAlarm, PoolChange, PoolEvent, PoolMember, PoolRecord, PoolReport, PoolRules,
     alarms::Alarms,
     change::Next,
-    hearing::{Ears, Seen},
+    hearing::{Ears, OwnTime, Seen},
     loss::Loss,
     moves::{Moves, Reason},
     opening::Opening,
@@ -35,8 +35,7 @@ pub struct Pool {
     pub(super) started: Instant,
     pub(super) first_report: Option<Instant>,
     pub(super) settled: bool,
-    /// Silence is counted from here at the earliest.
-    pub(super) suspects_from: Instant,
+    pub(super) own_time: OwnTime,
     /// Every origin of the pool that has reported, whether or not its session stands.
     pub(super) members: BTreeMap<NodeId, Seen>,
     /// Every edge that has reported.
@@ -101,7 +100,7 @@ impl Pool {
             started,
             first_report: None,
             settled: false,
-            suspects_from: started,
+            own_time: OwnTime { suspects_from: started, late: Duration::ZERO },
             members: BTreeMap::new(),
             edges: BTreeMap::new(),
             plan: None,
@@ -176,7 +175,7 @@ impl Pool {
         let known = self.members.remove(&report.member.node);
         let known = known.filter(|seen| seen.report.member == report.member);
         let mut seen = known.unwrap_or_else(|| Seen::new(report.clone(), now));
-        let news = seen.hear(report, self.rules.candidate_heard, now);
+        let news = seen.hear(report, self.rules.candidate_heard, self.own_time, now);
         self.members.insert(seen.report.member.node.clone(), seen);
         self.note_opened();
         news
@@ -187,7 +186,7 @@ impl Pool {
         self.handle_epoch(&report.edge, report.highest_epoch);
         let ears = self.edges.entry(report.edge).or_insert_with(|| Ears::new(now));
         let was_closed = ears.closed.is_some();
-        ears.hear(now);
+        ears.hear(report.late, self.own_time, now);
         ears.listen(&report.hears, now) || was_closed
     }
 
@@ -238,9 +237,13 @@ impl Pool {
         }
     }
 
-    /// This process itself was late: until beats have had time to be read, nobody is silent.
-    pub fn handle_late(&mut self, now: Instant) {
-        self.suspects_from = now;
+    /// This process itself was late by so much: nobody is silent for what it did not hear meanwhile, and after long
+    /// lateness not before beats have had time to be read.
+    pub fn handle_late(&mut self, late: Duration, now: Instant) {
+        match late >= self.rules.silence / 3 {
+            true => self.own_time.suspects_from = now,
+            false => self.own_time.late += late,
+        }
     }
 
     /// The record is on disk and in force.

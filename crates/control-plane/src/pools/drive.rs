@@ -27,9 +27,12 @@ impl ControlPlane {
             }
             // Should we have been late, what nodes said meanwhile is still to be read: nobody is suspected for it.
             let now = Instant::now();
-            if now > wake + OWN_LATENESS_MAX {
-                tracing::info!(late_ms = (now - wake).as_millis() as u64, "pool.late_itself");
-                lock(&self.inner.pools).values_mut().for_each(|pool| pool.handle_late(now));
+            let late = now.saturating_duration_since(wake);
+            if late > ON_TIME {
+                if late > NOTEWORTHY {
+                    tracing::info!(late_ms = late.as_millis() as u64, "pool.late_itself");
+                }
+                lock(&self.inner.pools).values_mut().for_each(|pool| pool.handle_late(late, now));
             }
             let ids: Vec<_> = lock(&self.inner.pools).keys().cloned().collect();
             for id in ids {
@@ -113,8 +116,10 @@ impl ControlPlane {
 const TICK: Duration = Duration::from_millis(100);
 /// Between two looks at pools that wait for somebody to report.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
-/// By how much our own timers may be late before what we did not hear counts for nothing.
-const OWN_LATENESS_MAX: Duration = Duration::from_millis(200);
+/// A timer that is later than this tells of a busy machine.
+const ON_TIME: Duration = Duration::from_millis(20);
+/// And later than this, operators may want to know.
+const NOTEWORTHY: Duration = Duration::from_millis(200);
 /// After the store has failed.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Records of one pool that are written before the others have their turn.

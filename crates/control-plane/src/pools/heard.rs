@@ -35,7 +35,8 @@ impl ControlPlane {
         let news = match node.registration.kind {
             NodeKind::Edge => {
                 let hears = node.beat.hears.iter().cloned().collect();
-                let report = EdgeReport { edge: id.clone(), highest_epoch: node.beat.highest_epoch, hears };
+                let (highest_epoch, late) = (node.beat.highest_epoch, node.beat.load.task_lag);
+                let report = EdgeReport { edge: id.clone(), highest_epoch, hears, late };
                 let news = pools.values_mut().map(|pool| pool.handle_edge(report.clone(), now));
                 news.filter(|news| *news).count() > 0
             }
@@ -115,6 +116,7 @@ fn pool_and_report(
         hears: Some(beat.hears.into_iter().collect()),
         record: beat.record,
         first_frame: beat.first_frame,
+        late: beat.load.task_lag,
     };
     Some((pool, report))
 }

@@ -95,6 +95,11 @@ impl Link {
         loop {
             let begin = Instant::now();
             let broken = self.hold().await;
+            if broken == RelayError::Unheard && self.is_heard() {
+                // Our beats came late, and its answer came: it is there, and the Link is opened anew.
+                tracing::info!(origin = self.address, "link.we_were_late");
+                continue;
+            }
             if self.is_heard() {
                 tracing::warn!(origin = self.address, reason = %broken, "link.lost");
             }
@@ -113,7 +118,12 @@ impl Link {
             let hello = LinkHello { node: self.node.clone(), kind: NodeKind::Edge, epoch: epoch_of(&self.pools()) };
             origin.link(hello, self.beats()).await
         };
-        let mut down = match admitted(opening).await {
+        let opened = match self.is_heard() {
+            // It has answered a moment ago, and is not to count as heard for longer than any other.
+            true => within(SILENCE, opening).await.unwrap_or_else(|| Err(no_beat())),
+            false => admitted(opening).await,
+        };
+        let mut down = match opened {
             Ok(down) => down,
             Err(error) => return error,
         };
@@ -132,7 +142,7 @@ impl Link {
                 }
                 Some(Some(Err(error))) => return error,
                 Some(None) => return RelayError::Transport("the origin ended the Link".to_owned()),
-                None => return RelayError::Transport(format!("no beat in {} ms", SILENCE.as_millis())),
+                None => return no_beat(),
             }
         }
     }
@@ -158,6 +168,10 @@ impl Link {
     fn is_heard(&self) -> bool {
         hears(&self.pools(), &self.address)
     }
+}
+
+fn no_beat() -> RelayError {
+    RelayError::Transport(format!("no beat in {} ms", SILENCE.as_millis()))
 }
 
 fn hears(pools: &[Arc<Pool>], address: &str) -> bool {

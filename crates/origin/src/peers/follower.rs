@@ -60,13 +60,24 @@ impl Follower {
     pub(super) async fn run(self) {
         let mut retry = Retry::default();
         let mut told = String::new();
+        // Of a Follow that the other side ended because it had not heard us: its answer is a sign of life, and it counts as
+        // heard until it is clear whether it can be followed again.
+        let mut kept = None;
         loop {
-            let broken = match self.open().await {
+            let opened = self.open().await;
+            drop(kept.take());
+            let broken = match opened {
                 Ok(talk) => {
                     retry = Retry::default();
                     told.clear();
                     tracing::info!(peer = %self.node, "follow.opened");
-                    talk.go_on().await
+                    let (broken, seat) = talk.go_on().await;
+                    if let Broken::Call(RelayError::Unheard) = broken {
+                        tracing::info!(peer = %self.node, "follow.we_were_late");
+                        kept = Some(seat);
+                        continue;
+                    }
+                    broken
                 }
                 Err(broken) => broken,
             };
@@ -111,11 +122,11 @@ impl Talk {
         Self { seat: Seat::take(node, streams, urgent), up, down, pulse: Pulse::new() }
     }
 
-    /// Follows until that is no longer possible, and says why.
-    pub(super) async fn go_on(mut self) -> Broken {
+    /// Follows until that is no longer possible, and says why. Until the seat is dropped, the other side counts as heard.
+    pub(super) async fn go_on(mut self) -> (Broken, Seat) {
         loop {
             if let Err(broken) = self.step().await {
-                return broken;
+                return (broken, self.seat);
             }
         }
     }
@@ -150,7 +161,7 @@ impl Talk {
 }
 
 /// The replica's end of the Follow, which goes with it. The control plane hears of both.
-struct Seat {
+pub(super) struct Seat {
     streams: Arc<Streams>,
     urgent: Arc<Notify>,
     conn: u64,

@@ -62,8 +62,8 @@ async fn listen(seat: Seat, mut up: Stream<FollowUp>) -> RelayError {
                 None => break RelayError::Transport("the follower has left".into()),
             },
             beat = pulse.next() => {
-                if let Err(silent) = beat {
-                    break RelayError::Transport(silent.to_string());
+                if beat.is_err() {
+                    break RelayError::Unheard;
                 }
             }
         }

@@ -55,7 +55,7 @@ impl Telling {
                     None => return Err(RelayError::Transport("the edge has left".into())),
                 },
                 beat = self.pulse.next() => {
-                    beat.map_err(|silent| RelayError::Transport(silent.to_string()))?;
+                    beat.map_err(|_silent| RelayError::Unheard)?;
                     return Ok(self.beat());
                 }
             }

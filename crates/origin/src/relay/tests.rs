@@ -279,7 +279,12 @@ async fn an_edge_counts_while_its_beats_come() {
     down.next().await;
     down.next().await;
     assert_eq!(relay.links.counts(), Counts { edges: 1, edges_hearing: 1 });
-    while let Some(Ok(_)) = down.next().await {}
+    let why = loop {
+        if let Err(why) = down.next().await.expect("it ends with a word") {
+            break why;
+        }
+    };
+    assert_eq!(why, RelayError::Unheard, "so that the edge does not take us for silent");
     assert_eq!(relay.links.counts(), Counts { edges: 1, edges_hearing: 0 }, "it was silent");
 }
 

@@ -54,19 +54,21 @@ struct Talk<'a, L> {
     up: mpsc::Sender<FromNode>,
 }
 
-/// The numbers of what was said last in a conversation.
+/// What was said last in a conversation.
 #[derive(Debug, Default)]
 struct Said {
     beat: u64,
     notice: u64,
+    /// How late our own beats were since it was last said.
+    late: Duration,
 }
 
 impl<L: Local> Talk<'_, L> {
     async fn go_on(&self, mut down: FromControlStream, welcome: Welcome) -> Failure {
         let interval = welcome.beat_interval.clamp(BEAT_MIN, BEAT_MAX);
-        // Silence is counted in our own beats: one who beats late himself suspects late.
-        let silent_beats_max = welcome.silence_max.as_millis().div_ceil(interval.as_millis()).max(2);
-        let mut silent_beats = 0;
+        // Silence is counted in tenths of our own beats, of which late ones count one: who beats late himself suspects late.
+        let silence_max = welcome.silence_max.as_millis().div_ceil(interval.as_millis()).max(2);
+        let mut silence = 0;
         let mut said = Said::default();
         let mut beats = ticks(interval);
         let mut reporting = ticks(REPORT_INTERVAL);
@@ -76,7 +78,7 @@ impl<L: Local> Talk<'_, L> {
             let unsaid = select! {
                 biased;
                 heard = down.next() => {
-                    silent_beats = 0;
+                    silence = 0;
                     match heard {
                         Some(Ok(FromControl::Command { id, command })) if commands.len() < COMMANDS_MAX => {
                             let work = self.local.command(command);
@@ -91,9 +93,11 @@ impl<L: Local> Talk<'_, L> {
                 }
                 () = self.urgent.notified() => self.news(&mut said),
                 Some((id, outcome)) = commands.next(), if !commands.is_empty() => vec![result(id, outcome)],
-                _ = beats.tick() => {
-                    silent_beats += 1;
-                    if silent_beats > silent_beats_max {
+                due = beats.tick() => {
+                    let late = due.elapsed();
+                    said.late = said.late.max(late);
+                    silence += if late < LATE { ON_TIME } else { 1 };
+                    if silence > silence_max * ON_TIME {
                         return Failure::new(Code::Unavailable, "CONTROL_SILENT", "the control plane has fallen silent");
                     }
                     self.news(&mut said)
@@ -116,7 +120,9 @@ impl<L: Local> Talk<'_, L> {
             news.push(FromNode::Notice { number, notice });
         }
         said.beat += 1;
-        news.push(FromNode::Beat { number: said.beat, beat: self.local.beat() });
+        let mut beat = self.local.beat();
+        beat.load.task_lag = beat.load.task_lag.max(std::mem::take(&mut said.late));
+        news.push(FromNode::Beat { number: said.beat, beat });
         news
     }
 
@@ -163,6 +169,10 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const BEAT_MIN: Duration = Duration::from_millis(20);
 /// Whatever the control plane asks for.
 const BEAT_MAX: Duration = Duration::from_secs(5);
+/// A beat of ours that comes later than this tells of a busy machine, not of a silent control plane.
+const LATE: Duration = Duration::from_millis(20);
+/// What a beat counts that came on time.
+const ON_TIME: u128 = 10;
 /// Messages that the connection has not taken yet.
 const UNSENT_MAX: usize = 64;
 /// How long the connection may take nothing.

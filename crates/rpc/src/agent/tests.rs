@@ -189,7 +189,10 @@ async fn a_node_makes_itself_known_then_beats_and_reports() {
         Heard::Said(FromNode::Beat { number: 3, beat }) => Some(beat),
         _ => None,
     });
-    assert_eq!(beat.await, Node::default().beat());
+    let beat = beat.await;
+    // How late it was itself depends on the machine.
+    let load = Load { task_lag: Duration::ZERO, ..beat.load };
+    assert_eq!(Beat { load, ..beat }, Node::default().beat());
     assert!(agent.standing().connected());
 }
 

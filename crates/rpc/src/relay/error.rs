@@ -33,6 +33,9 @@ pub enum RelayError {
     /// The other side sent what makes no sense, or refused ours as such.
     #[error("bad message: {0}")]
     Invalid(String),
+    /// The other side has not heard us for too long, and ended the call. It is there: it says so.
+    #[error("we were not heard")]
+    Unheard,
     /// The token does not admit this call.
     #[error("not admitted: {0}")]
     NotAdmitted(String),
@@ -66,6 +69,7 @@ impl From<RelayError> for Failure {
             RelayError::Gone => (Code::Aborted, PUBLICATION_GONE),
             RelayError::Loop => (Code::FailedPrecondition, LOOP),
             RelayError::Invalid(_) => (Code::InvalidArgument, INVALID_MESSAGE),
+            RelayError::Unheard => (Code::DeadlineExceeded, UNHEARD),
             RelayError::NotAdmitted(_) => (Code::PermissionDenied, NOT_ADMITTED),
             RelayError::Transport(_) => (Code::Unavailable, UNAVAILABLE),
         };
@@ -97,6 +101,7 @@ impl From<Failure> for RelayError {
             (KICKED, _) => Self::Refused(PublishRefusal::Kicked),
             (PUBLICATION_GONE, _) => Self::Gone,
             (LOOP, _) => Self::Loop,
+            (UNHEARD, _) => Self::Unheard,
             (INVALID_MESSAGE, _) => Self::Invalid(failure.get("what").unwrap_or_default().to_owned()),
             (_, Code::InvalidArgument | Code::OutOfRange | Code::ResourceExhausted) => Self::Invalid(failure.message),
             (_, Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented) => {
@@ -138,6 +143,7 @@ const KICKED: &str = "KICKED";
 const PUBLICATION_GONE: &str = "PUBLICATION_GONE";
 const LOOP: &str = "LOOP";
 const INVALID_MESSAGE: &str = "INVALID_MESSAGE";
+const UNHEARD: &str = "UNHEARD";
 const NOT_ADMITTED: &str = "NOT_ADMITTED";
 const UNAVAILABLE: &str = "RELAY_UNAVAILABLE";
 
@@ -154,6 +160,7 @@ mod tests {
             RelayError::NoStream,
             RelayError::Gone,
             RelayError::Loop,
+            RelayError::Unheard,
             RelayError::Invalid("a batch without messages".into()),
         ]);
         for error in errors {

@@ -393,7 +393,7 @@ fn an_edge_that_the_control_plane_does_not_hear_is_taken_to_hear_the_active() {
 #[test]
 fn a_control_plane_that_is_often_late_still_replaces_a_process_that_died() {
     let mut world = World::pair(&["e1"]);
-    world.pool.handle_late(world.now);
+    world.pool.handle_late(Duration::from_millis(500), world.now);
     world.kill("o1");
     assert!(world.until(100, |world| world.active() == "o2" && world.is_served()) <= 50);
 }
@@ -405,9 +405,35 @@ fn a_control_plane_that_was_late_itself_suspects_nobody_before_it_has_listened()
     world.run(1_000);
     // For 5 s nothing was read; then the beat of one that does not hear the active comes first.
     world.now += std::time::Duration::from_secs(5);
-    world.pool.handle_late(world.now);
+    world.pool.handle_late(Duration::from_secs(5), world.now);
     world.report("o2");
     world.drive();
     world.run(20_000);
     assert_eq!(world.epoch(), 1);
+}
+
+#[test]
+fn a_control_plane_that_is_late_again_and_again_counts_silence_the_longer() {
+    let mut world = World::pair(&[]);
+    world.freeze("o1");
+    // Each of its looks comes 50 ms late: half of the time it does not see what comes.
+    let mut took = 0;
+    while world.active() == "o1" {
+        world.run(100);
+        world.pool.handle_late(Duration::from_millis(50), world.now);
+        took += 100;
+    }
+    assert!((1_000..1_500).contains(&took), "{took} ms");
+}
+
+#[test]
+fn an_active_that_says_that_it_is_late_itself_is_given_more_time() {
+    for (late, at_least, at_most) in [(0, 450, 800), (100, 750, 1_100), (10_000, 1_050, 1_400)] {
+        let mut world = World::pair(&["e1", "e2"]);
+        world.origin("o1").late = Duration::from_millis(late);
+        world.report("o1");
+        world.freeze("o1");
+        let took = world.until(5_000, |world| world.active() == "o2");
+        assert!((at_least..at_most).contains(&took), "late by {late} ms: {took} ms");
+    }
 }

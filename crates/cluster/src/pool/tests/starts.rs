@@ -27,6 +27,7 @@ fn report(node: &str, start: u64) -> PoolReport {
         hears: None,
         record: Some(KnownRecord::default()),
         first_frame: FirstFrame::NotTold,
+        late: std::time::Duration::ZERO,
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) struct Origin {
     pub(crate) grants: Vec<Grant>,
     pub(crate) record: KnownRecord,
     pub(crate) first_frame: FirstFrame,
+    pub(crate) late: Duration,
 }
 
 #[derive(Debug)]
@@ -220,7 +221,8 @@ impl World {
         if talks && (beat || !edge.session || edge.told != hears) {
             edge.session = true;
             edge.told.clone_from(&hears);
-            let report = EdgeReport { edge: node(name), highest_epoch: self.pool.record().epoch, hears };
+            let report =
+                EdgeReport { edge: node(name), highest_epoch: self.pool.record().epoch, hears, late: Duration::ZERO };
             self.pool.handle_edge(report, self.now);
         }
     }
@@ -442,6 +444,7 @@ impl Origin {
             grants: Vec::new(),
             record: KnownRecord::default(),
             first_frame: FirstFrame::NotTold,
+            late: Duration::ZERO,
         }
     }
 
@@ -456,6 +459,7 @@ impl Origin {
             hears: Some(hears),
             record: Some(self.record.clone()),
             first_frame: self.first_frame,
+            late: self.late,
         }
     }
 

@@ -192,6 +192,24 @@ async fn both_sides_of_a_link_say_whether_they_hear() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_origin_that_has_not_heard_us_is_heard_all_the_same_unless_it_stays_silent() {
+    let mut bench = Bench::new();
+    let upstream = bench.pulls.upstream.clone();
+    tokio::spawn(upstream.clone().keep_links());
+    let (_hello, _up, down) = bench.a.link().await;
+    down.send(Ok(LinkDown::Beat { epoch: Epoch(7), role: Role::Active, active: None })).unwrap();
+    upstream.hearing().notified().await;
+    let (begin, hearing) = (Instant::now(), upstream.hearing().clone());
+    let changed = hearing.notified();
+    down.send(Err(RelayError::Unheard)).unwrap();
+    let (_hello, _up, _silent) = bench.a.link().await;
+    assert_eq!((upstream.counts().heard, begin.elapsed()), (1, Duration::ZERO), "an answer is a sign of life");
+    timeout(LONG, changed).await.expect("silence is noticed, and told");
+    assert_eq!(upstream.counts().heard, 0);
+    assert!(begin.elapsed() < Duration::from_millis(450));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_running_pull_follows_a_changed_route() {
     let mut bench = Bench::along(Config::default(), &[r#""*:*;a:1""#]);
     let (mut reader, _old) = bench.viewer_at_8().await;
