@@ -48,8 +48,6 @@ pub fn never_unclean() -> PoolRules {
 pub struct Store {
     pub record: PoolRecord,
     copy: Option<PoolRecord>,
-    /// The store's own id: an import gives it a new one.
-    id: u64,
     /// Role changes.
     pub moves: Vec<String>,
     pub events: Vec<String>,
@@ -61,7 +59,6 @@ impl Store {
         Self {
             record: PoolRecord::new(pool_id()),
             copy: None,
-            id: 1,
             moves: Vec::new(),
             events: Vec::new(),
             refusals: Vec::new(),
@@ -75,7 +72,6 @@ impl Store {
     pub fn restore(&mut self) {
         if let Some(record) = self.copy.clone() {
             self.record = record;
-            self.id += 1;
         }
     }
 
@@ -108,7 +104,8 @@ struct Session {
 impl Control {
     pub fn new(setup: &Setup, record: PoolRecord, net: &Net) -> Self {
         Self {
-            pool: Pool::new(record, setup.rules.clone(), net.local(CONTROL)),
+            // Each start of a control plane grants in a name of its own, whatever the store is a copy of.
+            pool: Pool::new(record, setup.rules.clone(), net.local(CONTROL)).granting_as(net.now.to_string()),
             sabotage: setup.sabotage,
             sessions: BTreeMap::new(),
             writing: None,
@@ -119,7 +116,8 @@ impl Control {
 
     pub fn tick(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store) {
         if net.now > self.ticked + LATENESS_MAX {
-            self.pool.handle_late(net.local(CONTROL));
+            let late = Duration::from_micros(net.now - self.ticked);
+            self.pool.handle_late(late, net.local(CONTROL));
         }
         self.ticked = net.now;
         self.drive(net, judge, store);
@@ -173,7 +171,8 @@ impl Control {
         let member = beat.origin.as_ref().map(|origin| origin.member.clone());
         self.sessions.entry(conn).or_insert_with(|| Session { party, member: member.clone() });
         let Some(origin) = beat.origin else {
-            let report = EdgeReport { edge: node_id(party), highest_epoch: beat.epoch, hears: beat.hears, late: Duration::ZERO };
+            let report =
+                EdgeReport { edge: node_id(party), highest_epoch: beat.epoch, hears: beat.hears, late: Duration::ZERO };
             self.news |= self.pool.handle_edge(report, now);
             return;
         };
@@ -241,7 +240,7 @@ impl Control {
     }
 
     fn say(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store) {
-        while let Some(grant) = self.pool.poll_grant(&store.id.to_string(), net.local(CONTROL)) {
+        while let Some(grant) = self.pool.poll_grant(net.local(CONTROL)) {
             let mut to = self.sessions.iter().filter(|(_, session)| session.member.as_ref() == Some(&grant.member));
             if let Some((conn, _)) = to.next_back() {
                 net.send(*conn, CONTROL, Msg::Grant(grant));

@@ -199,7 +199,7 @@ async fn an_origin_that_has_not_heard_us_is_heard_all_the_same_unless_it_stays_s
     let (_hello, _up, down) = bench.a.link().await;
     down.send(Ok(LinkDown::Beat { epoch: Epoch(7), role: Role::Active, active: None })).unwrap();
     upstream.hearing().notified().await;
-    let (begin, hearing) = (Instant::now(), upstream.hearing().clone());
+    let (begin, hearing) = (TokioInstant::now(), upstream.hearing().clone());
     let changed = hearing.notified();
     down.send(Err(RelayError::Unheard)).unwrap();
     let (_hello, _up, _silent) = bench.a.link().await;
