@@ -8,7 +8,7 @@ BUILD = $(CARGO) build --locked --workspace --bins --tests
 # The end-to-end tests start clusters of five processes, which mostly wait: a few at once are plenty.
 E2E_THREADS ?= 3
 FUZZ_SECONDS ?= 60
-# A thousand viewers keep every core busy, and a cluster beside them too: they have the machine to themselves.
+# A thousand viewers keep every core busy, and so does a flood: each has the machine to itself.
 CROWD = crowd::
 
 .PHONY: help run test check e2e drill faults long bench fuzz tools build
@@ -22,7 +22,7 @@ run: ## Build release and run the laptop cluster: headwater dev
 
 test: tools build ## Install the tools, run every test, the end-to-end ones in their short form
 	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test --locked --workspace -- --skip $(CROWD)
-	$(CARGO) test --locked -p tests --test e2e -- $(CROWD)
+	$(CARGO) test --locked -p tests --test e2e -- --test-threads 1 $(CROWD)
 
 check: ## Formatting, clippy, rustdoc, tidy: all must be silent
 	$(CARGO) fmt --all --check

@@ -110,7 +110,8 @@ fn perf(pid: u32, data: &Path) -> Option<Vec<Share>> {
 fn perf_line(line: &str) -> Option<Share> {
     let (share, rest) = line.trim().split_once('%')?;
     let share = share.trim().parse().ok()?;
-    let rest = rest.trim();
+    // Columns that this machine has nothing for are dashes.
+    let rest = rest.trim_matches([' ', '-']);
     let name = match rest.split_once("] ") {
         Some(("[k", name)) => format!("kernel: {}", name.trim()),
         Some((_, name)) => name.trim().to_owned(),
@@ -170,8 +171,17 @@ fn callgrind_line(line: &str) -> Option<Share> {
     (name != "PROGRAM TOTALS").then(|| share.trim().parse().ok().map(|share| (share, name.to_owned())))?
 }
 
-/// The largest shares, then the largest of ours.
-fn shown(shares: &[Share]) -> String {
+/// The largest shares, then the largest of ours. A function that stands in several lines, one for each file it was put together from,
+/// is one.
+fn shown(lines: &[Share]) -> String {
+    let mut shares: Vec<Share> = Vec::new();
+    for (share, name) in lines {
+        match shares.iter_mut().find(|(_, known)| known == name) {
+            Some((sum, _)) => *sum += share,
+            None => shares.push((*share, name.clone())),
+        }
+    }
+    shares.sort_by(|one, other| other.0.total_cmp(&one.0));
     let rows = |shares: &[&Share]| -> Vec<Vec<String>> {
         shares.iter().map(|(share, name)| vec![format!("`{}`", short(name)), format!("{share:.1} %")]).collect()
     };

@@ -74,12 +74,12 @@ pub fn all_restart(scene: &mut Scene) -> Vec<Round> {
     })
 }
 
-/// A new epoch with the mark of loss, and the event that names it.
+/// A new epoch with the mark of loss, and the event that names it. An epoch without it may come first: a member that is
+/// killed in the same moment is still taken for alive.
 #[track_caller]
 fn promoted_with_loss(cluster: &Cluster, before: &Pool, not: &str) {
-    let after = cluster.wait_epoch_above(before.epoch);
+    let after = cluster.wait_pool("a promotion with loss", SOON, |pool| pool.loss_epoch > before.epoch);
     assert_ne!(after.active, not, "{}", after.text);
-    assert!(after.loss_epoch > before.epoch, "the promotion is one with loss: {}", after.text);
     let named = !cluster.events("code=pool.resumed_with_loss").is_empty();
     assert!(named, "no event names the loss: {:?}", cluster.events(""));
 }
