@@ -6,7 +6,7 @@
 //!                          body of the response, or WebSocket frames ◀── pieces ──── Feed ┘
 //! ```
 //!
-//! The usual request, a `GET` and nothing else, needs no router: [`plain`] reads it off the socket and writes what is due
+//! The usual request, a `GET` and nothing else, needs no router: `plain` reads it off the socket and writes what is due
 //! into it, as RTMP does. WebSockets and whatever else is asked go through the web server.
 //!
 //! Each viewer is a cursor into the hub: nothing is queued for it beyond what its connection is taking now.
