@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use cluster::{Epoch, NodeKind, Target};
+use futures_util::future::join_all;
 use media::StreamName;
 use rpc::{
     auth::Caller,
-    control::{
-        Command, Holding, KickSession, KickStream, Located, Pools, SessionInfo, Sessions, Steps, StreamInfo, Streams,
-    },
+    control::{Command, KickSession, KickStream, Located, Pools, SessionInfo, Sessions, Steps, StreamInfo, Streams},
     status::{Code, Failure},
 };
 
@@ -52,20 +51,19 @@ impl Streams for ControlPlane {
     }
 
     async fn kick_stream(&self, caller: Caller, request: KickStream) -> Result<u32, Failure> {
-        let name = &request.name;
+        let KickStream { name, reason, ban_for, .. } = &request;
         let stream = self.stream(name);
-        if stream.is_none() && request.ban_for.is_zero() {
-            let message = format!("there is no stream {}", name.resource());
-            return Err(Failure::new(Code::NotFound, "STREAM_NOT_FOUND", message).with("name", name.resource()));
+        let missing = || {
+            let message = format!("nobody publishes {}", name.resource());
+            Failure::new(Code::NotFound, "STREAM_NOT_FOUND", message).with("name", name.resource())
+        };
+        if stream.is_none() && ban_for.is_zero() {
+            return Err(missing());
         }
-        let mut nodes = BTreeSet::new();
-        for holder in stream.iter().flat_map(|stream| &stream.holders) {
-            if holder.holding != Holding::Pull {
-                nodes.insert(holder.node.clone());
-            }
-        }
-        if !request.ban_for.is_zero() {
-            // Every publication passes an origin: there the name is refused.
+        // Every publication passes an origin, whose report of it may not be here yet; its encoder may be at any holder.
+        let mut nodes: BTreeSet<_> =
+            stream.iter().flat_map(|stream| &stream.holders).map(|holder| holder.node.clone()).collect();
+        {
             let members = lock(&self.inner.members);
             let origins = members.nodes().filter(|node| node.registration.kind == NodeKind::Origin);
             nodes.extend(origins.map(|node| node.registration.member.node.clone()));
@@ -73,20 +71,21 @@ impl Streams for ControlPlane {
         if request.validate_only {
             return Ok(0);
         }
+        let kick = Command::KickStream { stream: name.clone(), reason: reason.clone(), ban_for: *ban_for };
         let mut ended = 0;
         let mut failed = None;
-        for node in &nodes {
-            let command =
-                Command::KickStream { stream: name.clone(), reason: request.reason.clone(), ban_for: request.ban_for };
-            match self.command(node, command).await {
+        // All at once: one that is frozen holds up no other.
+        for outcome in join_all(nodes.iter().map(|node| self.command(node, kick.clone()))).await {
+            match outcome {
                 Ok(affected) => ended += affected,
                 Err(failure) => failed = Some(failure),
             }
         }
         let event = Draft::info("stream.kicked", name.resource(), format!("{ended} sessions were ended"));
-        self.tell(event.by(caller, &request.reason).with("ban_for_ms", request.ban_for.as_millis()));
+        self.tell(event.by(caller, reason).with("ban_for_ms", ban_for.as_millis()));
         match failed {
             Some(failure) if ended == 0 => Err(failure),
+            None if ended == 0 && ban_for.is_zero() => Err(missing()),
             _ => Ok(ended),
         }
     }

@@ -91,6 +91,7 @@ async fn a_kicked_stream_is_ended_where_its_encoder_is_and_banned_at_the_origins
     let request = |ban_for| KickStream { name: stream.clone(), ban_for, validate_only: false, reason: "test".into() };
     assert_eq!(soon(client.kick_stream(request(Duration::ZERO))).await.unwrap(), 1);
     assert!(matches!(edge.command().await, Command::KickStream { ban_for: Duration::ZERO, .. }));
+    assert!(matches!(origin.command().await, Command::KickStream { ban_for: Duration::ZERO, .. }));
     let ban = Duration::from_secs(60);
     assert_eq!(soon(client.kick_stream(request(ban))).await.unwrap(), 1);
     let Command::KickStream { stream: told, ban_for, .. } = origin.command().await else { panic!("a kick") };
@@ -98,4 +99,20 @@ async fn a_kicked_stream_is_ended_where_its_encoder_is_and_banned_at_the_origins
     let other =
         KickStream { name: StreamName::from_app("_default", "live", "bar").unwrap(), ..request(Duration::ZERO) };
     assert_eq!(reason(client.kick_stream(other).await), "STREAM_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_stream_of_which_only_viewers_are_reported_yet_is_ended_at_the_origins() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let edge = edge_with_a_session(&scene, &client).await;
+    let origin = scene.origin("o1", 1).await;
+    edge.answers(0, None);
+    origin.answers(1, None);
+    let name = StreamName::from_app("_default", "live", "foo").unwrap();
+    let request = KickStream { name, ban_for: Duration::ZERO, validate_only: false, reason: "test".into() };
+    assert_eq!(soon(client.kick_stream(request.clone())).await.unwrap(), 1);
+    origin.answers(0, None);
+    assert_eq!(reason(client.kick_stream(request).await), "STREAM_NOT_FOUND", "nobody has ended anything");
 }
