@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{Epoch, Grant, Member, NodeId, PoolId, SyncChange, SyncRequest};
-use follower::{Follower, Lapses};
+use follower::{Distance, Follower, Lapses};
 use own_time::OwnTime;
 pub use rules::{CommitRules, WhenAlone};
 
@@ -239,7 +239,7 @@ impl Commits {
         self.own.forget_before(self.followers.values().filter_map(Follower::acked).min());
         let missing = self.missing();
         self.ask_out(&missing);
-        self.ask_in();
+        self.ask_in(passed);
         self.go_alone(missing, passed, around);
         self.update();
     }
@@ -289,6 +289,15 @@ impl Commits {
         }
     }
 
+    fn distance(&self, member: &Member) -> Distance {
+        let behind = self.behind(member).unwrap_or_default();
+        match self.held_by(member) {
+            Some(_) if behind < self.rules.near_max => Distance::Near,
+            Some(_) if behind < self.rules.behind_max => Distance::Apart,
+            _ => Distance::Far,
+        }
+    }
+
     /// Members that hold everyone up.
     fn missing(&self) -> BTreeSet<Member> {
         let missing = self.counted.iter().filter(|member| {
@@ -313,17 +322,17 @@ impl Commits {
 
     /// C4: commits wait for a candidate from the moment when it is nearly there, so that it holds everything committed
     /// when it is asked in.
-    fn ask_in(&mut self) {
+    fn ask_in(&mut self, passed: Duration) {
         if self.alone.is_some() {
             return;
         }
         let now = self.own.now();
         let here: BTreeSet<Member> = self.followers.values().map(|follower| follower.member.clone()).collect();
         for member in here {
-            let behind = self.behind(&member).unwrap_or_default();
-            let near = self.held_by(&member).is_some() && behind < self.rules.near_max;
+            let distance = self.distance(&member);
+            let near = distance == Distance::Near;
             let lapses = self.lapses.entry(member.node.clone()).or_default();
-            lapses.note_near(near, now);
+            lapses.note_distance(distance, passed);
             let returns = near && lapses.may_return(now, &self.rules);
             if !near {
                 self.leave_out(&member);

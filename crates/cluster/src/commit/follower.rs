@@ -37,12 +37,23 @@ impl Follower {
     }
 }
 
-/// How often a node has dropped out of the in-sync set in this term, and since when it is near again.
+/// How far a member's log ends behind ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Distance {
+    /// So little that commits would hardly wait for it.
+    Near,
+    /// More, but not more than a busy machine explains.
+    Apart,
+    /// So much that it would be asked out; or nothing is known of it.
+    Far,
+}
+
+/// How often a node has dropped out of the in-sync set in this term, and for how long it has been near again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lapses {
     count: u32,
     since: Duration,
-    near_since: Option<Duration>,
+    near_for: Duration,
     left: bool,
 }
 
@@ -51,21 +62,27 @@ impl Lapses {
     pub(super) fn add(&mut self, now: Duration) {
         self.count += 1;
         self.since = now;
-        self.near_since = None;
+        self.near_for = Duration::ZERO;
     }
 
     /// One of its connections closed.
     pub(super) fn leave(&mut self) {
         self.left = true;
-        self.near_since = None;
+        self.near_for = Duration::ZERO;
     }
 
     pub(super) fn has_left(&self) -> bool {
         self.left
     }
 
-    pub(super) fn note_near(&mut self, near: bool, now: Duration) {
-        self.near_since = near.then(|| self.near_since.unwrap_or(now));
+    /// It was so far away while this passed. What it has earned is lost only where it would be asked out: on a machine that
+    /// is busy for a moment again and again nobody would ever return.
+    pub(super) fn note_distance(&mut self, distance: Distance, passed: Duration) {
+        match distance {
+            Distance::Near => self.near_for += passed,
+            Distance::Apart => {}
+            Distance::Far => self.near_for = Duration::ZERO,
+        }
     }
 
     /// Whether it has been near for long enough after what it has done.
@@ -77,6 +94,6 @@ impl Lapses {
             return true;
         }
         let wait = rules.return_after.saturating_mul(1 << doublings.min(16)).min(rules.return_after_max);
-        self.near_since.is_some_and(|since| now - since >= wait)
+        self.near_for >= wait
     }
 }

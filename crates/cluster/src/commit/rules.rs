@@ -11,7 +11,8 @@ pub struct CommitRules {
     pub behind_max: Duration,
     /// A member is asked in while it is less behind than this.
     pub near_max: Duration,
-    /// After a lapse a member must have been near for so long; doubled with each further lapse.
+    /// After a lapse a member must have been near for so long, all in all, and never [`CommitRules::behind_max`] behind
+    /// meanwhile; doubled with each further lapse.
     pub return_after: Duration,
     /// The most that [`CommitRules::return_after`] grows to.
     pub return_after_max: Duration,

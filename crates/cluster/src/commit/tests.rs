@@ -225,6 +225,47 @@ fn after_a_lapse_a_member_has_to_be_near_for_longer_each_time() {
 }
 
 #[test]
+fn moments_in_which_a_member_is_behind_put_its_return_off_and_do_not_begin_it_anew() {
+    let mut term = Term::new(&["a", "bb"]);
+    term.follow(1, "bb");
+    term.commits.follower_closed(1);
+    term.pass(10, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Shrink(member("bb"))));
+    term.commits.handle_grant(&grant(2, &["a"]));
+    term.follow(2, "bb");
+    let be_behind = |term: &mut Term, ms| {
+        term.commits.append();
+        term.pass(ms, CALM);
+        term.ack(2);
+    };
+    // On a busy machine: each second it is behind for a moment, for the first 40 ms of which it is near.
+    for _ in 0..5 {
+        term.pass(900, CALM);
+        be_behind(&mut term, 100);
+    }
+    term.pass(200, CALM);
+    assert_eq!(term.asked(), None, "the moments do not count");
+    be_behind(&mut term, 150);
+    term.pass(4990, CALM);
+    assert_eq!(term.asked(), None, "so far behind it would have been asked out");
+    term.pass(20, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+
+    let mut term = Term::new(&["a", "bb"]);
+    term.commits.note_left(&member("bb"));
+    term.pass(10, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Shrink(member("bb"))));
+    term.commits.handle_grant(&grant(2, &["a"]));
+    term.follow(2, "bb");
+    for _ in 0..5 {
+        term.pass(900, CALM);
+        be_behind(&mut term, 100);
+    }
+    term.pass(310, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+}
+
+#[test]
 fn a_member_that_the_record_refuses_is_not_waited_for() {
     let mut term = Term::new(&["a"]);
     term.follow(1, "bb");
