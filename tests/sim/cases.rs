@@ -22,6 +22,7 @@
 //! | active cut off with a minority of edges | `the_active_is_cut_off_with_a_minority_of_the_edges` |
 //! | network cut in two | `the_network_is_cut_in_two`, `…_and_streams_end_and_begin_on_the_side_of_the_old_active` |
 //! | active and three of four edges die | `the_active_and_three_of_four_edges_die_at_once` |
+//! | … and roles move for silence in between (R5) | `the_limit_of_moves_for_silence_outlives_the_control_plane` |
 //! | older copy of the store | `the_control_plane_starts_with_an_old_copy_of_its_store` |
 //! | candidate freezes before it opens | `the_candidate_freezes_between_grant_and_opening` |
 //! | three members, one behind | `of_three_members_the_one_in_sync_is_promoted` |
@@ -36,7 +37,7 @@
 //! | returning primary, fail-back | `a_returning_primary_follows`, `a_fail_back_is_a_planned_promotion` |
 //! | planned, SIGTERM (R4) | `a_planned_promotion_costs_a_moment_and_so_does_the_way_back`, `an_active_that_ends_hands_over_first` |
 
-use cluster::{Epoch, WhenAlone};
+use cluster::{Epoch, Mode, WhenAlone};
 
 use crate::world::{
     MS, S, Setup, World,
@@ -282,6 +283,33 @@ fn with_the_control_plane_away_the_active_dies() {
     assert_eq!(world.active(), Some(O2), "{}", history(&world));
     world.run_for(4 * S);
     assert_moved(&world, 1, 8000);
+}
+
+#[test]
+fn the_limit_of_moves_for_silence_outlives_the_control_plane() {
+    let mut world = playing(pool(2, 2));
+    for moves in 1..=3 {
+        let active = world.active().expect("one serves");
+        world.befall(Fault::Freeze(active));
+        // At the latest when 30 s have passed since the move before.
+        world.run_for(32 * S);
+        assert_eq!(world.moves(), moves, "{}", history(&world));
+        world.befall(Fault::Kill(CONTROL));
+        world.befall(Fault::Thaw(active));
+        world.run_for(S);
+        world.befall(Fault::Start(CONTROL));
+        world.run_for(9 * S);
+        check(&world);
+        assert_eq!(world.store.record.in_sync.len(), 2, "{}", history(&world));
+    }
+    let active = world.active().expect("one serves");
+    world.befall(Fault::Freeze(active));
+    world.run_for(10 * S);
+    assert_eq!((world.moves(), world.store.record.mode), (3, Mode::Hold), "{}", history(&world));
+    world.befall(Fault::Thaw(active));
+    world.run_for(8 * S);
+    check(&world);
+    assert_eq!((world.active(), world.moves()), (Some(active), 3), "{}", history(&world));
 }
 
 #[test]

@@ -27,12 +27,12 @@ pub use grant::{Grant, SyncChange, SyncRequest};
 pub use id::{Epoch, IdError, Incarnation, Member, NodeId, NodeKind, ParseIncarnationError, PoolId, Role, RouteId};
 pub use lineage::{Lineage, NotALineage};
 pub use membership::{
-    Beat, Change, DeregisterError, FirstFrame, KnownRecord, Liveness, Load, Membership, MembershipLimits, Node,
-    NodeAddresses, RegisterError, Registration, SessionError, SessionNumber,
+    Beat, Change, DeregisterError, FirstFrame, FormerStart, KnownRecord, Liveness, Load, Membership, MembershipLimits,
+    Node, NodeAddresses, RegisterError, Registration, SessionError, SessionNumber, Starts,
 };
 pub use notice::{Mishap, Notice};
 pub use pool::{
-    By, Cause, EdgeReport, Granted, Hold, LastChange, Mode, MoveLimits, PlanFailed, PlanState, Pool, PoolAlarm,
+    By, Cause, EdgeReport, Granted, Hold, LastChange, Mode, MoveLimits, Moved, PlanFailed, PlanState, Pool, PoolAlarm,
     PoolChange, PoolEvent, PoolMember, PoolRecord, PoolReport, PoolRules, PoolView, PoolViewMember, PromoteError,
     Promotion, SyncRefused, Unclean,
 };

@@ -1,17 +1,30 @@
 //! Who is in the cluster, and who is heard.
 
+mod starts;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
+pub use starts::{FormerStart, Starts};
+
 use crate::{Address, Epoch, Incarnation, Member, NodeId, NodeKind, PoolId, Role};
 
-/// The nodes that the control plane knows. Kept in memory: after a restart the nodes tell again.
+/// The nodes that the control plane knows. Kept in memory: after a restart the nodes tell again. Only which starts of
+/// them there were is for a store to keep, so that one of long ago is not taken for new:
+///
+/// - [`Membership::restore`] takes over what the store has, before any node is heard.
+/// - [`Membership::unstored`] is what it is to have, to be written before the node is told that it is registered; then
+///   [`Membership::handle_stored`].
 #[derive(Debug)]
 pub struct Membership {
     limits: MembershipLimits,
     nodes: BTreeMap<NodeId, Entry>,
+    /// Of the nodes, and of some that have not come since the control plane started.
+    starts: starts::Book,
+    /// When the starts were taken over from a store.
+    restored: Option<Instant>,
     sessions_opened: u64,
 }
 
@@ -223,17 +236,39 @@ struct Entry {
     heard: Instant,
     session: Option<SessionNumber>,
     draining: bool,
-    /// Incarnations that were replaced: a late message of theirs must not bring them back.
-    former: VecDeque<Incarnation>,
 }
-
-/// How many replaced incarnations are remembered for each node.
-const FORMER_MAX: usize = 16;
 
 impl Membership {
     /// Nobody yet.
     pub fn new(limits: MembershipLimits) -> Self {
-        Self { limits, nodes: BTreeMap::new(), sessions_opened: 0 }
+        let starts = starts::Book::default();
+        Self { limits, nodes: BTreeMap::new(), starts, restored: None, sessions_opened: 0 }
+    }
+
+    /// Takes over the starts that a store has kept. A node that does not come is forgotten like one that is gone.
+    pub fn restore(&mut self, stored: impl IntoIterator<Item = Starts>, now: Instant, unix_ms: u64) {
+        self.restored = Some(now);
+        stored.into_iter().take(self.limits.nodes_max).for_each(|starts| self.starts.restore(starts, unix_ms));
+    }
+
+    /// The starts that the store is to have; without any, it is to have nothing of that node.
+    pub fn unstored(&self) -> Vec<(NodeId, Option<Starts>)> {
+        self.starts.unstored()
+    }
+
+    /// Whether the store has all of a node's starts.
+    pub fn is_stored(&self, node: &NodeId) -> bool {
+        self.starts.is_stored(node)
+    }
+
+    /// What was [`Membership::unstored`] is on disk.
+    pub fn handle_stored(&mut self, stored: &[(NodeId, Option<Starts>)]) {
+        self.starts.stored(stored);
+    }
+
+    /// The starts of a node, also of one that has not come since the control plane started.
+    pub fn starts_of(&self, node: &NodeId) -> Option<&Starts> {
+        self.starts.get(node)
     }
 
     /// The limits in force.
@@ -253,36 +288,40 @@ impl Membership {
 
     /// A node makes itself known. `Ok(None)`: it was known just so.
     pub fn register(&mut self, new: Registration, now: Instant, unix_ms: u64) -> Result<Option<Change>, RegisterError> {
-        let id = new.member.node.clone();
         let member = new.member.clone();
-        let Some(entry) = self.nodes.get_mut(&id) else {
-            if self.nodes.len() >= self.limits.nodes_max {
-                return Err(RegisterError::TooMany { max: self.limits.nodes_max });
+        if let Some(starts) = self.starts.get(&member.node) {
+            if starts.kind != new.kind {
+                return Err(RegisterError::OtherKind { known: starts.kind });
             }
-            self.nodes.insert(id, Entry::new(new, now, unix_ms, VecDeque::new()));
-            return Ok(Some(Change::Joined { member, was: None }));
-        };
-        let known = &entry.node.registration;
-        if known.kind != new.kind {
-            return Err(RegisterError::OtherKind { known: known.kind });
-        }
-        if entry.former.contains(&member.incarnation) {
-            return Err(RegisterError::Replaced { by: known.member.incarnation });
-        }
-        let was = known.member.incarnation;
-        if was != member.incarnation {
-            let mut former = std::mem::take(&mut entry.former);
-            former.push_back(was);
-            if former.len() > FORMER_MAX {
-                former.pop_front();
+            if starts.has_replaced(member.incarnation) {
+                return Err(RegisterError::Replaced { by: starts.current });
             }
-            *entry = Entry::new(new, now, unix_ms, former);
-            return Ok(Some(Change::Joined { member, was: Some(was) }));
         }
-        let same = *known == new;
-        entry.node.registration = new;
-        entry.hear(now, unix_ms);
-        Ok((!same).then_some(Change::Updated { member }))
+        let entry = self.nodes.get_mut(&member.node);
+        if let Some(entry) = entry.filter(|entry| entry.node.registration.member == member) {
+            let same = entry.node.registration == new;
+            entry.node.registration = new;
+            entry.hear(now, unix_ms);
+            return Ok((!same).then_some(Change::Updated { member }));
+        }
+        if !self.nodes.contains_key(&member.node) && self.nodes.len() >= self.limits.nodes_max {
+            return Err(RegisterError::TooMany { max: self.limits.nodes_max });
+        }
+        self.make_room_for(&member.node);
+        let was = self.starts.note(&member, new.kind, unix_ms);
+        self.nodes.insert(member.node.clone(), Entry::new(new, now, unix_ms));
+        Ok(Some(Change::Joined { member, was }))
+    }
+
+    /// The starts of a node that has not come for long give way to a new one's; an edge's first.
+    fn make_room_for(&mut self, node: &NodeId) {
+        if self.starts.get(node).is_some() || self.starts.len() < self.limits.nodes_max {
+            return;
+        }
+        let absent = self.starts.iter().filter(|starts| !self.nodes.contains_key(&starts.node));
+        if let Some(starts) = absent.min_by_key(|starts| starts.kind != NodeKind::Edge).cloned() {
+            self.starts.remove(&starts.node);
+        }
     }
 
     /// A registered node opens its session; one that it had before is replaced.
@@ -341,18 +380,19 @@ impl Membership {
 
     /// Takes a node out of the list; with an incarnation, only that one.
     pub fn deregister(&mut self, node: &NodeId, only: Option<Incarnation>) -> Result<Change, DeregisterError> {
-        let entry = self.nodes.get(node).ok_or(DeregisterError::Unknown)?;
-        let member = entry.member();
-        if only.is_some_and(|only| only != member.incarnation) {
+        let current = self.starts.get(node).ok_or(DeregisterError::Unknown)?.current;
+        if only.is_some_and(|only| only != current) {
             return Err(DeregisterError::OtherIncarnation);
         }
         self.nodes.remove(node);
-        Ok(Change::Left { member })
+        self.starts.remove(node);
+        Ok(Change::Left { member: Member { node: node.clone(), incarnation: current } })
     }
 
     /// When the next node turns silent or is forgotten.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.nodes.values().filter_map(|entry| entry.due(&self.limits)).min()
+        let absent = self.restored.map(|at| at + self.limits.forget_after);
+        self.nodes.values().filter_map(|entry| entry.due(&self.limits)).chain(absent).min()
     }
 
     /// Time has passed.
@@ -361,21 +401,35 @@ impl Membership {
         self.nodes.retain(|_, entry| {
             if entry.forgettable() && now >= entry.heard + self.limits.forget_after {
                 changes.push(Change::Left { member: entry.member() });
+                self.starts.remove(&entry.node.registration.member.node);
                 return false;
             }
             changes.extend(entry.update(now, &self.limits));
             true
         });
+        if self.restored.is_some_and(|at| now >= at + self.limits.forget_after) {
+            self.restored = None;
+            changes.extend(self.forget_absent_edges());
+        }
         changes
+    }
+
+    /// Edges that have not come since the control plane started.
+    fn forget_absent_edges(&mut self) -> Vec<Change> {
+        let absent = |starts: &&Starts| starts.kind == NodeKind::Edge && !self.nodes.contains_key(&starts.node);
+        let absent: Vec<_> = self.starts.iter().filter(absent).map(|starts| starts.node.clone()).collect();
+        let gone = absent.iter().filter_map(|node| self.starts.remove(node));
+        let left = |Starts { node, current, .. }| Change::Left { member: Member { node, incarnation: current } };
+        gone.map(left).collect()
     }
 }
 
 impl Entry {
-    fn new(registration: Registration, now: Instant, unix_ms: u64, former: VecDeque<Incarnation>) -> Self {
+    fn new(registration: Registration, now: Instant, unix_ms: u64) -> Self {
         let beat = Beat { highest_epoch: registration.highest_epoch, ..Beat::default() };
         let liveness = Liveness::Gone;
         let node = Node { registration, liveness, beat, registered_unix_ms: unix_ms, heard_unix_ms: unix_ms };
-        Self { node, heard: now, session: None, draining: false, former }
+        Self { node, heard: now, session: None, draining: false }
     }
 
     fn member(&self) -> Member {
@@ -416,7 +470,10 @@ impl Entry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
     /// A later start of the same node is known.
-    #[error("this incarnation was replaced by {by}")]
+    #[error(
+        "this start of the node was replaced by a later one, {by}: end this process if both are of one node, otherwise \
+         give each a name of its own (`node` in its configuration)"
+    )]
     Replaced {
         /// The incarnation in force.
         by: Incarnation,

@@ -28,6 +28,7 @@ pub use change::PoolChange;
 pub use event::{Granted, PlanFailed, PoolAlarm, PoolEvent};
 pub use hearing::{EdgeReport, PoolReport};
 pub use machine::Pool;
+pub use moves::Moved;
 pub use operator::{PromoteError, Promotion};
 pub use plan::PlanState;
 pub use record::{By, Cause, Hold, LastChange, Mode, PoolMember, PoolRecord, PoolView, PoolViewMember};

@@ -6,9 +6,9 @@
 //! origins, edges ═NodeSession═▶ beats, reports ┘                └─▶ roles and commands down the NodeSessions
 //! ```
 //!
-//! What must outlive the process (route entries, pool records, events) is written to the [`Store`] before anybody is
-//! told; who is heard, streams and sessions are kept in memory and told again by the nodes after a restart. The rules
-//! are those of `cluster`; this crate gives them a clock, a disk and a network. Nothing live stops when it is down.
+//! What must outlive the process (route entries, pool records, which starts of nodes there were, events) is written to
+//! the [`Store`] before anybody is told; who is heard, streams and sessions are kept in memory and told again by the
+//! nodes after a restart. The rules are those of `cluster`; this crate gives them a clock, a disk and a network. Nothing live stops when it is down.
 
 mod commands;
 mod config;
@@ -23,6 +23,7 @@ mod plane;
 mod pools;
 mod routes;
 mod service;
+mod starts;
 mod status;
 mod store;
 mod streams;

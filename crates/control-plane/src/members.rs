@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cluster::{Change, Liveness, Member, Node, NodeId, NodeKind, RegisterError, Registration};
+use cluster::{
+    Change, DeregisterError, Incarnation, Liveness, Member, Node, NodeId, NodeKind, PoolId, PoolMember, RegisterError,
+    Registration,
+};
 use rpc::{
     auth::Caller,
     control::{Command, Deregister, Drain, FromControlStream, FromNodeStream, Members, NodeInfo, Registered, Steps},
@@ -23,20 +26,8 @@ impl Members for ControlPlane {
         if let Some(pool) = &registration.pool {
             self.ensure_pool(pool)?;
         }
-        let member = registration.member.clone();
-        let change = lock(&self.inner.members)
-            .register(registration, Instant::now(), unix_ms())
-            .map_err(|why| not_registered(&member, &why))?;
-        self.on_changes(change);
-        let node = self.node(&member.node).ok_or_else(|| unknown_node(&member.node))?;
-        let limits = self.inner.config.limits();
-        Ok(Registered {
-            node,
-            beat_interval: limits.beat_interval,
-            silence_max: limits.silence_max,
-            route_revision: self.inner.routes.revision(),
-            store_id: self.inner.store_id.clone(),
-        })
+        let control = self.clone();
+        self.mutate(async move { control.enroll(registration).await }).await
     }
 
     fn converse(
@@ -49,15 +40,15 @@ impl Members for ControlPlane {
     }
 
     async fn deregister(&self, caller: Caller, request: Deregister) -> Result<(), Failure> {
-        let node = self.node(&request.node).ok_or_else(|| unknown_node(&request.node))?;
+        let known = self.listed(&request.node).ok_or_else(|| unknown_node(&request.node))?;
         if caller != Caller::Operator {
-            admit(caller, node.registration.kind)?;
+            admit(caller, known.kind)?;
             if request.incarnation.is_none() {
                 return Err(Failure::invalid_field("incarnation", "is needed of a node: it may speak for itself only"));
             }
         }
         let control = self.clone();
-        self.mutate(async move { control.take_out(caller, request, node.registration).await }).await
+        self.mutate(async move { control.take_out(caller, request, known).await }).await
     }
 
     async fn drain_node(&self, caller: Caller, request: Drain) -> Result<NodeInfo, Failure> {
@@ -87,23 +78,89 @@ impl Members for ControlPlane {
     }
 }
 
+/// What is known of a node that is to be taken out, also where it has not come since the control plane started.
+struct Listed {
+    kind: NodeKind,
+    incarnation: Incarnation,
+    pool: Option<PoolId>,
+}
+
 impl ControlPlane {
-    async fn take_out(&self, caller: Caller, request: Deregister, known: Registration) -> Result<(), Failure> {
+    /// Takes a node into the list; it hears of it when its start is on disk.
+    async fn enroll(&self, registration: Registration) -> Result<Registered, Failure> {
+        let member = registration.member.clone();
+        let change = lock(&self.inner.members)
+            .register(registration, Instant::now(), unix_ms())
+            .map_err(|why| self.not_registered(&member, &why))?;
+        self.try_to_store_starts(&member.node).await;
+        self.on_changes(change);
+        let node = self.node(&member.node).ok_or_else(|| unknown_node(&member.node))?;
+        let limits = self.inner.config.limits();
+        Ok(Registered {
+            node,
+            beat_interval: limits.beat_interval,
+            silence_max: limits.silence_max,
+            route_revision: self.inner.routes.revision(),
+            store_id: self.inner.store_id.clone(),
+        })
+    }
+
+    fn not_registered(&self, member: &Member, why: &RegisterError) -> Failure {
+        let (code, reason) = match why {
+            RegisterError::Replaced { .. } => (Code::Aborted, "INCARNATION_REPLACED"),
+            RegisterError::OtherKind { .. } => (Code::AlreadyExists, "NODE_NAME_TAKEN"),
+            RegisterError::TooMany { .. } => (Code::ResourceExhausted, "TOO_MANY_NODES"),
+        };
+        self.inner.metrics.refused.with([reason]).inc();
+        let name = member.node.resource();
+        if let RegisterError::Replaced { by } = why {
+            let refused = lock(&self.inner.refused_starts).insert(member.node.clone(), member.incarnation);
+            if refused != Some(member.incarnation) {
+                let draft = Draft::warning("node.refused", &name, why.to_string());
+                self.tell(draft.with("incarnation", member.incarnation).with("replaced_by", by));
+            }
+        }
+        Failure::new(code, reason, format!("{name}: {why}")).with("node", name).with("incarnation", member.incarnation)
+    }
+
+    /// A node, or an origin of which only its pool still knows.
+    fn listed(&self, id: &NodeId) -> Option<Listed> {
+        let registered = lock(&self.inner.members).get(id).map(|node| {
+            let Registration { kind, member, pool, .. } = &node.registration;
+            Listed { kind: *kind, incarnation: member.incarnation, pool: pool.clone() }
+        });
+        let in_pool = || {
+            lock(&self.inner.pools).values().find_map(|pool| {
+                let record = pool.record();
+                let PoolMember { incarnation, .. } = record.members.get(id)?;
+                Some(Listed { kind: NodeKind::Origin, incarnation: *incarnation, pool: Some(record.id.clone()) })
+            })
+        };
+        let absent = || {
+            let members = lock(&self.inner.members);
+            let starts = members.starts_of(id)?;
+            Some(Listed { kind: starts.kind, incarnation: starts.current, pool: None })
+        };
+        registered.or_else(in_pool).or_else(absent)
+    }
+
+    async fn take_out(&self, caller: Caller, request: Deregister, known: Listed) -> Result<(), Failure> {
         let id = request.node;
         let mut writer = self.writer().await;
         let next = match &known.pool {
             Some(pool) => self.pool_without(pool, &id)?,
             None => None,
         };
-        if request.incarnation.is_some_and(|only| only != known.member.incarnation) {
-            let message = format!("{} is registered with the incarnation {}", id.resource(), known.member.incarnation);
+        if request.incarnation.is_some_and(|only| only != known.incarnation) {
+            let message = format!("{} is registered with the incarnation {}", id.resource(), known.incarnation);
             return Err(Failure::new(Code::Aborted, "OTHER_INCARNATION", message)
                 .with("node", id.resource())
-                .with("incarnation", known.member.incarnation));
+                .with("incarnation", known.incarnation));
         }
         if request.validate_only {
             return Ok(());
         }
+        let in_pool = next.is_some();
         if let Some(change) = next {
             self.write_pool(&mut writer, change).await?;
         }
@@ -111,9 +168,15 @@ impl ControlPlane {
         // Before anybody writes again: what it said no longer counts for its pool.
         self.left_pools(&id);
         drop(writer);
-        let change = change.map_err(|_| unknown_node(&id))?;
+        let change = match change {
+            Ok(change) => Some(change),
+            // A store of before starts were kept has it in its pool only.
+            Err(DeregisterError::Unknown) if in_pool => None,
+            Err(_) => return Err(unknown_node(&id)),
+        };
+        self.try_to_store_starts(&id).await;
         self.tell(Draft::info("node.deregistered", id.resource(), "it was taken out").by(caller, &request.reason));
-        self.on_changes([change]);
+        self.on_changes(change);
         Ok(())
     }
 
@@ -130,6 +193,9 @@ impl ControlPlane {
             if let Change::Left { member } = &change {
                 self.left_pools(&member.node);
                 lock(&self.inner.notices).forget(&member.node);
+                lock(&self.inner.refused_starts).remove(&member.node);
+                let (control, node) = (self.clone(), member.node.clone());
+                self.inner.tasks.spawn(async move { control.try_to_store_starts(&node).await });
             }
             if let Some(draft) = told(&change) {
                 self.tell(draft.with("incarnation", member.incarnation));
@@ -214,16 +280,6 @@ pub(crate) fn info(node: &Node) -> NodeInfo {
 pub(crate) fn unknown_node(id: &NodeId) -> Failure {
     let message = format!("there is no node {}", id.resource());
     Failure::new(Code::NotFound, "NODE_NOT_FOUND", message).with("name", id.resource())
-}
-
-fn not_registered(member: &Member, why: &RegisterError) -> Failure {
-    let (code, reason) = match why {
-        RegisterError::Replaced { .. } => (Code::Aborted, "INCARNATION_REPLACED"),
-        RegisterError::OtherKind { .. } => (Code::AlreadyExists, "NODE_NAME_TAKEN"),
-        RegisterError::TooMany { .. } => (Code::ResourceExhausted, "TOO_MANY_NODES"),
-    };
-    let name = member.node.resource();
-    Failure::new(code, reason, format!("{name}: {why}")).with("node", name).with("incarnation", member.incarnation)
 }
 
 /// How often silence is looked for.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::{Membership, Pool, PoolId};
+use cluster::{Incarnation, Membership, NodeId, Pool, PoolId};
 use rpc::{
     control::{Event, NodeInfo, PoolInfo, RouteInfo, StreamInfo},
     status::{Code, Failure},
@@ -56,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) routes: Arc<WatchLog<RouteInfo>>,
     pub(crate) route_state: Mutex<RouteState>,
     pub(crate) members: Mutex<Membership>,
+    /// Of each node the former start that was refused last: told once, however often it comes.
+    pub(crate) refused_starts: Mutex<BTreeMap<NodeId, Incarnation>>,
     pub(crate) nodes: Arc<WatchLog<NodeInfo>>,
     pub(crate) pools: Mutex<BTreeMap<PoolId, Pool>>,
     pub(crate) pool_infos: Arc<WatchLog<PoolInfo>>,
@@ -120,6 +122,8 @@ impl ControlPlane {
             (record.id.clone(), Pool::new(record, rules, started).granting_as(&granter))
         });
         let pools = pools.collect();
+        let mut members = Membership::new(config.limits());
+        members.restore(contents.starts, started, time::unix_ms());
         let in_memory = time::first_revision();
         let (event_queue, queued) = mpsc::channel(EVENTS_QUEUED_MAX);
         let inner = Inner {
@@ -131,7 +135,8 @@ impl ControlPlane {
             writer: tokio::sync::Mutex::new(Writer { store: Arc::new(store), revision: contents.revision, sequence }),
             route_state: Mutex::new(RouteState::new(routes.values(), contents.seeded)),
             routes: Arc::new(WatchLog::new(routes, contents.routes_revision, metrics.watch.clone())),
-            members: Mutex::new(Membership::new(config.limits())),
+            members: Mutex::new(members),
+            refused_starts: Mutex::default(),
             nodes: Arc::new(WatchLog::new(BTreeMap::new(), in_memory, metrics.watch.clone())),
             pools: Mutex::new(pools),
             pool_infos: Arc::new(WatchLog::new(BTreeMap::new(), in_memory, metrics.watch.clone())),

@@ -1,4 +1,4 @@
-//! The file that outlives the process: route entries, pool records, events.
+//! The file that outlives the process: route entries, pool records, starts of nodes, events.
 //!
 //! An embedded redb database. A commit is on disk (fsync) before anybody is told of it; one process at a time may have
 //! the file open; a file that is damaged, or that a newer program wrote, is refused with what to do about it.
@@ -13,8 +13,8 @@ use std::{
     time::Instant,
 };
 
-use cluster::{PoolId, PoolRecord, RouteId};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use cluster::{NodeId, PoolId, PoolRecord, RouteId, Starts};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use error::{CommitError, OpenError};
@@ -25,6 +25,8 @@ const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta")
 const ROUTES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("routes");
 const SEEDED: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("seeded");
 const POOLS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("pools");
+/// A store of before there was this table is as one in which it is empty.
+const STARTS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("starts");
 const EVENTS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("events");
 
 /// The layout of the tables; a program refuses a higher one than its own.
@@ -52,6 +54,8 @@ pub(crate) struct Contents {
     pub(crate) seeded: BTreeMap<String, String>,
     /// The pool records.
     pub(crate) pools: Vec<PoolRecord>,
+    /// Which starts of each node there were.
+    pub(crate) starts: Vec<Starts>,
     /// The last events, oldest first.
     pub(crate) events: Vec<StoredEvent>,
 }
@@ -74,6 +78,10 @@ pub(crate) enum Write {
         /// That version.
         after: u64,
     },
+    /// The starts of a node.
+    PutStarts(Starts),
+    /// A node is no longer known.
+    DeleteStarts(NodeId),
 }
 
 /// Changes that are made together or not at all.
@@ -128,6 +136,11 @@ impl Store {
             routes: values(&txn.open_table(ROUTES)?)?,
             seeded: pairs(&txn.open_table(SEEDED)?)?,
             pools: values(&txn.open_table(POOLS)?)?,
+            starts: match txn.open_table(STARTS) {
+                Ok(starts) => values(&starts)?,
+                Err(TableError::TableDoesNotExist(_)) => Vec::new(),
+                Err(error) => return Err(error.into()),
+            },
             events: values(&txn.open_table(EVENTS)?)?,
         })
     }
@@ -164,15 +177,11 @@ fn apply(txn: &WriteTransaction, batch: &Batch) -> Result<(), CommitError> {
     for write in &batch.writes {
         match write {
             Write::PutRoute(route) => put_in(txn, ROUTES, route.entry.id.as_str(), route)?,
-            Write::DeleteRoute(id) => {
-                let mut routes = txn.open_table(ROUTES).map_err(error::storage)?;
-                routes.remove(id.as_str()).map_err(error::storage)?;
-            }
+            Write::DeleteRoute(id) => delete_in(txn, ROUTES, id.as_str())?,
             Write::Seed(id, digest) => put_in(txn, SEEDED, id, digest)?,
-            Write::Unseed(id) => {
-                let mut seeded = txn.open_table(SEEDED).map_err(error::storage)?;
-                seeded.remove(id.as_str()).map_err(error::storage)?;
-            }
+            Write::Unseed(id) => delete_in(txn, SEEDED, id)?,
+            Write::PutStarts(starts) => put_in(txn, STARTS, starts.node.as_str(), starts)?,
+            Write::DeleteStarts(node) => delete_in(txn, STARTS, node.as_str())?,
             Write::PutPool { record: pool, after } => {
                 let stored = stored_version(txn, &pool.id)?;
                 if *after != stored || pool.version <= stored {
@@ -205,6 +214,15 @@ fn put_in(
     value: &impl Serialize,
 ) -> Result<(), CommitError> {
     put(&mut txn.open_table(table).map_err(error::storage)?, key, value)
+}
+
+fn delete_in(
+    txn: &WriteTransaction,
+    table: TableDefinition<'static, &'static str, &'static [u8]>,
+    key: &str,
+) -> Result<(), CommitError> {
+    txn.open_table(table).map_err(error::storage)?.remove(key).map_err(error::storage)?;
+    Ok(())
 }
 
 fn put(

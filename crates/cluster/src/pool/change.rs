@@ -69,6 +69,10 @@ impl Next {
         if self.record == *before && !self.answers {
             return None;
         }
+        if self.record.mode != before.mode {
+            // What was before a hold, or before its end, no longer counts.
+            self.record.moved.forget();
+        }
         // R6: a newer version hides that the record is of an older copy of the store. Of whom that has in sync, only the
         // active is sure to have everything.
         if highest_version > before.version && !self.in_sync_known {

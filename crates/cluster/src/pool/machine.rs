@@ -292,6 +292,7 @@ impl Pool {
     /// the end of a hold.
     pub fn poll_change(&mut self, now: Instant, unix_ms: u64) -> Option<PoolChange> {
         self.polled = Some(now);
+        self.moves.recall(&self.record.moved, now, unix_ms);
         self.settle(now);
         self.plan_relief(now);
         self.check_plan(now);
@@ -304,7 +305,11 @@ impl Pool {
         match grant {
             Some(grant) => {
                 let gone = |member: &Member| self.is_dead(member) || self.goes_by_another_grant(member);
+                let reason = grant.reason;
                 next.grant(grant, &self.granter, gone, unix_ms);
+                if let Some(reason) = reason {
+                    next.record.moved.note(reason, &self.rules.moves, unix_ms);
+                }
             }
             None => self.lesser_changes(&mut next, now, unix_ms),
         }

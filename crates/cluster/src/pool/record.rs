@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::Moved;
 use crate::{Address, Epoch, Grant, Incarnation, Member, NodeId, PoolId, Role};
 
 /// A pool as it is stored. Every change is a compare-and-set on `version`, which grows by one.
@@ -40,6 +41,9 @@ pub struct PoolRecord {
     /// Who was active before the role last moved.
     #[serde(default)]
     pub before: Option<NodeId>,
+    /// When the role last moved by itself.
+    #[serde(default)]
+    pub moved: Moved,
     /// What changed the roles last.
     pub last_change: Option<LastChange>,
     /// The event of that change has not been told yet: who asked for it.
@@ -164,6 +168,7 @@ impl PoolRecord {
             fenced: BTreeSet::new(),
             yields_to: None,
             before: None,
+            moved: Moved::default(),
             last_change: None,
             untold: None,
         }
@@ -281,6 +286,7 @@ mod tests {
         let record: PoolRecord = serde_json::from_str(stored).unwrap();
         assert_eq!((record.version, record.epoch, record.untold.is_none()), (3, Epoch(2), true));
         assert_eq!((record.hold, record.fenced.len(), record.yields_to), (None, 0, None));
+        assert_eq!(record.moved, Moved::default());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
     },
 };
 
+use cluster::{FormerStart, Incarnation, NodeKind};
 use redb::{Builder, StorageBackend, backends::InMemoryBackend};
 
 use super::*;
@@ -51,22 +52,50 @@ fn what_was_committed_is_there_after_a_restart_with_the_same_id() {
     let (store, first) = open(dir.path()).unwrap();
     assert_eq!(first.revision, 1);
     let event = Draft::info("pool.granted", "originPools/main", "it was").with("epoch", 1).numbered(7);
-    let writes = vec![put_pool(1), Write::Seed("a".into(), "d".into())];
-    let with_event = Batch { events: vec![event.clone()], ..batch(2, writes) };
+    let starts = |node: &str| Starts {
+        node: NodeId::new(node).unwrap(),
+        kind: NodeKind::Origin,
+        current: Incarnation::from_bits(2),
+        former: [FormerStart { incarnation: Incarnation::from_bits(1), replaced_unix_ms: 5 }].into(),
+    };
+    let started = [Write::PutStarts(starts("o1")), Write::PutStarts(starts("o2"))];
+    store.commit(&batch(2, started.to_vec())).unwrap();
+    let gone = Write::DeleteStarts(NodeId::new("o2").unwrap());
+    let writes = vec![put_pool(1), Write::Seed("a".into(), "d".into()), gone];
+    let with_event = Batch { events: vec![event.clone()], ..batch(3, writes) };
     store.commit(&with_event).unwrap();
     drop(store);
     let (_, second) = open(dir.path()).unwrap();
     let seeded = BTreeMap::from([("a".to_owned(), "d".to_owned())]);
     let expected = Contents {
         id: first.id,
-        revision: 2,
+        revision: 3,
         routes_revision: 1,
         pools: vec![pool(1)],
+        starts: vec![starts("o1")],
         events: vec![event],
         seeded,
         routes: vec![],
     };
     assert_eq!(second, expected);
+}
+
+#[test]
+fn a_store_of_before_starts_were_kept_opens_and_keeps_them_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).unwrap();
+    let txn = store.db.begin_write().unwrap();
+    txn.delete_table(STARTS).unwrap();
+    txn.commit().unwrap();
+    drop(store);
+    let (store, contents) = open(dir.path()).unwrap();
+    assert_eq!(contents.starts, []);
+    let node = NodeId::new("o1").unwrap();
+    let kind = NodeKind::Origin;
+    let starts = Starts { node, kind, current: Incarnation::from_bits(1), former: Default::default() };
+    store.commit(&batch(2, vec![Write::PutStarts(starts.clone())])).unwrap();
+    drop(store);
+    assert_eq!(open(dir.path()).unwrap().1.starts, [starts]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use cluster::{Epoch, Liveness, Load, NodeKind};
 use media::StreamName;
 use rpc::{
     auth::Caller,
-    control::{FromNode, Holding, NodeInfo, Query, StreamReport, StreamsReport, Watched},
+    control::{Deregister, FromNode, Holding, NodeInfo, Query, StreamReport, StreamsReport, Watched},
 };
 
 use super::scene::{Scene, Talking, config, next, node, registration, soon, until};
@@ -74,6 +74,61 @@ async fn a_session_needs_a_registered_node() {
     let member = registration("edge-1", 1, NodeKind::Edge).member;
     let refused = Talking::resume(&client, member, Default::default()).await;
     assert_eq!(refused.err().unwrap().reason, "NODE_NOT_REGISTERED");
+}
+
+#[tokio::test]
+async fn a_start_that_was_replaced_is_refused_after_a_restart_too_and_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (first, second) = (scene.origin("o1", 1).await, scene.origin("o2", 1).await);
+    first.die().await;
+    let again = scene.origin("o1", 2).await;
+    soon(scene.stop()).await;
+    assert!(again.ended().await.is_some() && second.ended().await.is_some());
+
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let mut events = client.watch_events(0).await.unwrap();
+    // The first start of o1 was frozen and wakes up before anybody else has come; o2 has restarted meanwhile.
+    let nodes = scene.client(Caller::Origin).await;
+    for _ in 0..3 {
+        let refused = Talking::begin(&nodes, registration("o1", 1, NodeKind::Origin)).await.err().unwrap();
+        assert_eq!(refused.reason, "INCARNATION_REPLACED");
+        assert!(refused.message.contains("nodes/o1: this start of the node was replaced"), "{}", refused.message);
+    }
+    scene.origin("o2", 2).await;
+    let late = Talking::begin(&nodes, registration("o2", 1, NodeKind::Origin)).await;
+    assert_eq!(late.err().unwrap().reason, "INCARNATION_REPLACED", "its successor came to the new control plane");
+    scene.origin("o1", 2).await;
+    until(&mut events, |event| event.code == "node.refused" && event.subject == "nodes/o2").await;
+    let query = Query { filter: "code=node.refused".into(), ..Query::default() };
+    let told = client.events(query).await.unwrap().items;
+    assert_eq!(told.len(), 2, "once for each start: {told:?}");
+    assert_eq!(told[0].details["replaced_by"], "0000000000000002");
+}
+
+#[tokio::test]
+async fn a_node_that_never_came_back_can_be_taken_out_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let mut watch = scene.operator().await.watch_pools(0).await.unwrap();
+    let (first, second) = (scene.origin("o1", 1).await, scene.origin("o2", 1).await);
+    let edge = scene.edge("edge-1", 1).await;
+    until(&mut watch, |pool| pool.view.members.len() == 2).await;
+    drop(watch);
+    soon(scene.stop()).await;
+    drop((first, second, edge));
+
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let take_out =
+        |id: &str| Deregister { node: node(id), incarnation: None, validate_only: false, reason: String::new() };
+    assert_eq!(client.deregister(take_out("o1")).await.unwrap_err().reason, "NODE_IS_ACTIVE");
+    client.deregister(take_out("o2")).await.unwrap();
+    client.deregister(take_out("edge-1")).await.unwrap();
+    assert_eq!(client.deregister(take_out("edge-1")).await.unwrap_err().reason, "NODE_NOT_FOUND");
+    let pool = client.pools(Query::default()).await.unwrap().items.remove(0);
+    assert_eq!(pool.view.members.len(), 1);
 }
 
 #[tokio::test]

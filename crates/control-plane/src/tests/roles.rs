@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use cluster::{Epoch, Grant, Incarnation, Member, Mishap, NodeKind, Notice, PoolId, Role, SyncChange, SyncRequest};
+use cluster::{
+    Epoch, Grant, Incarnation, Member, Mishap, NodeKind, Notice, PoolId, Registration, Role, SyncChange, SyncRequest,
+};
 use rpc::{
     auth::Caller,
     control::{
@@ -138,7 +140,7 @@ async fn a_restart_of_the_control_plane_changes_no_role() {
     let client = scene.client(Caller::Origin).await;
     let mut standby = scene.origin("o2", 1).await;
     assert_eq!(standby.role().await.role, Role::Standby);
-    let serving = cluster::Registration { serving: Some(Epoch(1)), ..registration("o1", 1, NodeKind::Origin) };
+    let serving = Registration { serving: Some(Epoch(1)), ..registration("o1", 1, NodeKind::Origin) };
     let mut active = Talking::begin(&client, serving).await.unwrap();
     let grant = active.role().await;
     assert_eq!((grant.role, grant.epoch), (Role::Active, Epoch(1)));
@@ -151,11 +153,8 @@ async fn an_empty_store_adopts_the_active_that_serves() {
     let dir = tempfile::tempdir().unwrap();
     let scene = Scene::start(config(dir.path())).await;
     let client = scene.client(Caller::Origin).await;
-    let heard = |id, serving| cluster::Registration {
-        serving,
-        highest_epoch: Epoch(5),
-        ..registration(id, 1, NodeKind::Origin)
-    };
+    let heard =
+        |id, serving| Registration { serving, highest_epoch: Epoch(5), ..registration(id, 1, NodeKind::Origin) };
     let mut standby = Talking::begin(&client, heard("o2", None)).await.unwrap();
     let mut active = Talking::begin(&client, heard("o1", Some(Epoch(5)))).await.unwrap();
     active.role_until((Role::Active, 5)).await;
@@ -397,6 +396,40 @@ async fn a_held_pool_moves_no_role_until_it_is_released() {
         ReleasePool { pool: PoolId::main(), expected_epoch: None, validate_only: false, reason: "done".into() };
     assert_eq!(client.release_pool(release).await.unwrap().mode, cluster::Mode::Auto);
     second.role_until((Role::Active, 2)).await;
+}
+
+#[tokio::test]
+async fn the_limit_of_automatic_moves_outlives_the_control_plane() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.roles.moves.silence_max = 1;
+    config.roles.moves.silence_apart = Duration::ZERO.into();
+    let scene = Scene::start(config.clone()).await;
+    let (first, mut second) = in_sync(&scene).await;
+    first.quiet(true);
+    second.hears(&[]);
+    second.role_until((Role::Active, 2)).await;
+    soon(scene.stop()).await;
+    assert!(first.ended().await.is_some() && second.ended().await.is_some());
+
+    let scene = Scene::start(config).await;
+    let client = scene.operator().await;
+    let mut events = client.watch_events(0).await.unwrap();
+    let nodes = scene.client(Caller::Origin).await;
+    let serving =
+        Registration { serving: Some(Epoch(2)), highest_epoch: Epoch(2), ..registration("o2", 1, NodeKind::Origin) };
+    let active = Talking::begin(&nodes, serving).await.unwrap();
+    let mut standby = scene.origin("o1", 1).await;
+    standby.role_until((Role::Standby, 2)).await;
+    active.hears(&["o1"]);
+    standby.hears(&["o2"]);
+    heard(&scene, "o1", "o2").await;
+    active.quiet(true);
+    standby.hears(&[]);
+    let held = event(&mut events, "pool.held").await;
+    assert!(held.reason.contains("roles have moved too often because of silence"), "{}", held.reason);
+    let pool = client.pool(&PoolId::main()).await.unwrap();
+    assert_eq!((pool.view.epoch, pool.mode), (Epoch(2), cluster::Mode::Hold));
 }
 
 #[tokio::test]

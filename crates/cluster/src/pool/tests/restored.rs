@@ -1,7 +1,7 @@
-//! A store that was restored from an older copy.
+//! A control plane that starts: on its own store, or on one that was restored from an older copy.
 
 use super::world::{World, node};
-use crate::{Cause, Epoch, Member, PoolEvent, PoolRecord, PoolRules, SyncChange, Unclean};
+use crate::{By, Cause, Epoch, Member, Mode, PoolEvent, PoolRecord, PoolRules, SyncChange, Unclean};
 
 /// A pair whose control plane goes on with a record from before the first fail-over, so many milliseconds ago.
 fn old_copy(edges: &[&'static str]) -> (World, PoolRecord) {
@@ -85,26 +85,27 @@ fn it_adopts_in_sync_and_version_within_the_same_epoch() {
     assert_eq!(world.epoch(), 1);
 }
 
-#[test]
-fn an_old_in_sync_set_promotes_nobody_without_loss_when_the_active_does_not_report() {
+/// A control plane that goes on with a record by which `o2` is in sync; it was taken out since, and `o1` has died.
+fn taken_out_since(rules: PoolRules) -> World {
     let mut world = World::pair(&["e1"]);
     let old = world.pool.record().clone();
     world.cut("o1", "o2");
     world.run(1_000);
     world.kill("o1");
-    world.cp_starts(old, PoolRules::default());
+    world.cp_starts(old, rules);
+    world
+}
+
+#[test]
+fn an_old_in_sync_set_promotes_nobody_without_loss_when_the_active_does_not_report() {
+    let mut world = taken_out_since(PoolRules::default());
     world.run(10_000);
     assert_eq!((world.active().as_str(), world.loss_epoch()), ("o2", world.epoch()), "it was taken out since");
 }
 
 #[test]
 fn no_other_change_makes_an_old_in_sync_set_the_truth() {
-    let mut world = World::pair(&["e1"]);
-    let old = world.pool.record().clone();
-    world.cut("o1", "o2");
-    world.run(1_000);
-    world.kill("o1");
-    world.cp_starts(old, PoolRules::default());
+    let mut world = taken_out_since(PoolRules::default());
     world.run(1_000);
     // Its new start is written down, in a version above every one that was heard of.
     world.restart("o1");
@@ -115,12 +116,7 @@ fn no_other_change_makes_an_old_in_sync_set_the_truth() {
 
 #[test]
 fn an_old_in_sync_set_promotes_nobody_where_an_operator_decides() {
-    let mut world = World::pair(&["e1"]);
-    let old = world.pool.record().clone();
-    world.cut("o1", "o2");
-    world.run(1_000);
-    world.kill("o1");
-    world.cp_starts(old, PoolRules { unclean: Unclean::Never, ..PoolRules::default() });
+    let mut world = taken_out_since(PoolRules { unclean: Unclean::Never, ..PoolRules::default() });
     world.run(10_000);
     assert_eq!(world.epoch(), 1);
     assert_eq!(world.pool.alarms().count(), 1);
@@ -240,6 +236,41 @@ fn a_control_plane_that_starts_anew_on_its_own_store_disturbs_nobody() {
     world.cp_starts(record, PoolRules::default());
     world.run(20_000);
     assert_eq!((world.active().as_str(), world.epoch()), ("o1", 1));
+}
+
+/// The active freezes until it is replaced, or until it is clear that it will not be, and wakes again.
+fn freeze_the_active(world: &mut World) {
+    let (active, epoch) = (world.active(), world.epoch());
+    world.freeze(&active);
+    for _ in 0..40 {
+        if world.epoch() == epoch {
+            world.run(1_000);
+        }
+    }
+    world.thaw(&active);
+    world.run(2_000);
+}
+
+#[test]
+fn the_limit_of_moves_for_silence_outlives_the_control_plane() {
+    let mut world = World::pair(&["e1", "e2"]);
+    for moves in 1..=3 {
+        freeze_the_active(&mut world);
+        assert_eq!(world.epoch(), 1 + moves);
+        let record = world.pool.record().clone();
+        world.cp_starts(record, PoolRules::default());
+        world.run(5_000);
+    }
+    freeze_the_active(&mut world);
+    assert_eq!((world.epoch(), world.pool.record().mode), (4, Mode::Hold));
+    let reason = &world.pool.record().hold.as_ref().unwrap().by.reason;
+    assert!(reason.contains("roles have moved too often because of silence"), "{reason}");
+
+    let released = world.pool.released(By::default()).unwrap();
+    world.cp_starts(released.record, PoolRules::default());
+    world.run(5_000);
+    freeze_the_active(&mut world);
+    assert_eq!((world.epoch(), world.pool.record().mode), (5, Mode::Auto), "an operator let it go");
 }
 
 #[test]
