@@ -17,24 +17,14 @@ use crate::{
     upstream::{Call, Choice, Ended, Origins, Pool, UpstreamError},
 };
 
-/// An origin that has just become active commits its log anew before it tells how far that goes: so long it may seem to
-/// end before what viewers have had.
-const RECOMMIT_MAX: Duration = Duration::from_secs(5);
 /// How long viewers are kept when an origin serves and does not have their stream: its encoder may come back there.
 const ABSENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Asks for the stream again and again, each time from where it stands. Goes on until it is dropped.
 pub(super) async fn run(pulls: &Pulls, pull: &Pull) {
     let mut directing = pulls.upstream.directing();
-    let mut feed = Feed {
-        pulls,
-        pull,
-        choice: Choice::default(),
-        retry: Retry::default(),
-        served: false,
-        failing_since: None,
-        ahead_since: None,
-    };
+    let mut feed =
+        Feed { pulls, pull, choice: Choice::default(), retry: Retry::default(), served: false, failing_since: None };
     loop {
         let (pause, pool) = match feed.choice.turn(&directing, &pull.name) {
             Ok((pool, pools)) => {
@@ -74,8 +64,6 @@ struct Feed<'a> {
     served: bool,
     /// Since when viewers get nothing although their stream has not ended.
     failing_since: Option<Instant>,
-    /// Since when the origin's log ends before what viewers have had.
-    ahead_since: Option<Instant>,
 }
 
 /// How a call ended.
@@ -88,7 +76,7 @@ enum Broken {
     StreamEnded,
     /// This pool does not have the stream, and another may.
     Absent,
-    /// The origin's positions end below ours.
+    /// The origin's log ends before what viewers have had: it is another, and to be looked through from its beginning.
     Ahead,
 }
 
@@ -98,6 +86,8 @@ enum Reason {
     Over,
     /// Here, at once: somebody else serves.
     Moved,
+    /// Here, at once, with another question.
+    Anew,
     /// Nobody serves here.
     Unserved,
     /// Elsewhere, the stream is not here.
@@ -108,7 +98,8 @@ impl Broken {
     fn reason(&self) -> Reason {
         match self {
             Self::Unserved(UpstreamError::Unreachable(_)) => Reason::Unserved,
-            Self::Unserved(_) | Self::StreamEnded | Self::Ahead => Reason::Over,
+            Self::Unserved(_) | Self::StreamEnded => Reason::Over,
+            Self::Ahead => Reason::Anew,
             Self::Ended(Ended::Left(_) | Ended::Rerouted | Ended::Error(RelayError::NotActive { .. })) => Reason::Moved,
             // The connection is gone: whoever serves next may be known already.
             Self::Ended(Ended::Error(RelayError::Transport(_)) | Ended::Silent) => Reason::Moved,
@@ -132,6 +123,7 @@ impl Feed<'_> {
         let at_once = match reason {
             Reason::Over => false,
             Reason::Moved => true,
+            Reason::Anew => return Duration::ZERO,
             Reason::Unserved => self.choice.note_failed(pools),
             Reason::Absent => {
                 // All are asked in turn, but not as fast as they answer.
@@ -144,7 +136,7 @@ impl Feed<'_> {
 
     /// One call, from asking to its end. `others`: there are more pools that may have the stream.
     async fn call(&mut self, pool: &Arc<Pool>, others: bool) -> Broken {
-        let from = self.pull.mirror().position_in(pool.name()).map_or(PullFrom::Live, PullFrom::After);
+        let from = self.pull.mirror().from(pool.name());
         self.served = false;
         let mut call = match self.pulls.upstream.pull(pool, &self.pull.name, from).await {
             Ok(call) => call,
@@ -168,6 +160,9 @@ impl Feed<'_> {
             };
             match down {
                 PullDown::Opened { head, rejoined, .. } => {
+                    if self.is_ahead(pool, &call, head) {
+                        return Broken::Ahead;
+                    }
                     opened = true;
                     self.open(pool, &call, head, rejoined);
                 }
@@ -178,11 +173,7 @@ impl Feed<'_> {
                         return Broken::Absent;
                     }
                 }
-                PullDown::Heartbeat { head, .. } => {
-                    if self.is_ahead_for_good(pool, head) {
-                        return Broken::Ahead;
-                    }
-                }
+                PullDown::Heartbeat { .. } => {}
             }
         }
     }
@@ -195,7 +186,6 @@ impl Feed<'_> {
             let gap_ms = since.elapsed().as_millis() as u64;
             tracing::info!(stream = %self.pull.name, origin = call.address(), gap_ms, "pull.resumed");
         }
-        self.is_ahead_for_good(pool, head);
         let mut mirror = self.pull.mirror();
         let opened = mirror.open(&self.pulls.hub, &self.pull.name, pool.name(), head);
         drop(mirror);
@@ -206,7 +196,6 @@ impl Feed<'_> {
     }
 
     fn append(&mut self, items: Vec<rpc::relay::Item>) {
-        self.ahead_since = None;
         let appended = self.pull.mirror().append(items);
         self.pulls.stats.repeated.fetch_add(appended.repeated as u64, Ordering::Relaxed);
         if appended.closed {
@@ -214,20 +203,14 @@ impl Feed<'_> {
         }
     }
 
-    /// The origin has had its time, and its log still ends before what viewers have had: it is another life of the stream.
-    fn is_ahead_for_good(&mut self, pool: &Pool, head: u64) -> bool {
-        if self.pull.mirror().position_in(pool.name()).is_none_or(|position| position <= head) {
-            self.ahead_since = None;
-            return false;
+    /// Whether viewers have had more than the origin's log holds, all of which was committed anew before it was opened
+    /// (REPLICATION C1): they were fed by an active that went on alone, and this is its successor.
+    fn is_ahead(&self, pool: &Pool, call: &Call<PullDown>, head: u64) -> bool {
+        let is_ahead = self.pull.mirror().note_head(pool.name(), head);
+        if is_ahead {
+            tracing::warn!(stream = %self.pull.name, origin = call.address(), head, "pull.ahead_of_origin");
         }
-        let since = *self.ahead_since.get_or_insert_with(Instant::now);
-        let for_good = since.elapsed() > RECOMMIT_MAX;
-        if for_good {
-            tracing::warn!(stream = %self.pull.name, head, "pull.ahead_of_origin");
-            self.ahead_since = None;
-            self.pull.end_stream();
-        }
-        for_good
+        is_ahead
     }
 
     /// The active origin answers, and has no such stream.

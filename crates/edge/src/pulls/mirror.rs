@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hub::{AlreadyOpen, Body, Hub, Stream, Writer};
 use media::StreamName;
-use rpc::relay::{self, Item};
+use rpc::relay::{self, Item, PullFrom};
 
 use super::seam::{Joint, Numbers, Seam, Shift, Tail};
 
@@ -28,6 +28,8 @@ struct Source {
     /// The last position taken, in its own numbering.
     last: Option<u64>,
     shift: Shift,
+    /// Its log is another now, which ends before `last`.
+    is_anew: bool,
 }
 
 /// What came of a batch.
@@ -45,9 +47,22 @@ impl Mirror {
         self.writer.is_some()
     }
 
-    /// The last position that was taken from this pool, if the newest items are from it.
-    pub(super) fn position_in(&self, pool: &str) -> Option<u64> {
-        self.source.as_ref().filter(|source| source.pool == pool)?.last
+    /// Where this pool is to begin. With a log that is another now, with all that it holds: viewers' last frame may be
+    /// anywhere in it.
+    pub(super) fn from(&self, pool: &str) -> PullFrom {
+        match self.source.as_ref().filter(|source| source.pool == pool) {
+            Some(Source { is_anew: true, .. }) => PullFrom::After(0),
+            Some(Source { last: Some(last), .. }) => PullFrom::After(*last),
+            Some(Source { last: None, .. }) | None => PullFrom::Live,
+        }
+    }
+
+    /// This pool's log ends at `head`. True where it turns out to be another than the one that viewers were fed from.
+    pub(super) fn note_head(&mut self, pool: &str, head: u64) -> bool {
+        let Some(source) = self.source.as_mut().filter(|source| source.pool == pool) else { return false };
+        let turns_out = !source.is_anew && source.last.is_some_and(|last| last > head);
+        source.is_anew |= turns_out;
+        turns_out
     }
 
     /// A pool has the stream, up to `head`. Returns the stream where it was not there.
@@ -61,13 +76,16 @@ impl Mirror {
         self.head = head;
         self.seam = None;
         match &self.source {
-            Some(source) if source.pool == pool => {}
+            Some(source) if source.pool == pool && !source.is_anew => {}
             Some(_) if self.tail.is_empty() => self.source = None,
+            Some(source) if source.pool == pool => {
+                self.seam = Some((pool.to_owned(), Seam::new(Numbers::Anew, head)));
+            }
             Some(_) => self.seam = Some((pool.to_owned(), Seam::new(Numbers::Foreign, head))),
             None => {}
         }
         if self.source.is_none() {
-            self.source = Some(Source { pool: pool.to_owned(), last: None, shift: Shift::default() });
+            self.source = Some(Source { pool: pool.to_owned(), last: None, shift: Shift::default(), is_anew: false });
         }
         if self.writer.is_some() {
             return Ok(None);
@@ -97,7 +115,7 @@ impl Mirror {
                 };
                 let pool = std::mem::take(pool);
                 tracing::info!(stream = %writer.stream().name(), pool, anew = !setup.is_empty(), "pull.spliced");
-                self.source = Some(Source { pool, last, shift });
+                self.source = Some(Source { pool, last, shift, is_anew: false });
                 self.seam = None;
                 (setup, due)
             }

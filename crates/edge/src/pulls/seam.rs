@@ -1,6 +1,7 @@
-//! Where a stream goes on behind a seam: another pool gives it from now on, or the same one after a loss.
+//! Where a stream goes on behind a seam: another pool gives it from now on, or the same one after a loss, or from where an
+//! active was cut off that went on alone.
 //!
-//! Pools that stand in for each other number and time a stream each for itself; an origin that has lost some of a stream
+//! Pools that stand in for each other number and time a stream each for itself; an origin that lacks some of a stream
 //! gets the end of what viewers have had again from the encoder's edge. Viewers are to notice as little as can be: their
 //! positions ascend, their times never fall, and no frame comes twice. So what comes is looked through for the frame that
 //! viewers had last, and the stream goes on right behind it. Where that frame is not there, viewers go on at the first
@@ -34,6 +35,9 @@ const STEP_MS: u64 = 40;
 const AHEAD_MS_MAX: u64 = 10_000;
 /// An edge sends at most two seconds again of what viewers have had: what is not further behind may be on its way there.
 const AGAIN_MS_MAX: u64 = 3_000;
+/// Items, and bytes of payload, that are held back where the stream can be joined nowhere: as much as a ring holds.
+const HELD_MAX: usize = 8192;
+const HELD_BYTES_MAX: usize = 32 << 20;
 
 impl Tail {
     /// A frame goes out to viewers.
@@ -128,6 +132,9 @@ pub(super) enum Numbers {
     Same,
     /// Another pool's.
     Foreign,
+    /// Those of the pool that viewers have been fed from, whose log is another: it ends before what viewers have had, and
+    /// begins as what they had. Its times are on their clock.
+    Anew,
 }
 
 /// The stream goes on.
@@ -153,13 +160,38 @@ impl Seam {
         if self.held.last()?.seq < self.head {
             return None;
         }
+        let joint = self.find_joint(tail, next_seq);
+        if joint.is_none() {
+            self.forget_oldest();
+        }
+        joint
+    }
+
+    fn find_joint(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
         if let Some(joint) = self.behind_the_same_frame(tail, next_seq) {
             return Some(joint);
         }
         match self.numbers {
             _ if self.comes_again(tail) => None,
             Numbers::Same => Some(self.as_it_is(tail)),
-            Numbers::Foreign => self.at_a_start(tail, next_seq),
+            Numbers::Foreign | Numbers::Anew => self.at_a_start(tail, next_seq),
+        }
+    }
+
+    /// Lets go of frames that are too many, the oldest first. Set-up stays.
+    fn forget_oldest(&mut self) {
+        let (mut items, mut bytes) = (0, 0);
+        let too_many = self.held.iter().rposition(|item| {
+            items += 1;
+            bytes += coded(item).map_or(0, |frame| frame.payload.len());
+            items > HELD_MAX || bytes > HELD_BYTES_MAX
+        });
+        if let Some(newest) = too_many {
+            let mut place = 0;
+            self.held.retain(|item| {
+                place += 1;
+                place > newest + 1 || coded(item).is_none()
+            });
         }
     }
 
@@ -184,7 +216,9 @@ impl Seam {
         let anchor = tail.anchor()?;
         let same = self.held.iter().enumerate().filter_map(|(at, item)| {
             let frame = coded(item).filter(|frame| is_same(frame, anchor))?;
-            Some((at, anchor.dts.cast_signed() - frame.dts.cast_signed()))
+            let dts = anchor.dts.cast_signed() - frame.dts.cast_signed();
+            // Where the clock is the same, equal frames of another time are others.
+            (self.numbers != Numbers::Anew || dts == 0).then_some((at, dts))
         });
         // Small frames may come again: the nearest in time is it.
         let (at, dts) = same.min_by_key(|(_, dts)| dts.unsigned_abs())?;
@@ -214,7 +248,8 @@ impl Seam {
     fn at_a_start(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
         let has_video = self.held.iter().any(|item| coded(item).is_some_and(|frame| frame.medium == Medium::Video));
         let starts = |item: &Item| {
-            coded(item).is_some_and(|frame| frame.kind == Kind::Key || (frame.medium == Medium::Audio && !has_video))
+            let is_start = |frame: &Frame| frame.kind == Kind::Key || (frame.medium == Medium::Audio && !has_video);
+            coded(item).is_some_and(|frame| is_start(frame) && self.is_unseen(item, frame, tail))
         };
         let at = self.held.iter().position(starts)?;
         let first = &self.held[at];
@@ -226,6 +261,12 @@ impl Seam {
         };
         // A position is left out, so that readers see a gap and begin anew, with set-up.
         Some(self.joint(at, Shift { seq: (next_seq + 1).wrapping_sub(first.seq), dts }, tail))
+    }
+
+    /// Whether viewers cannot have had it: of a log that begins as what they had, what is later, or was written since.
+    fn is_unseen(&self, item: &Item, frame: &Frame, tail: &Tail) -> bool {
+        let is_later = || tail.last_dts(frame).is_none_or(|last| frame.dts > last);
+        self.numbers != Numbers::Anew || item.seq > self.head || is_later()
     }
 
     /// From the item at `at` on, with all the set-up before it.

@@ -184,37 +184,6 @@ async fn a_viewer_goes_on_where_it_was_when_the_origin_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_commits_its_log_anew_is_waited_for() {
-    let mut bench = Bench::new();
-    let (mut reader, taken) = bench.viewer_at_8().await;
-    taken.reset();
-    let again = take(&mut bench.a, 6).await;
-    again.open(3);
-    again.beat(8);
-    again.send(vec![delta(9)]);
-    assert_eq!(next(&mut reader).await, [9]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_began_anew_below_where_viewers_are_ends_for_them() {
-    let mut bench = Bench::new();
-    let (mut reader, taken) = bench.viewer_at_8().await;
-    taken.reset();
-    let again = take(&mut bench.a, 6).await;
-    again.open(3);
-    let beats = async {
-        loop {
-            let _left = again.down.send(Ok(PullDown::Heartbeat { epoch: Epoch(6), head: 3 }));
-            sleep(Duration::from_secs(1)).await;
-        }
-    };
-    tokio::select! {
-        items = next(&mut reader) => assert_eq!(items, [0_u64; 0], "it ends rather than stand still"),
-        () = beats => {}
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_stream_lingers_and_a_viewer_who_returns_finds_it() {
     let linger = Duration::from_secs(3);
     let mut bench = Bench::with(Config { linger, ..Config::default() });

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::{Epoch, Incarnation, Member, NodeKind, PublishPolicy, Role};
+use cluster::{Epoch, Grant, Incarnation, Member, NodeKind, PublishPolicy, Role};
 use futures_util::{StreamExt, stream};
 use hub::{Hub, RingLimits};
 use media::{DEFAULT_VHOST, MediaMessage, Medium, PublicationId, StreamName};
@@ -156,6 +156,32 @@ async fn a_pull_may_wait_for_its_stream_and_ends_with_it() {
     let Some(Ok(PullDown::Items { items: last, .. })) = next_pull(&mut items).await else { panic!("no close") };
     assert_eq!(last[0].body, Body::Event(Event::Close { publication: A }));
     assert_eq!(next_pull(&mut items).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_is_opened_with_all_that_was_committed_anew() {
+    let (relay, _term) = origin(PublishPolicy::Open);
+    let (up, mut answers) = push(&relay, hello(A)).await;
+    up.send(PushUp::Messages(vec![key(0), key(1)])).await.unwrap();
+    next_push(&mut answers).await;
+    next_push(&mut answers).await;
+    let me = Member { node: node("origin-1"), incarnation: Incarnation::from_bits(1) };
+    let other = Member { node: node("origin-2"), incarnation: Incarnation::from_bits(2) };
+    let again = Grant { in_sync: [me.clone(), other.clone()].into(), ..grant(me, 6) };
+    let follower = relay.streams.with(|replica, now| {
+        replica.handle_grant(again, now).unwrap();
+        let follower = replica.follower_opened(FollowHello { member: other, epoch: Epoch(6) }, now);
+        replica.poll_down(follower);
+        replica.handle_up(follower, FollowUp::State { epoch: Epoch(6), logs: vec![] }, now).unwrap();
+        follower
+    });
+    let mut items = relay.pull(pull(PullFrom::After(FIRST + 2))).await.unwrap();
+    let early = timeout(Duration::from_secs(5), next(&mut items, |down| matches!(down, PullDown::Heartbeat { .. })));
+    assert!(early.await.is_err(), "an edge would take a log that ends early for another");
+    let ack = FollowUp::Ack { epoch: Epoch(6), order: 0 };
+    relay.streams.with(|replica, now| replica.handle_up(follower, ack, now)).unwrap();
+    let opened = next_pull(&mut items).await;
+    assert!(matches!(opened, Some(Ok(PullDown::Opened { head, .. })) if head == FIRST + 2), "{opened:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,3 +178,61 @@ fn a_clock_that_began_anew_goes_on_where_viewers_are() {
     let joint = Seam::new(Numbers::Same, 0).push(items(600, vec![key(0, 7), delta(40, 8)]), &tail, 500).unwrap();
     assert_eq!(told(&joint), [(600, 90_080, 7), (601, 90_120, 8)]);
 }
+
+/// What viewers had from an origin that was alone: up to 5 s and two frames.
+fn had_alone() -> Tail {
+    tail(vec![key(1000, 1), delta(1040, 2), key(5000, 3), delta(5040, 4)])
+}
+
+#[test]
+fn what_an_origin_had_alone_is_found_again_where_the_encoders_edge_brings_it() {
+    let mut seam = Seam::new(Numbers::Anew, 71);
+    let ring = with_setup(items(70, vec![key(1000, 1), delta(1040, 2)]));
+    assert_eq!(seam.push(ring, &had_alone(), 500), None, "viewers had all of that");
+    assert_eq!(seam.push(items(72, vec![delta(4960, 9), key(5000, 3)]), &had_alone(), 500), None, "the rest will come");
+    let joint = seam.push(items(74, vec![delta(5040, 4), delta(5080, 5)]), &had_alone(), 500).unwrap();
+    assert_eq!(told(&joint), [(500, 5080, 5)]);
+    assert_eq!((joint.shift.seq(76), joint.shift.dts, joint.setup), (501, 0, vec![]));
+}
+
+#[test]
+fn a_log_that_has_grown_meanwhile_holds_more_than_viewers_had() {
+    let ring = vec![key(1000, 1), key(5000, 3), delta(5040, 4), delta(5080, 5), key(6000, 6)];
+    let joint = Seam::new(Numbers::Anew, 74).push(items(70, ring), &had_alone(), 500).unwrap();
+    assert_eq!(told(&joint), [(500, 5080, 5), (501, 6000, 6)], "nothing lost, nothing twice");
+}
+
+#[test]
+fn an_equal_frame_of_another_time_is_another() {
+    let black = tail(vec![key(1000, 1), delta(1040, 2), key(9000, 1)]);
+    let ring = with_setup(items(70, vec![key(1000, 1), delta(1040, 2)]));
+    assert_eq!(Seam::new(Numbers::Anew, 71).push(ring, &black, 500), None);
+}
+
+#[test]
+fn where_the_last_frame_does_not_come_again_viewers_go_on_at_a_later_keyframe() {
+    let ring = vec![key(1000, 1), delta(1040, 2), delta(5080, 5), key(6000, 6), delta(6040, 7)];
+    let joint = Seam::new(Numbers::Anew, 74).push(with_setup(items(70, ring)), &had_alone(), 500).unwrap();
+    assert_eq!(told(&joint), [(501, 6000, 6), (502, 6040, 7)], "set apart by a gap");
+    assert_eq!(joint.setup, [config()]);
+}
+
+#[test]
+fn another_encoders_frames_are_taken_once_they_come() {
+    let mut seam = Seam::new(Numbers::Anew, 71);
+    assert_eq!(seam.push(items(70, vec![key(1000, 1), key(1080, 8)]), &had_alone(), 500), None);
+    let joint = seam.push(items(72, vec![key(1120, 9)]), &had_alone(), 500).unwrap();
+    assert_eq!(told(&joint), [(501, 5080, 9)], "in a time that does not fall");
+}
+
+#[test]
+fn what_is_held_back_has_a_bound() {
+    let mut seam = Seam::new(Numbers::Anew, 0);
+    let had = had_alone();
+    assert_eq!(seam.push(with_setup(items(0, vec![delta(0, 0)])), &had, 500), None);
+    for seq in (1..2 * HELD_MAX as u64).step_by(1024) {
+        assert_eq!(seam.push(items(seq, vec![delta(9000 + seq, 7); 1024]), &had, 500), None);
+    }
+    assert!(seam.held.len() <= HELD_MAX + 1, "{}", seam.held.len());
+    assert!(matches!(seam.held[0].body, relay::Body::Setup(_)), "but set-up stays");
+}

@@ -170,6 +170,54 @@ async fn what_an_edge_sends_again_after_a_loss_comes_to_no_viewer_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn viewers_of_an_origin_that_went_on_alone_go_on_with_its_successor() {
+    let (mut bench, _a, b) = Bench::linked().await;
+    let (mut reader, alone) = bench.viewer_at_8().await;
+    alone.send((9..200).map(|seq| if seq % 25 == 0 { key(seq) } else { delta(seq) }).collect());
+    while next(&mut reader).await.last() != Some(&199) {}
+    let begin = TokioInstant::now();
+    b.say(6, Role::Active);
+    // The successor has had up to 8, and so much again of what the encoder's edge keeps.
+    let asked = take(&mut bench.b, 6).await;
+    assert_eq!(asked.request.from, PullFrom::After(199));
+    asked.open(20);
+    let anew = take(&mut bench.b, 6).await;
+    assert_eq!((anew.request.from, begin.elapsed() < Duration::from_millis(5)), (PullFrom::After(0), true));
+    let again = |of, seq| Item { seq, ..if of % 25 == 0 { key(of) } else { delta(of) } };
+    anew.open(20);
+    anew.send(vec![key(7), delta(8), again(190, 9), again(191, 10)]);
+    anew.send((11..21).map(|seq| again(seq + 181, seq)).collect());
+    let items = next_items(&mut reader).await;
+    let placed: Vec<_> = items.iter().map(|item| (item.seq, item.frame().unwrap().dts)).collect();
+    assert_eq!(placed, [(200, 40 * 200), (201, 40 * 201)], "nothing lost, nothing twice, nobody cut");
+    anew.reset();
+    let then = take(&mut bench.b, 6).await;
+    assert_eq!(then.request.from, PullFrom::After(20), "the origin is asked in its own numbers");
+    then.open(21);
+    then.send(vec![again(202, 21)]);
+    assert_eq!(next(&mut reader).await, [202]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn viewers_wait_for_a_successor_that_has_nothing_new_for_them() {
+    let (mut bench, _a, b) = Bench::linked().await;
+    let (mut reader, alone) = bench.viewer_at_8().await;
+    alone.send((9..300).map(delta).collect());
+    while next(&mut reader).await.last() != Some(&299) {}
+    b.say(6, Role::Active);
+    take(&mut bench.b, 6).await.open(8);
+    let anew = take(&mut bench.b, 6).await;
+    anew.open(8);
+    anew.send(vec![key(7), delta(8)]);
+    for _ in 0..10 {
+        anew.beat(8);
+        assert!(timeout(Duration::from_secs(1), next(&mut reader)).await.is_err(), "neither cut nor shown it again");
+    }
+    anew.send(vec![Item { seq: 9, ..key(400) }]);
+    assert_eq!(next(&mut reader).await, [301], "set apart by a gap");
+}
+
+#[tokio::test(start_paused = true)]
 async fn both_sides_of_a_link_say_whether_they_hear() {
     let mut bench = Bench::new();
     let upstream = bench.pulls.upstream.clone();
