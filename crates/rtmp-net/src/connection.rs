@@ -16,14 +16,14 @@ use std::{
 
 use rtmp::{
     command::status::{Status, code},
-    server::{Event, Session},
+    server::Event,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 
+pub(crate) use self::io::poll_scratch;
 use self::{bell::Bell, io::Wire, publishing::Publishing, requests::Pending, viewing::Viewing};
 use crate::{
-    connections::{Shared, Signals},
-    door::Pass,
+    connections::{Greeted, Shared, Signals},
     ended::Ended,
     service::Service,
     sessions::Entry,
@@ -38,8 +38,6 @@ pub(crate) struct Connection<S: Service, T> {
     interrupts: Arc<Interrupts>,
     wire: Wire<T>,
     peer: SocketAddr,
-    /// Until the handshake is done.
-    pass: Option<Pass>,
     started_at: Instant,
     target: Option<Target>,
     first_frame_due: bool,
@@ -69,18 +67,14 @@ enum Woke<I> {
 }
 
 impl<S: Service, T: Transport> Connection<S, T> {
-    pub(crate) fn new(shared: Arc<Shared<S>>, transport: T, peer: SocketAddr, signals: Signals, pass: Pass) -> Self {
-        // Waiting for a proxy's word and for TLS was part of its handshake.
-        let now = pass.since();
-        let session = Session::new(shared.session_config.clone(), now.into_std());
-        let entry = shared.sessions.open(transport.protocol(), peer);
+    pub(crate) fn new(shared: Arc<Shared<S>>, greeted: Greeted<T>, signals: Signals) -> Self {
+        let Greeted { transport, session, entry, peer, since } = greeted;
         Self {
             interrupts: Arc::new(Interrupts { entry, signals }),
             wire: Wire::new(transport, session),
             shared,
             peer,
-            pass: Some(pass),
-            started_at: now,
+            started_at: since,
             target: None,
             first_frame_due: true,
             pending: Vec::new(),
@@ -209,10 +203,6 @@ impl<S: Service, T: Transport> Connection<S, T> {
     fn on_read(&mut self, bytes: u64) {
         self.interrupts.entry.add_in(bytes);
         add(&self.shared.stats.bytes_in, bytes);
-        if self.pass.is_some() && self.wire.session.is_open() {
-            self.pass = None;
-            self.shared.stats.handshake.add(self.started_at.elapsed());
-        }
     }
 
     fn note_first_frame(&mut self) {

@@ -1,5 +1,7 @@
 //! All connections of a server, and how they end together.
 
+mod greeting;
+
 use std::{
     io,
     net::SocketAddr,
@@ -7,17 +9,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::TcpStream,
-    time::{timeout, timeout_at},
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use greeting::Greeted;
 
 use crate::{
     config::Config,
     connection::Connection,
-    door::{self, Gate, Guest, Pass},
-    ended::Ended,
+    door::{self, CalledBack, Gate, Guest, Pass},
     service::Service,
     sessions::Sessions,
     stats::{Stats, add},
@@ -107,31 +107,46 @@ impl<S: Service> Connections<S> {
 
     /// Serves a client of whom it is known who it is, over a transport that is set up, on a task of its own.
     pub fn serve<T: Transport>(&self, transport: T, peer: SocketAddr, pass: Pass) {
-        add(&self.shared.stats.accepted, 1);
-        let signals = self.signals().child();
-        self.shared.tasks.spawn(self.shared.clone().attend(transport, peer, pass, signals));
+        let (shared, called_back) = (self.shared.clone(), pass.called_back());
+        self.attend(peer, called_back, async move { shared.greet(transport, peer, pass).await });
     }
 
     /// Serves a client that has just come in: hears its proxy, sets its transport up, as TLS has to be, and goes on with it.
-    /// One that takes longer for that than for a handshake is dropped.
+    /// One that takes longer for all that than for a handshake is dropped.
     pub(crate) fn receive<T, F>(&self, guest: Guest, set_up: impl FnOnce(TcpStream) -> F + Send + 'static)
     where
         T: Transport,
         F: Future<Output = io::Result<T>> + Send,
     {
+        let (shared, called_back) = (self.shared.clone(), guest.pass.called_back());
+        self.attend(guest.peer, called_back, async move {
+            let (transport, peer, pass) = shared.settle(guest, set_up).await?;
+            shared.greet(transport, peer, pass).await
+        });
+    }
+
+    /// Waits for a client to be greeted, unless its place is needed before, then serves it.
+    fn attend<T: Transport>(
+        &self,
+        peer: SocketAddr,
+        called_back: CalledBack,
+        greeting: impl Future<Output = Option<Greeted<T>>> + Send + 'static,
+    ) {
         add(&self.shared.stats.accepted, 1);
-        let (shared, signals) = (self.shared.clone(), self.signals().child());
+        let (shared, signals) = (self.shared.clone(), self.signals().clone());
+        // In a place of its own: here it would take its room twice.
+        let greeting = Box::pin(greeting);
         self.shared.tasks.spawn(async move {
-            let peer = guest.peer;
-            let settled = tokio::select! {
+            let greeted = tokio::select! {
                 biased;
-                () = guest.pass.called_back() => return on_called_back(peer),
+                () = called_back => return tracing::debug!(%peer, "connection.crowded_out"),
                 () = signals.reset.cancelled() => return,
-                settled = shared.settle(guest, set_up) => settled,
+                () = signals.end.cancelled() => return,
+                greeted = greeting => greeted,
             };
-            // On a task of its own: an idle viewer's need not have the room that setting up took.
-            if let Some((transport, peer, pass)) = settled {
-                shared.tasks.spawn(shared.clone().attend(transport, peer, pass, signals));
+            // On a task of its own: neither needs the other's room.
+            if let Some(greeted) = greeted {
+                shared.tasks.spawn(Connection::new(shared.clone(), greeted, signals.child()).run());
             }
         });
     }
@@ -156,11 +171,15 @@ impl<S: Service> Connections<S> {
         }
     }
 
-    /// The size of a connection's task.
+    /// The sizes of a connection's task before and behind its handshake.
     #[cfg(test)]
-    pub(crate) fn future_bytes<T: Transport>(&self, transport: T, peer: SocketAddr) -> usize {
+    pub(crate) async fn future_bytes<T: Transport>(&self, transport: T, peer: SocketAddr) -> (usize, usize) {
         let pass = self.shared.gate.enter(peer).expect("nobody else is here");
-        std::mem::size_of_val(&self.shared.clone().attend(transport, peer, pass, self.signals().child()))
+        let greeting = self.shared.greet(transport, peer, pass);
+        let before = std::mem::size_of_val(&greeting);
+        let greeted = greeting.await.expect("the handshake is sent");
+        let behind = Connection::new(self.shared.clone(), greeted, self.signals().child()).run();
+        (before, std::mem::size_of_val(&behind))
     }
 
     async fn wait(&self) {
@@ -172,55 +191,6 @@ impl<S: Service> Connections<S> {
     fn signals(&self) -> MutexGuard<'_, Signals> {
         self.shared.signals.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl<S: Service> Shared<S> {
-    /// A client's life, unless its place is needed before its handshake is done. An `async fn` would hold the transport
-    /// twice.
-    #[expect(clippy::manual_async_fn)]
-    fn attend<T: Transport>(
-        self: Arc<Self>,
-        transport: T,
-        peer: SocketAddr,
-        pass: Pass,
-        signals: Signals,
-    ) -> impl Future<Output = ()> + Send {
-        async move {
-            tokio::select! {
-                biased;
-                () = pass.called_back() => on_called_back(peer),
-                () = Connection::new(self, transport, peer, signals, pass).run() => {}
-            }
-        }
-    }
-
-    /// Everything before the first byte of RTMP.
-    async fn settle<T, F>(
-        &self,
-        guest: Guest,
-        set_up: impl FnOnce(TcpStream) -> F + Send,
-    ) -> Option<(T, SocketAddr, Pass)>
-    where
-        T: Transport,
-        F: Future<Output = io::Result<T>> + Send,
-    {
-        // The door has told and counted why not.
-        let Guest { stream, peer, pass } = guest.introduced().await.ok()?;
-        let transport = timeout_at(pass.deadline(), set_up(stream)).await;
-        match transport.map_err(io::Error::from).flatten() {
-            Ok(transport) => Some((transport, peer, pass)),
-            Err(error) => {
-                let ended = Ended::Tls(error);
-                tracing::debug!(%peer, reason = ended.reason(), error = %ended, "connection.ended");
-                self.stats.count_ended(&ended);
-                None
-            }
-        }
-    }
-}
-
-fn on_called_back(peer: SocketAddr) {
-    tracing::debug!(%peer, "connection.crowded_out");
 }
 
 impl<S: Service> Clone for Connections<S> {

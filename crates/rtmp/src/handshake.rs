@@ -10,11 +10,18 @@ use rml_rtmp::handshake::{Handshake as Machine, HandshakeProcessResult, PeerType
 /// A peer whose packet has a digest that verifies is answered with a digest, any other with its own packet.
 /// What the peer echoes is not verified: real players get it wrong.
 pub struct Handshake {
-    /// What a server has of C0 and C1. Nothing is computed for a peer that has not sent both.
-    opening: Vec<u8>,
-    machine: Option<Box<Machine>>,
+    stage: Stage,
     /// Bytes the peer has yet to send.
     left: usize,
+}
+
+enum Stage {
+    /// What a server has of C0 and C1. Nothing is computed, or taken memory for, before a peer has sent both.
+    Opening(Vec<u8>),
+    /// A client that waits for its answer.
+    Asking(Box<Machine>),
+    /// A server that has answered. What the peer echoes is counted, and nothing is kept.
+    Answered,
 }
 
 /// What a call of [`Handshake::handle_bytes`] led to.
@@ -29,14 +36,14 @@ pub struct Progress<'a> {
 impl Handshake {
     /// A server's.
     pub fn server() -> Self {
-        Self { opening: Vec::new(), machine: None, left: TOTAL_BYTES }
+        Self { stage: Stage::Opening(Vec::new()), left: TOTAL_BYTES }
     }
 
     /// A client's, and the C0 and C1 to send first.
     pub fn client() -> (Self, Bytes) {
         let mut machine = Box::new(Machine::new(PeerType::Client));
         let hello = machine.generate_outbound_p0_and_p1().expect("making packets of random bytes cannot fail");
-        (Self { opening: Vec::new(), machine: Some(machine), left: TOTAL_BYTES }, hello.into())
+        (Self { stage: Stage::Asking(machine), left: TOTAL_BYTES }, hello.into())
     }
 
     /// Takes what the peer sent. Must not be called again once it was done or failed.
@@ -47,28 +54,29 @@ impl Handshake {
         let (data, rest) = data.split_at(data.len().min(self.left));
         self.left -= data.len();
         let mut to_send = Vec::new();
-        match &mut self.machine {
-            Some(machine) => feed(machine, data, &mut to_send)?,
-            None => self.handle_opening(data, &mut to_send)?,
+        match &mut self.stage {
+            Stage::Opening(opening) => {
+                if let Some(opening) = gather(opening, data) {
+                    feed(&mut Machine::new(PeerType::Server), &opening, &mut to_send)?;
+                    self.stage = Stage::Answered;
+                }
+            }
+            Stage::Asking(machine) => feed(machine, data, &mut to_send)?,
+            Stage::Answered => {}
         }
         Ok(Progress { to_send: to_send.into(), done: (self.left == 0).then_some(rest) })
     }
+}
 
-    fn handle_opening(&mut self, data: &[u8], to_send: &mut Vec<u8>) -> Result<(), Error> {
-        let (opening, rest) = data.split_at(data.len().min(1 + PACKET_BYTES - self.opening.len()));
-        self.opening.extend_from_slice(opening);
-        if self.opening.len() <= PACKET_BYTES {
-            return Ok(());
-        }
-        let opening = std::mem::take(&mut self.opening);
-        let mut machine = Box::new(Machine::new(PeerType::Server));
-        // C0 on its own: the machine's buffer has room for one packet and need not grow.
-        for part in [&opening[..1], &opening[1..], rest] {
-            feed(&mut machine, part, to_send)?;
-        }
-        self.machine = Some(machine);
-        Ok(())
+/// C0 and C1, once they are whole. Until then what came is kept, in as little room as it needs.
+fn gather(opening: &mut Vec<u8>, data: &[u8]) -> Option<Vec<u8>> {
+    let data = &data[..data.len().min(OPENING_BYTES - opening.len())];
+    let needed = opening.len() + data.len();
+    if needed > opening.capacity() {
+        opening.reserve_exact((needed * 2).min(OPENING_BYTES) - opening.len());
     }
+    opening.extend_from_slice(data);
+    (opening.len() == OPENING_BYTES).then(|| std::mem::take(opening))
 }
 
 fn check_version(version: u8) -> Result<(), Error> {
@@ -115,6 +123,8 @@ pub enum Error {
 
 /// The length of C1, C2, S1 and S2.
 const PACKET_BYTES: usize = 1536;
+/// Version byte and first packet.
+const OPENING_BYTES: usize = 1 + PACKET_BYTES;
 /// What each side sends in all: version byte, first and second packet.
 const TOTAL_BYTES: usize = 1 + 2 * PACKET_BYTES;
 

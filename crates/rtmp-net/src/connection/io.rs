@@ -52,7 +52,7 @@ thread_local! {
 }
 
 /// Reads what there is, shows it, and says how much it was; 0 is the end.
-fn poll_scratch<T: Transport>(
+pub(crate) fn poll_scratch<T: Transport>(
     transport: &mut T,
     cx: &mut Context<'_>,
     show: impl FnOnce(&[u8]),

@@ -66,7 +66,7 @@ async fn an_address_behind_a_proxy_is_counted_and_the_proxy_is_not() {
     let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 1935\r\n\x03";
     let _waiting = [connect(address, header).await, connect(address, header).await];
     tokio::time::timeout(Duration::from_secs(30), async {
-        while house.sessions.len() < 2 {
+        while house.connections.gate().unfinished() < 2 {
             tokio::task::yield_now().await;
         }
     })

@@ -102,9 +102,11 @@ async fn after_a_reset_new_connections_may_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_small() {
+async fn a_connection_is_small_and_smaller_still_before_its_handshake() {
     let house = House::new();
-    let (_ours, theirs) = tokio::io::duplex(1);
-    let size = house.connections.future_bytes(theirs, peer());
-    assert!(size < 2816, "{size} bytes for each connection, without what it points to");
+    let (mut ours, theirs) = tokio::io::duplex(4096);
+    ours.write_all(&[3; 1 + 2 * 1536]).await.unwrap();
+    let (before, behind) = house.connections.future_bytes(theirs, peer()).await;
+    assert!(before < 1280, "{before} bytes for each half-open connection, without what it points to");
+    assert!(behind < 2816, "{behind} bytes for each connection, without what it points to");
 }

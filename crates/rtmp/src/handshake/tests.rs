@@ -89,11 +89,20 @@ fn other_versions_and_protocols_are_told_apart_at_the_first_byte() {
 
 #[test]
 fn a_half_open_handshake_holds_what_it_got_and_no_more() {
+    let held = |server: &Handshake| match &server.stage {
+        Stage::Opening(opening) => opening.capacity(),
+        Stage::Asking(_) => panic!("a server asks nothing"),
+        Stage::Answered => 0,
+    };
     let mut server = Handshake::server();
     let hello = opening([0; 4], 7);
-    let progress = server.handle_bytes(&hello[..PACKET_BYTES]).unwrap();
-    assert_eq!(progress, Progress { to_send: Bytes::new(), done: None });
-    assert!(server.machine.is_none() && server.opening.capacity() <= 4096);
-    server.handle_bytes(&hello[PACKET_BYTES..]).unwrap();
-    assert!(server.machine.is_some() && server.opening.capacity() == 0);
+    for (at, byte) in hello[..PACKET_BYTES].chunks(1).enumerate() {
+        let progress = server.handle_bytes(byte).unwrap();
+        assert_eq!(progress, Progress { to_send: Bytes::new(), done: None });
+        assert!(held(&server) <= (2 * (at + 1)).min(1 + PACKET_BYTES), "{} for {}", held(&server), at + 1);
+    }
+    assert_eq!(server.handle_bytes(&hello[PACKET_BYTES..]).unwrap().to_send.len(), TOTAL_BYTES);
+    assert_eq!(held(&server), 0);
+    server.handle_bytes(&[0xEE; PACKET_BYTES - 1]).unwrap();
+    assert_eq!(held(&server), 0);
 }
