@@ -3,17 +3,20 @@
 mod epoch_file;
 
 use std::{
-    io,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use cluster::{Epoch, Grant, Member, PoolView};
 use replica::GrantRefused;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::streams::Streams;
@@ -48,12 +51,14 @@ pub struct Term {
     pub active_at: Option<String>,
 }
 
-/// Holds the role and the highest epoch ever heard, which outlives the process.
+/// Holds the role and the highest epoch ever heard, which outlives the process. Nothing here waits for the disk.
 #[derive(Debug)]
 pub struct Roles {
     role: watch::Sender<Role>,
     streams: Arc<Streams>,
     heard: Arc<EpochFile>,
+    /// Notified when the disk is to learn of an epoch.
+    unstored: Notify,
     /// Who is active by the newest record.
     active: Mutex<Option<Member>>,
     /// The pool, as the control plane has described it.
@@ -77,6 +82,7 @@ impl Roles {
             role: watch::Sender::default(),
             streams,
             heard,
+            unstored: Notify::new(),
             active: Mutex::default(),
             pool,
             relief: AtomicBool::default(),
@@ -96,12 +102,28 @@ impl Roles {
         self.streams.standing().epoch
     }
 
-    /// The control plane says what the record says. The epoch is on disk before anyone acts on it.
+    /// Nobody else keeps count of epochs, so this one is on disk before anyone acts on it. Blocks for as long as that takes.
+    pub fn handle_own_grant(&self, grant: Grant) -> Result<(), GrantError> {
+        self.heard.note(grant.epoch, &grant.store);
+        self.heard.store().map_err(|error| GrantError::Store(error.to_string()))?;
+        self.handle_grant(grant)
+    }
+
+    /// The control plane says what the record says.
+    ///
+    /// It is acted on at once: who grants has the epoch on disk, and whoever hears of it by us keeps it too. Our own disk
+    /// learns of it by [`Roles::run`]. While it is waited for, this origin would beat, ack and serve nothing, and so hold up
+    /// every stream of its pool. One whose disk is known to take nothing takes no role.
     pub fn handle_grant(&self, grant: Grant) -> Result<(), GrantError> {
         if !self.heard.is_of(grant.epoch, &grant.store) {
             return Err(GrantError::Doubled { epoch: grant.epoch });
         }
-        self.heard.store(grant.epoch, &grant.store)?;
+        let serves_it = |role: &Role| role.active && role.epoch == grant.epoch;
+        let begins = grant.role == cluster::Role::Active && !serves_it(&self.role.borrow());
+        if let Some(why) = self.heard.failure().filter(|_| begins) {
+            return Err(GrantError::Store(why));
+        }
+        self.note_heard(grant.epoch, &grant.store);
         let (epoch, active) = (grant.epoch, grant.active.clone());
         self.streams.with(|replica, now| replica.handle_grant(grant, now))?;
         if epoch >= self.role.borrow().epoch {
@@ -132,30 +154,62 @@ impl Roles {
 
     /// Keeps the role what the replica says it is, and what was heard on disk, until told to stop.
     pub async fn run(&self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow_replica() => {}
+            () = self.keep_on_disk() => {}
+        }
+        // What the disk has not been told yet it is told before the process ends.
+        self.store().await;
+    }
+
+    async fn follow_replica(&self) {
         let mut changes = self.streams.changes();
         let mut pool = self.pool.clone();
         loop {
             self.refresh();
-            let epoch = self.role.borrow().epoch;
-            if epoch > self.heard.epoch() {
-                let heard = self.heard.clone();
-                // Acted on already: the disk only has to know before this process ends.
-                match tokio::task::spawn_blocking(move || heard.store(epoch, "")).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!(%error, "epoch.not_stored"),
-                    Err(error) => tracing::error!(%error, "epoch.not_stored"),
-                }
-            }
             tokio::select! {
-                () = stop.cancelled() => return,
                 changed = changes.changed() => changed.expect("the streams outlive this loop"),
                 Ok(()) = pool.changed() => {}
             }
         }
     }
 
+    async fn keep_on_disk(&self) {
+        loop {
+            self.unstored.notified().await;
+            while !self.store().await {
+                sleep(STORE_AGAIN).await;
+            }
+        }
+    }
+
+    /// Brings the disk up to what was heard, on a thread that may wait. False: it does not take it.
+    async fn store(&self) -> bool {
+        let failed_before = self.heard.failure().is_some();
+        let heard = self.heard.clone();
+        let stored = tokio::task::spawn_blocking(move || heard.store()).await;
+        let error = match stored {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if !failed_before {
+            tracing::error!(error, "epoch.not_stored");
+        }
+        false
+    }
+
+    /// The disk is to learn of it.
+    fn note_heard(&self, epoch: Epoch, granter: &str) {
+        if self.heard.note(epoch, granter) {
+            self.unstored.notify_one();
+        }
+    }
+
     fn refresh(&self) {
         let standing = self.streams.standing();
+        self.note_heard(standing.epoch, "");
         let active_at = if standing.active { None } else { self.active_at() };
         let news = self.role.send_if_modified(|held| {
             let role = Role {
@@ -200,10 +254,13 @@ pub enum GrantError {
     /// The replica does not take it.
     #[error(transparent)]
     Refused(#[from] GrantRefused),
-    /// The epoch cannot be put on disk, and so cannot be taken.
-    #[error("cannot store the epoch: {0}")]
-    Store(#[from] io::Error),
+    /// The disk takes no epochs, and so none is taken.
+    #[error("cannot store epochs: {0}")]
+    Store(String),
 }
+
+/// A disk that does not take an epoch is asked again after so long: operators make room, or mount it anew.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

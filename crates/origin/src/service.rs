@@ -148,7 +148,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let agent = match config.control_plane.is_empty() {
         true => {
             // Nobody else decides: a process that starts is a new active, in an epoch of its own.
-            roles.handle_grant(alone(&config, me, &roles))?;
+            roles.handle_own_grant(alone(&config, me, &roles))?;
             None
         }
         false => {

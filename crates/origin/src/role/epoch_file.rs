@@ -3,16 +3,21 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use cluster::Epoch;
 
-/// The highest epoch heard, on disk.
+/// The highest epoch heard. What is known is asked for and raised at once; the disk learns of it by [`EpochFile::store`],
+/// which takes as long as a disk likes and holds up nobody but its caller.
 #[derive(Debug)]
 pub(super) struct EpochFile {
     path: PathBuf,
-    held: Mutex<Held>,
+    known: Mutex<Held>,
+    /// What is on disk, and locked while that changes.
+    stored: Mutex<Held>,
+    /// Why the disk did not take what it was last told.
+    failed: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,41 +37,71 @@ impl EpochFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Held::default(),
             Err(e) => return Err(error(e.to_string())),
         };
-        Ok(Self { path, held: Mutex::new(held) })
+        Ok(Self { path, known: Mutex::new(held.clone()), stored: Mutex::new(held), failed: Mutex::default() })
     }
 
+    /// The highest that is known.
     pub(super) fn epoch(&self) -> Epoch {
-        self.held().epoch
+        lock(&self.known).epoch
     }
 
     /// Whether a grant of this epoch by this granter is the one that is known, as far as either is.
     pub(super) fn is_of(&self, epoch: Epoch, granter: &str) -> bool {
-        let held = self.held();
-        held.epoch != epoch || held.granter == granter || held.granter.is_empty() || granter.is_empty()
+        let known = lock(&self.known);
+        known.epoch != epoch || known.granter == granter || known.granter.is_empty() || granter.is_empty()
     }
 
-    /// Raises it, on disk before this returns: written beside, synced, renamed, and the directory synced.
-    pub(super) fn store(&self, epoch: Epoch, granter: &str) -> io::Result<()> {
-        let mut held = self.held();
-        let names = epoch == held.epoch && held.granter.is_empty() && !granter.is_empty();
-        if epoch <= held.epoch && !names {
+    /// Raises what is known. True: the disk is to be told.
+    pub(super) fn note(&self, epoch: Epoch, granter: &str) -> bool {
+        let mut known = lock(&self.known);
+        let names = epoch == known.epoch && known.granter.is_empty() && !granter.is_empty();
+        let news = epoch > known.epoch || names;
+        if news {
+            *known = Held { epoch, granter: granter.to_owned() };
+        }
+        news
+    }
+
+    /// Brings the disk up to what is known: written beside, synced, renamed, and the directory synced. Blocks.
+    pub(super) fn store(&self) -> io::Result<()> {
+        let mut stored = lock(&self.stored);
+        let known = lock(&self.known).clone();
+        if *stored == known {
             return Ok(());
         }
-        let next = Held { epoch, granter: granter.to_owned() };
-        let beside = self.path.with_extension("new");
-        fs::write(&beside, format!("{} {}\n", next.epoch.0, next.granter))?;
-        fs::File::open(&beside)?.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        if let Some(dir) = self.path.parent() {
-            fs::File::open(dir)?.sync_all()?;
-        }
-        *held = next;
+        let written = self.write(&known);
+        *lock(&self.failed) = written.as_ref().err().map(io::Error::to_string);
+        written?;
+        *stored = known;
         Ok(())
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Why the disk did not take what it was last told, if it did not.
+    pub(super) fn failure(&self) -> Option<String> {
+        lock(&self.failed).clone()
     }
+
+    /// As if it were being written, for as long as this is held.
+    #[cfg(test)]
+    pub(super) fn be_written(&self) -> impl Sized + '_ {
+        lock(&self.stored)
+    }
+
+    fn write(&self, held: &Held) -> io::Result<()> {
+        let beside = self.path.with_extension("new");
+        fs::write(&beside, format!("{} {}\n", held.epoch.0, held.granter))?;
+        fs::File::open(&beside)?.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        match self.path.parent() {
+            Some(dir) => fs::File::open(dir)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A panic while a lock was held left what it guards as it was.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Held {
@@ -98,8 +133,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = EpochFile::open(dir.path()).unwrap();
         assert_eq!(file.epoch(), Epoch(0));
-        file.store(Epoch(7), "").unwrap();
-        file.store(Epoch(3), "s").unwrap();
+        assert!(file.note(Epoch(7), ""));
+        file.store().unwrap();
+        assert!(!file.note(Epoch(3), "s"));
+        file.store().unwrap();
         assert_eq!(EpochFile::open(dir.path()).unwrap().epoch(), Epoch(7));
     }
 
@@ -109,11 +146,32 @@ mod tests {
         fs::write(dir.path().join("epoch"), "7\n").unwrap();
         let file = EpochFile::open(dir.path()).unwrap();
         assert!(file.is_of(Epoch(7), "a") && file.is_of(Epoch(7), "b"), "nobody has said");
-        file.store(Epoch(7), "a").unwrap();
-        file.store(Epoch(7), "b").unwrap();
+        assert!(file.note(Epoch(7), "a") && !file.note(Epoch(7), "b"));
+        file.store().unwrap();
         let again = EpochFile::open(dir.path()).unwrap();
         assert!(again.is_of(Epoch(7), "a") && again.is_of(Epoch(7), "") && again.is_of(Epoch(8), "b"));
         assert!(!again.is_of(Epoch(7), "b"));
+    }
+
+    #[test]
+    fn a_disk_that_takes_its_time_holds_up_nobody_who_asks() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = EpochFile::open(dir.path()).unwrap();
+        let _written = file.be_written();
+        assert!(file.note(Epoch(7), "a"));
+        assert_eq!((file.epoch(), file.is_of(Epoch(7), "b"), file.failure()), (Epoch(7), false, None));
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_known_until_it_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = EpochFile::open(dir.path()).unwrap();
+        fs::create_dir(dir.path().join("epoch.new")).unwrap();
+        file.note(Epoch(7), "a");
+        assert!(file.store().is_err() && file.failure().is_some());
+        fs::remove_dir(dir.path().join("epoch.new")).unwrap();
+        file.store().unwrap();
+        assert_eq!((file.failure(), EpochFile::open(dir.path()).unwrap().epoch()), (None, Epoch(7)));
     }
 
     #[test]

@@ -29,8 +29,15 @@ fn grant(role: cluster::Role, epoch: u64, version: u64) -> Grant {
     }
 }
 
-#[test]
-fn a_process_that_starts_is_standby_and_takes_no_epoch_below_those_it_has_heard() {
+/// Lets the process end in order.
+async fn end(roles: &Roles) {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    roles.run(stop).await;
+}
+
+#[tokio::test]
+async fn a_process_that_starts_is_standby_and_takes_no_epoch_below_those_it_has_heard() {
     let dir = tempfile::tempdir().unwrap();
     let first = roles(dir.path());
     assert_eq!(*first.watch().borrow(), Role::default());
@@ -40,6 +47,7 @@ fn a_process_that_starts_is_standby_and_takes_no_epoch_below_those_it_has_heard(
     assert!(first.watch().borrow().active, "old word is left unheard");
     first.handle_grant(grant(cluster::Role::Standby, 8, 3)).unwrap();
     assert!(!first.watch().borrow().active);
+    end(&first).await;
 
     let again = roles(dir.path());
     assert_eq!(*again.watch().borrow(), Role { epoch: Epoch(8), ..Role::default() });
@@ -72,4 +80,51 @@ fn of_two_grants_of_one_epoch_the_second_is_refused_and_the_next_epoch_ends_both
     roles.handle_grant(by("a", 7, 3)).unwrap();
     roles.handle_grant(Grant { epoch: Epoch(8), ..other }).unwrap();
     assert!(!roles.watch().borrow().active);
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_its_time_holds_up_no_role() {
+    let dir = tempfile::tempdir().unwrap();
+    let roles = roles(dir.path());
+    let written = roles.heard.be_written();
+    roles.handle_grant(grant(cluster::Role::Active, 7, 1)).unwrap();
+    assert!(roles.watch().borrow().active);
+    roles.handle_grant(grant(cluster::Role::Standby, 8, 2)).unwrap();
+    assert_eq!(*roles.watch().borrow(), Role { epoch: Epoch(8), ..Role::default() });
+    roles.hear(Epoch(9));
+    assert_eq!(roles.highest_epoch(), Epoch(9));
+    drop(written);
+    end(&roles).await;
+    assert_eq!(EpochFile::open(dir.path()).unwrap().epoch(), Epoch(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_disk_takes_nothing_takes_no_role_until_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (roles, stop) = (Arc::new(roles(dir.path())), CancellationToken::new());
+    std::fs::create_dir(dir.path().join("epoch.new")).unwrap();
+    let running = tokio::spawn({
+        let (roles, stop) = (roles.clone(), stop.clone());
+        async move { roles.run(stop).await }
+    });
+    roles.hear(Epoch(6));
+    while roles.heard.failure().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(roles.handle_grant(grant(cluster::Role::Active, 7, 1)), Err(GrantError::Store(_))));
+    std::fs::remove_dir(dir.path().join("epoch.new")).unwrap();
+    while roles.heard.failure().is_some() {
+        sleep(STORE_AGAIN).await;
+    }
+    roles.handle_grant(grant(cluster::Role::Active, 7, 2)).unwrap();
+    assert!(roles.watch().borrow().active);
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[test]
+fn an_origin_that_counts_epochs_itself_has_each_on_disk_first() {
+    let dir = tempfile::tempdir().unwrap();
+    roles(dir.path()).handle_own_grant(grant(cluster::Role::Active, 7, 1)).unwrap();
+    assert_eq!(roles(dir.path()).highest_epoch(), Epoch(7));
 }
