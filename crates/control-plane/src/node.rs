@@ -1,13 +1,11 @@
 //! What the control plane's process answers about itself.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
+use cluster::Epoch;
 use daemon::Process;
 use rpc::{
-    node::{Load, LocalSession, LocalStream, Node, NodeKind, NodeStatus, Ping},
+    node::{Identity, Load, LocalSession, LocalStream, Node, NodeStatus, Operated, Ping},
     status::Failure,
 };
 
@@ -17,52 +15,39 @@ use crate::{Config, plane::ControlPlane};
 pub(crate) struct OwnNode {
     pub(crate) control: ControlPlane,
     pub(crate) process: Process<Config>,
-    pub(crate) incarnation: u64,
-    pub(crate) listen: String,
+    pub(crate) identity: Identity,
 }
 
-impl Node for OwnNode {
-    fn ping(&self) -> Ping {
-        Ping {
-            node: self.control.inner.config.node.to_string(),
-            kind: NodeKind::ControlPlane,
-            incarnation: format!("{:016x}", self.incarnation),
-            role: None,
-            epoch: 0,
-            uptime: self.control.inner.started.elapsed(),
-            load: Load::default(),
-        }
-    }
-
-    fn status(&self) -> NodeStatus {
-        let listeners = [("grpc", self.listen.clone()), ("admin", self.process.admin.address().to_string())];
-        NodeStatus {
-            ping: self.ping(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pool: String::new(),
-            draining: self.process.shutdown.has_begun(),
-            control_connected: true,
-            config_age: Some(Duration::ZERO),
-            listeners: listeners.into_iter().map(|(name, at)| (name.to_owned(), at)).collect::<BTreeMap<_, _>>(),
-            notes: self.control.store_state().error.into_iter().collect(),
-        }
-    }
-
-    fn streams(&self) -> Vec<LocalStream> {
-        Vec::new()
-    }
-
+impl Operated for OwnNode {
     fn sessions(&self) -> Vec<LocalSession> {
         Vec::new()
     }
 
-    async fn drain(&self, deadline: Option<Duration>, reason: &str) -> Result<u32, Failure> {
-        self.process.shutdown.begin_as_asked(deadline, reason);
-        Ok(0)
+    fn kick(&self, _session: &str, _reason: &str) -> bool {
+        false
     }
 
-    async fn kick(&self, _session: &str, _reason: &str) -> bool {
-        false
+    fn drain(&self, deadline: Option<Duration>, reason: &str) -> u32 {
+        self.process.shutdown.begin_as_asked(deadline, reason);
+        0
+    }
+}
+
+impl Node for OwnNode {
+    fn ping(&self) -> Ping {
+        self.identity.ping(None, Epoch(0), Load::default())
+    }
+
+    fn status(&self) -> NodeStatus {
+        let draining = self.process.shutdown.has_begun();
+        let notes = self.control.store_state().error.into_iter().collect();
+        let status = self.identity.status(self.ping(), None, draining, notes);
+        // What it knows is its own word.
+        NodeStatus { control_connected: true, config_age: Some(Duration::ZERO), ..status }
+    }
+
+    fn streams(&self) -> Vec<LocalStream> {
+        Vec::new()
     }
 
     fn set_log_level(&self, target: &str, level: &str, ttl: Duration) -> Result<SystemTime, Failure> {

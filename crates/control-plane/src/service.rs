@@ -1,11 +1,13 @@
 //! The service: binds, serves, ends.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
+use cluster::Incarnation;
 use daemon::Process;
 use rpc::{
     auth::Auth,
+    node::{Identity, NodeKind},
     server::{Health, Server},
 };
 
@@ -21,12 +23,16 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let opened = ControlPlane::open(config.clone(), &process.metrics)?;
     let control = opened.control.clone();
     let health = Health::new().await;
-    let node = OwnNode {
-        control: control.clone(),
-        process: process.clone(),
-        incarnation: rand::random(),
-        listen: address.to_string(),
+    let listeners = [("grpc", address), ("admin", process.admin.address())];
+    let identity = Identity {
+        id: config.node.clone(),
+        incarnation: Incarnation::from_bits(rand::random()),
+        kind: NodeKind::ControlPlane,
+        version: env!("CARGO_PKG_VERSION"),
+        started: Instant::now(),
+        listeners: listeners.into_iter().map(|(name, at)| (name.to_owned(), at.to_string())).collect(),
     };
+    let node = OwnNode { control: control.clone(), process: process.clone(), identity };
     let server = Server::builder(auth.clone(), &health).control(Arc::new(control.clone())).node(Arc::new(node));
     let server = server.build().await;
     process.admin.inspect(Arc::new(control.clone()));

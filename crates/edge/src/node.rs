@@ -1,12 +1,12 @@
 //! What this edge says of itself: to the control plane, to operators, on its admin port.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
-use cluster::{Beat, Epoch, FirstFrame, Grant, Incarnation, Load, NodeId};
+use cluster::{Beat, Epoch, FirstFrame, Grant, Load};
 use daemon::{
     Admission, Shutdown,
     admin::{Cell, Inspect, Page},
@@ -14,8 +14,8 @@ use daemon::{
 use media::StreamName;
 use rpc::{
     agent::{Known, Local, Snapshot, Standing},
-    control::{Command, Holding, StreamReport},
-    node::{self, LocalSession, LocalStream, NodeStatus, Ping, SessionKind},
+    control::{Holding, StreamReport},
+    node::{self, Identity, LocalSession, LocalStream, NodeStatus, Operated, Ping, SessionKind},
     status::Failure,
 };
 use rtmp_net::{Kind, SessionInfo, Sessions};
@@ -27,8 +27,7 @@ use crate::{config::Config, http, ingest::Ingests, pulls::Pulls, upstream::Upstr
 /// The edge as others see it.
 #[derive(Debug)]
 pub struct EdgeNode {
-    pub(crate) id: NodeId,
-    pub(crate) incarnation: Incarnation,
+    pub(crate) identity: Identity,
     pub(crate) pulls: Arc<Pulls>,
     pub(crate) ingests: Arc<Ingests>,
     pub(crate) upstream: Upstream,
@@ -38,11 +37,9 @@ pub struct EdgeNode {
     pub(crate) admission: Arc<Admission>,
     /// None without a control plane.
     pub(crate) contact: watch::Receiver<Option<Contact>>,
-    pub(crate) listeners: BTreeMap<String, String>,
     pub(crate) config: watch::Receiver<Arc<Config>>,
     pub(crate) logs: LogControl,
     pub(crate) shutdown: Shutdown,
-    pub(crate) started: Instant,
     pub(crate) ingress: Rate,
     pub(crate) egress: Rate,
 }
@@ -82,13 +79,20 @@ impl EdgeNode {
         }
         streams
     }
+}
 
-    /// Ends the encoders of a stream that are here, and refuses others on its name for a while.
-    fn kick_stream(&self, name: &StreamName, reason: &str, ban_for: Duration) -> u32 {
-        self.admission.ban(name.clone(), ban_for);
-        let encoders = self.sessions.list().into_iter().filter(|session| session.kind == Kind::Publish);
-        let encoders = encoders.filter(|session| session.stream.as_ref() == Some(name));
-        encoders.map(|session| u32::from(self.sessions.kick(session.id, reason))).sum()
+impl Operated for EdgeNode {
+    fn sessions(&self) -> Vec<LocalSession> {
+        self.sessions.list().into_iter().filter_map(local_session).collect()
+    }
+
+    fn kick(&self, session: &str, reason: &str) -> bool {
+        session.parse().is_ok_and(|id| self.sessions.kick(id, reason))
+    }
+
+    fn drain(&self, deadline: Option<Duration>, reason: &str) -> u32 {
+        self.shutdown.begin_as_asked(deadline, reason);
+        self.sessions.len() as u32
     }
 }
 
@@ -162,25 +166,15 @@ impl Local for EdgeNode {
         reports
     }
 
-    fn sessions(&self) -> Vec<LocalSession> {
-        self.sessions.list().into_iter().filter_map(local_session).collect()
-    }
-
     fn role(&self, grant: Grant) {
         tracing::warn!(pool = %grant.pool, epoch = grant.epoch.0, "role.not_for_an_edge");
     }
 
-    async fn command(&self, command: Command) -> Result<u32, String> {
-        match command {
-            Command::KickSession { session, reason } => {
-                Ok(session.parse().map_or(0, |id| u32::from(self.sessions.kick(id, &reason))))
-            }
-            Command::KickStream { stream, reason, ban_for } => Ok(self.kick_stream(&stream, &reason, ban_for)),
-            Command::Drain { deadline, reason } => {
-                self.shutdown.begin_as_asked(deadline, &reason);
-                Ok(self.sessions.len() as u32)
-            }
-        }
+    fn kick_stream(&self, name: &StreamName, reason: &str, ban_for: Duration) -> u32 {
+        self.admission.ban(name.clone(), ban_for);
+        let encoders = self.sessions.list().into_iter().filter(|session| session.kind == Kind::Publish);
+        let encoders = encoders.filter(|session| session.stream.as_ref() == Some(name));
+        encoders.map(|session| u32::from(self.sessions.kick(session.id, reason))).sum()
     }
 }
 
@@ -189,35 +183,19 @@ impl node::Node for EdgeNode {
         let (ingress, egress) = self.traffic();
         let sessions = self.sessions.list();
         let count = |kind| sessions.iter().filter(|session| session.kind == kind).count() as u32;
-        Ping {
-            node: self.id.to_string(),
-            kind: node::NodeKind::Edge,
-            incarnation: self.incarnation.to_string(),
-            role: None,
-            epoch: self.upstream.highest_epoch().0,
-            uptime: self.started.elapsed(),
-            load: node::Load {
-                streams: self.pulls.counts().1 as u32,
-                publishers: count(Kind::Publish),
-                viewers: count(Kind::Play),
-                ingress_bytes_per_second: ingress,
-                egress_bytes_per_second: egress,
-            },
-        }
+        let load = node::Load {
+            streams: self.pulls.counts().1 as u32,
+            publishers: count(Kind::Publish),
+            viewers: count(Kind::Play),
+            ingress_bytes_per_second: ingress,
+            egress_bytes_per_second: egress,
+        };
+        self.identity.ping(None, self.upstream.highest_epoch(), load)
     }
 
     fn status(&self) -> NodeStatus {
-        let standing = self.standing();
-        NodeStatus {
-            ping: self.ping(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pool: String::new(),
-            draining: self.shutdown.has_begun(),
-            control_connected: standing.as_ref().is_some_and(Standing::connected),
-            config_age: standing.as_ref().and_then(Standing::config_age),
-            listeners: self.listeners.clone(),
-            notes: self.missing(),
-        }
+        let draining = self.shutdown.has_begun();
+        self.identity.status(self.ping(), self.standing().as_ref(), draining, self.missing())
     }
 
     fn streams(&self) -> Vec<LocalStream> {
@@ -236,19 +214,6 @@ impl node::Node for EdgeNode {
             }
         };
         self.pulls.live().into_iter().map(stream).collect()
-    }
-
-    fn sessions(&self) -> Vec<LocalSession> {
-        self.sessions.list().into_iter().filter_map(local_session).collect()
-    }
-
-    async fn drain(&self, deadline: Option<Duration>, reason: &str) -> Result<u32, Failure> {
-        self.shutdown.begin_as_asked(deadline, reason);
-        Ok(self.sessions.len() as u32)
-    }
-
-    async fn kick(&self, session: &str, reason: &str) -> bool {
-        session.parse().is_ok_and(|id| self.sessions.kick(id, reason))
     }
 
     fn set_log_level(&self, target: &str, level: &str, ttl: Duration) -> Result<SystemTime, Failure> {
@@ -270,7 +235,6 @@ impl Inspect for EdgeNode {
     fn status(&self) -> Page {
         let ping = node::Node::ping(self);
         let standing = self.standing();
-        let age = standing.as_ref().and_then(Standing::config_age).map(|age| age.as_secs_f64());
         let (fetched, live) = self.pulls.counts();
         let origins = self.upstream.counts();
         let streams = self.pulls.live().into_iter().map(|stream| {
@@ -282,14 +246,14 @@ impl Inspect for EdgeNode {
             let encoder = encoder?;
             Some(vec![name.to_string().into(), encoder.peer.to_string().into(), encoder.bytes_in.into()])
         });
-        Page::new(self.id.to_string())
+        Page::new(self.identity.id.to_string())
             .facts(
                 "Node",
                 [
                     ("kind", Cell::from("edge")),
                     ("epoch", ping.epoch.into()),
                     ("uptime_seconds", ping.uptime.as_secs().into()),
-                    ("version", env!("CARGO_PKG_VERSION").into()),
+                    ("version", self.identity.version.into()),
                 ],
             )
             .facts(
@@ -309,15 +273,8 @@ impl Inspect for EdgeNode {
                     ("pools_without_active", origins.pools_without_active.into()),
                 ],
             )
-            .facts(
-                "Control plane",
-                [
-                    ("configured", Cell::from(standing.is_some())),
-                    ("connected", standing.as_ref().is_some_and(Standing::connected).into()),
-                    ("config_age_seconds", age.into()),
-                ],
-            )
-            .facts("Listeners", self.listeners.clone())
+            .control_plane(standing.as_ref().map(Standing::connected), standing.as_ref().and_then(Standing::config_age))
+            .facts("Listeners", self.identity.listeners.clone())
             .table("Encoders", &["stream", "peer", "bytes"], encoders.collect())
             .table("Streams", &["stream", "head", "viewers", "bytes"], streams.collect())
     }

@@ -13,6 +13,7 @@ use rpc::{
     agent::{self, Agent, Snapshot},
     auth::{Auth, Caller, Token},
     channel::Target,
+    node::{self, Identity},
     server::{Health, Server},
 };
 use rtmp_net::{Connections, Pressure, Sessions, door, tls};
@@ -56,8 +57,14 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let contact = watch::Sender::new(None);
     let in_force = watch::Sender::new(Arc::new(config.clone()));
     let node = Arc::new(EdgeNode {
-        id: config.node.clone(),
-        incarnation: Incarnation::from_bits(rand::random()),
+        identity: Identity {
+            id: config.node.clone(),
+            incarnation: Incarnation::from_bits(rand::random()),
+            kind: node::NodeKind::Edge,
+            version: env!("CARGO_PKG_VERSION"),
+            started: Instant::now(),
+            listeners: listeners(&config, &addresses),
+        },
         pulls: pulls.clone(),
         ingests: ingests.clone(),
         upstream,
@@ -66,11 +73,9 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         http_stats: http_server.stats(),
         admission,
         contact: contact.subscribe(),
-        listeners: listeners(&config, &addresses),
         config: in_force.subscribe(),
         logs: process.logs.clone(),
         shutdown: process.shutdown.clone(),
-        started: Instant::now(),
         ingress: Default::default(),
         egress: Default::default(),
     });
@@ -292,7 +297,7 @@ fn listeners(config: &Config, addresses: &Addresses) -> BTreeMap<String, String>
 async fn start_agent(config: &Config, addresses: &Addresses, token: Option<Token>, node: Arc<EdgeNode>) -> Agent {
     let first = |list: &[SocketAddr]| list.iter().find(|address| address.port() != 0).map(|a| Address::from(*a));
     let registration = Registration {
-        member: Member { node: config.node.clone(), incarnation: node.incarnation },
+        member: Member { node: config.node.clone(), incarnation: node.identity.incarnation },
         kind: NodeKind::Edge,
         pool: None,
         addresses: NodeAddresses {
@@ -302,7 +307,7 @@ async fn start_agent(config: &Config, addresses: &Addresses, token: Option<Token
             admin: Some(addresses.admin.into()),
         },
         labels: BTreeMap::new(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: node.identity.version.to_owned(),
         capabilities: Vec::new(),
         highest_epoch: cluster::Epoch(0),
         serving: None,

@@ -1,7 +1,6 @@
 //! What this origin says of itself: to the control plane, to operators, on its admin port.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,18 +8,19 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use cluster::{Beat, Epoch, Grant, Incarnation, Load, NodeId, Notice, PoolId};
+use cluster::{Beat, Epoch, Grant, Load, Notice, PoolId};
 use daemon::{
     Admission, Shutdown,
     admin::{Cell, Inspect, Page},
 };
+use media::StreamName;
 use rpc::{
     agent::{Local, Standing},
-    control::{Command, FromNode, Holding, StreamReport},
-    node::{self, LocalSession, LocalStream, NodeStatus, Ping, SessionKind},
+    control::{FromNode, Holding, StreamReport},
+    node::{self, Identity, LocalSession, LocalStream, NodeStatus, Operated, Ping, SessionKind},
     status::Failure,
 };
-use rtmp_net::{Kind, Sessions};
+use rtmp_net::{Kind, SessionInfo, Sessions};
 use telemetry::{Rate, logs::LogControl};
 use tokio::sync::watch;
 
@@ -37,8 +37,7 @@ use crate::{
 /// The origin as others see it.
 #[derive(Debug)]
 pub struct OriginNode {
-    pub(crate) id: NodeId,
-    pub(crate) incarnation: Incarnation,
+    pub(crate) identity: Identity,
     pub(crate) pool: PoolId,
     pub(crate) streams: Arc<Streams>,
     pub(crate) roles: Arc<Roles>,
@@ -51,11 +50,9 @@ pub struct OriginNode {
     pub(crate) term: watch::Receiver<Term>,
     /// None without a control plane.
     pub(crate) standing: watch::Receiver<Option<Standing>>,
-    pub(crate) listeners: BTreeMap<String, String>,
     pub(crate) config: watch::Receiver<Arc<Config>>,
     pub(crate) logs: LogControl,
     pub(crate) shutdown: Shutdown,
-    pub(crate) started: Instant,
     pub(crate) rates: Rates,
     /// What happened to streams and the control plane does not have on disk.
     pub(crate) notices: Notices,
@@ -108,12 +105,20 @@ impl OriginNode {
             ("alone_from_order", standing.alone_from.into()),
         ]
     }
+}
 
-    /// Ends a stream, and refuses encoders on its name for a while.
-    fn kick_stream(&self, name: &media::StreamName, reason: &str, ban_for: Duration) -> u32 {
-        self.admission.ban(name.clone(), ban_for);
-        tracing::info!(stream = %name, reason, ban_seconds = ban_for.as_secs(), "stream.kicked");
-        u32::from(self.streams.kick(name))
+impl Operated for OriginNode {
+    fn sessions(&self) -> Vec<LocalSession> {
+        self.sessions.list().into_iter().filter_map(local_session).collect()
+    }
+
+    fn kick(&self, session: &str, reason: &str) -> bool {
+        session.parse().is_ok_and(|id| self.sessions.kick(id, reason))
+    }
+
+    fn drain(&self, deadline: Option<Duration>, reason: &str) -> u32 {
+        self.shutdown.begin_as_asked(deadline, reason);
+        self.sessions.len() as u32
     }
 }
 
@@ -165,10 +170,6 @@ impl Local for OriginNode {
         self.streams.list().into_iter().map(report).collect()
     }
 
-    fn sessions(&self) -> Vec<LocalSession> {
-        local_sessions(&self.sessions)
-    }
-
     fn role(&self, grant: Grant) {
         let epoch = grant.epoch.0;
         if let Err(error) = self.roles.handle_grant(grant) {
@@ -201,18 +202,10 @@ impl Local for OriginNode {
         self.notices.kept(through);
     }
 
-    async fn command(&self, command: Command) -> Result<u32, String> {
-        match command {
-            Command::KickSession { session, reason } => match session.parse() {
-                Ok(id) => Ok(u32::from(self.sessions.kick(id, &reason))),
-                Err(_) => Ok(0),
-            },
-            Command::KickStream { stream, reason, ban_for } => Ok(self.kick_stream(&stream, &reason, ban_for)),
-            Command::Drain { deadline, reason } => {
-                self.shutdown.begin_as_asked(deadline, &reason);
-                Ok(self.sessions.len() as u32)
-            }
-        }
+    fn kick_stream(&self, name: &StreamName, reason: &str, ban_for: Duration) -> u32 {
+        self.admission.ban(name.clone(), ban_for);
+        tracing::info!(stream = %name, reason, ban_seconds = ban_for.as_secs(), "stream.kicked");
+        u32::from(self.streams.kick(name))
     }
 }
 
@@ -221,35 +214,21 @@ impl node::Node for OriginNode {
         let role = self.role();
         let streams = self.streams.list();
         let (ingress, egress) = self.traffic(&streams);
-        Ping {
-            node: self.id.to_string(),
-            kind: node::NodeKind::Origin,
-            incarnation: self.incarnation.to_string(),
-            role: Some(if role.active { cluster::Role::Active } else { cluster::Role::Standby }),
-            epoch: self.roles.highest_epoch().0,
-            uptime: self.started.elapsed(),
-            load: node::Load {
-                streams: streams.len() as u32,
-                publishers: streams.iter().filter(|listed| listed.stream.connected).count() as u32,
-                viewers: streams.iter().map(|listed| listed.stream.info.readers as u32).sum(),
-                ingress_bytes_per_second: ingress,
-                egress_bytes_per_second: egress,
-            },
-        }
+        let load = node::Load {
+            streams: streams.len() as u32,
+            publishers: streams.iter().filter(|listed| listed.stream.connected).count() as u32,
+            viewers: streams.iter().map(|listed| listed.stream.info.readers as u32).sum(),
+            ingress_bytes_per_second: ingress,
+            egress_bytes_per_second: egress,
+        };
+        let role = if role.active { cluster::Role::Active } else { cluster::Role::Standby };
+        self.identity.ping(Some(role), self.roles.highest_epoch(), load)
     }
 
     fn status(&self) -> NodeStatus {
-        let standing = self.standing();
-        NodeStatus {
-            ping: self.ping(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pool: self.pool.to_string(),
-            draining: self.shutdown.has_begun(),
-            control_connected: standing.as_ref().is_some_and(Standing::connected),
-            config_age: standing.as_ref().and_then(Standing::config_age),
-            listeners: self.listeners.clone(),
-            notes: self.missing(),
-        }
+        let draining = self.shutdown.has_begun();
+        let status = self.identity.status(self.ping(), self.standing().as_ref(), draining, self.missing());
+        NodeStatus { pool: self.pool.to_string(), ..status }
     }
 
     fn streams(&self) -> Vec<LocalStream> {
@@ -265,19 +244,6 @@ impl node::Node for OriginNode {
             since,
         };
         self.streams.list().into_iter().map(stream).collect()
-    }
-
-    fn sessions(&self) -> Vec<LocalSession> {
-        local_sessions(&self.sessions)
-    }
-
-    async fn drain(&self, deadline: Option<Duration>, reason: &str) -> Result<u32, Failure> {
-        self.shutdown.begin_as_asked(deadline, reason);
-        Ok(self.sessions.len() as u32)
-    }
-
-    async fn kick(&self, session: &str, reason: &str) -> bool {
-        session.parse().is_ok_and(|id| self.sessions.kick(id, reason))
     }
 
     fn set_log_level(&self, target: &str, level: &str, ttl: Duration) -> Result<SystemTime, Failure> {
@@ -306,7 +272,6 @@ impl Inspect for OriginNode {
     fn status(&self) -> Page {
         let ping = node::Node::ping(self);
         let standing = self.standing();
-        let age = standing.as_ref().and_then(Standing::config_age).map(|age| age.as_secs_f64());
         let role = if self.role().active { "active" } else { "standby" };
         let streams = self.streams.list().into_iter().map(|Listed { stream, .. }| {
             vec![
@@ -319,7 +284,7 @@ impl Inspect for OriginNode {
                 stream.jumps.into(),
             ]
         });
-        Page::new(self.id.to_string())
+        Page::new(self.identity.id.to_string())
             .facts(
                 "Node",
                 [
@@ -328,19 +293,12 @@ impl Inspect for OriginNode {
                     ("role", role.into()),
                     ("epoch", ping.epoch.into()),
                     ("uptime_seconds", ping.uptime.as_secs().into()),
-                    ("version", env!("CARGO_PKG_VERSION").into()),
+                    ("version", self.identity.version.into()),
                 ],
             )
-            .facts(
-                "Control plane",
-                [
-                    ("configured", Cell::from(standing.is_some())),
-                    ("connected", standing.as_ref().is_some_and(Standing::connected).into()),
-                    ("config_age_seconds", age.into()),
-                ],
-            )
+            .control_plane(standing.as_ref().map(Standing::connected), standing.as_ref().and_then(Standing::config_age))
             .facts("Replication", self.replication())
-            .facts("Listeners", self.listeners.clone())
+            .facts("Listeners", self.identity.listeners.clone())
             .table(
                 "Streams",
                 &["stream", "through", "encoder", "connected", "head", "pulls", "clock jumps"],
@@ -349,23 +307,20 @@ impl Inspect for OriginNode {
     }
 }
 
-fn local_sessions(sessions: &Sessions) -> Vec<LocalSession> {
-    let session = |info: rtmp_net::SessionInfo| {
-        let kind = match info.kind {
-            Kind::Publish => SessionKind::Publish,
-            Kind::Play => SessionKind::Play,
-            Kind::Idle => return None,
-        };
-        Some(LocalSession {
-            id: info.id.to_string(),
-            kind,
-            protocol: info.protocol.as_str().to_owned(),
-            stream: info.stream?,
-            peer: info.peer.to_string(),
-            since: info.since,
-            bytes_received: info.bytes_in,
-            bytes_sent: info.bytes_out,
-        })
+fn local_session(info: SessionInfo) -> Option<LocalSession> {
+    let kind = match info.kind {
+        Kind::Publish => SessionKind::Publish,
+        Kind::Play => SessionKind::Play,
+        Kind::Idle => return None,
     };
-    sessions.list().into_iter().filter_map(session).collect()
+    Some(LocalSession {
+        id: info.id.to_string(),
+        kind,
+        protocol: info.protocol.as_str().to_owned(),
+        stream: info.stream?,
+        peer: info.peer.to_string(),
+        since: info.since,
+        bytes_received: info.bytes_in,
+        bytes_sent: info.bytes_out,
+    })
 }

@@ -17,6 +17,7 @@ use rpc::{
     agent::{self, Agent},
     auth::{Auth, Caller, Token},
     channel::Target,
+    node::{self, Identity},
     server::{Health, Server},
 };
 use rtmp_net::{Connections, Sessions, door, tls};
@@ -77,8 +78,14 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let in_force = watch::Sender::new(Arc::new(config.clone()));
     let standing: watch::Sender<Option<agent::Standing>> = watch::Sender::new(None);
     let node = Arc::new(OriginNode {
-        id: config.node.clone(),
-        incarnation,
+        identity: Identity {
+            id: config.node.clone(),
+            incarnation,
+            kind: node::NodeKind::Origin,
+            version: env!("CARGO_PKG_VERSION"),
+            started: Instant::now(),
+            listeners: listeners(&config, peer_address, process.admin.address()),
+        },
         pool: config.pool.clone(),
         streams: streams.clone(),
         roles: roles.clone(),
@@ -90,11 +97,9 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         admission: admission.clone(),
         term: term.subscribe(),
         standing: standing.subscribe(),
-        listeners: listeners(&config, peer_address, process.admin.address()),
         config: in_force.subscribe(),
         logs: process.logs.clone(),
         shutdown: process.shutdown.clone(),
-        started: Instant::now(),
         rates: Default::default(),
         notices: Default::default(),
         told_yielded: Default::default(),

@@ -21,11 +21,12 @@ const IN_SYNC: Duration = Duration::from_secs(90);
 pub const DETECT: &str = "until it was decided: detect";
 
 /// The parts of a role change: how a row names them, and an event.
-const PARTS: [(&str, &str); 4] = [
+const PARTS: [(&str, &str); 5] = [
     (DETECT, "detect_ms"),
     ("until the active had yielded", "yield_ms"),
     ("until it was written: decide", "decide_ms"),
     ("until the next had opened: open", "open_ms"),
+    ("until it had gone on with a stream: first frame", "first_frame_ms"),
 ];
 
 const SERVICE: &str = "headwater.control.v1.OriginPoolService";

@@ -1,6 +1,9 @@
 //! A status page: described once, shown as HTML to people and as JSON to programs.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use serde::{
     Serialize, Serializer,
@@ -60,6 +63,16 @@ impl Page {
         let facts = facts.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         self.sections.push((title.to_owned(), Body::Facts(facts)));
         self
+    }
+
+    /// Adds how a node stands with the control plane: whether it hears it, where it has one, and how old its word is.
+    pub fn control_plane(self, connected: Option<bool>, config_age: Option<Duration>) -> Self {
+        let facts = [
+            ("configured", Cell::from(connected.is_some())),
+            ("connected", connected.unwrap_or(false).into()),
+            ("config_age_seconds", config_age.map(|age| age.as_secs_f64()).into()),
+        ];
+        self.facts("Control plane", facts)
     }
 
     /// Adds a table; each row has as many cells as there are columns.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cluster::Member;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::StreamExt;
 use tokio::{
     select,
     sync::{Notify, mpsc},
@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::{Local, Standing, in_time, reports::Reports};
 use crate::{
-    control::{Client, CommandResult, FromControl, FromControlStream, FromNode, Welcome},
+    control::{Client, Command, CommandResult, FromControl, FromControlStream, FromNode, Welcome},
     status::{Code, Failure},
 };
 
@@ -73,26 +73,22 @@ impl<L: Local> Talk<'_, L> {
         let mut beats = ticks(interval);
         let mut reporting = ticks(REPORT_INTERVAL);
         let mut reports = Reports::default();
-        let mut commands = FuturesUnordered::new();
         loop {
             let unsaid = select! {
                 biased;
                 heard = down.next() => {
                     silence = 0;
                     match heard {
-                        Some(Ok(FromControl::Command { id, command })) if commands.len() < COMMANDS_MAX => {
-                            let work = self.local.command(command);
-                            commands.push(async { (id, work.await) });
-                            vec![]
+                        Some(Ok(FromControl::Command { id: command_id, command })) => {
+                            let affected = self.obey(command);
+                            vec![FromNode::Result(CommandResult { command_id, affected, error: None })]
                         }
-                        Some(Ok(FromControl::Command { id, .. })) => vec![result(id, Err("too much at once".into()))],
                         Some(Ok(other)) => { self.hear(other); vec![] }
                         Some(Err(failure)) => return failure,
                         None => return ended(),
                     }
                 }
                 () = self.urgent.notified() => self.news(&mut said),
-                Some((id, outcome)) = commands.next(), if !commands.is_empty() => vec![result(id, outcome)],
                 due = beats.tick() => {
                     let late = due.elapsed();
                     said.late = said.late.max(late);
@@ -135,6 +131,15 @@ impl<L: Local> Talk<'_, L> {
         }
     }
 
+    /// Does as told; returns how many sessions that concerned.
+    fn obey(&self, command: Command) -> u32 {
+        match command {
+            Command::KickSession { session, reason } => u32::from(self.local.kick(&session, &reason)),
+            Command::KickStream { stream, reason, ban_for } => self.local.kick_stream(&stream, &reason, ban_for),
+            Command::Drain { deadline, reason } => self.local.drain(deadline, &reason),
+        }
+    }
+
     /// A control plane that takes nothing is as good as silent.
     async fn say(&self, message: FromNode) -> Result<(), Failure> {
         match time::timeout(SEND_WAIT, self.up.send(message)).await {
@@ -143,14 +148,6 @@ impl<L: Local> Talk<'_, L> {
             Err(_) => Err(Failure::new(Code::Unavailable, "CONTROL_SILENT", "the control plane takes no messages")),
         }
     }
-}
-
-fn result(command_id: String, outcome: Result<u32, String>) -> FromNode {
-    let (affected, error) = match outcome {
-        Ok(affected) => (affected, None),
-        Err(why) => (0, Some(why)),
-    };
-    FromNode::Result(CommandResult { command_id, affected, error })
 }
 
 fn ticks(interval: Duration) -> time::Interval {
@@ -181,5 +178,3 @@ const SEND_WAIT: Duration = Duration::from_secs(2);
 const REQUESTS_MAX: usize = 16;
 /// Notices that go out at a time; more wait for the next beat.
 const NOTICES_AT_A_TIME: usize = 32;
-/// Commands that are carried out at a time.
-const COMMANDS_MAX: usize = 64;

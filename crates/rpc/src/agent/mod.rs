@@ -22,6 +22,7 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use cluster::{Beat, Grant, Notice, PoolView, Registration, RouteEntry};
 use futures_util::{StreamExt, TryStreamExt};
+use media::StreamName;
 use tokio::{
     select,
     sync::{Notify, watch},
@@ -33,8 +34,8 @@ use tracing::{debug, info, warn};
 
 use crate::{
     channel::{Channel, Target},
-    control::{Client, Command, Deregister, FromNode, PoolInfo, RouteInfo, Steps, StreamReport},
-    node::LocalSession,
+    control::{Client, Deregister, FromNode, PoolInfo, RouteInfo, Steps, StreamReport},
+    node::Operated,
     status::{Code, Failure},
 };
 use backoff::Backoff;
@@ -56,15 +57,12 @@ pub struct Config {
 }
 
 /// The node, as the agent sees it. All of it should answer at once.
-pub trait Local: Send + Sync + 'static {
+pub trait Local: Operated {
     /// What it says of itself with each beat.
     fn beat(&self) -> Beat;
 
     /// The streams that it holds now.
     fn streams(&self) -> Vec<StreamReport>;
-
-    /// The sessions that are connected to it now.
-    fn sessions(&self) -> Vec<LocalSession>;
 
     /// Takes its role, which is told when a conversation begins and at each change. It has to refuse what is older than
     /// what it has heard.
@@ -85,8 +83,9 @@ pub trait Local: Send + Sync + 'static {
     /// The control plane has the notices up to this number on disk.
     fn notices_kept(&self, _through: u64) {}
 
-    /// Does as told; returns how many sessions that concerned, or why it failed. Dropped when the conversation ends.
-    fn command(&self, command: Command) -> impl Future<Output = Result<u32, String>> + Send;
+    /// Ends a stream that is published here, and refuses encoders on its name for a while. Returns how many sessions that
+    /// concerned.
+    fn kick_stream(&self, name: &StreamName, reason: &str, ban_for: Duration) -> u32;
 }
 
 /// What a node knows from the control plane.

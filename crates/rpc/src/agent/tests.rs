@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{
     auth::Caller,
-    control::{CommandResult, FromControl, FromNode, SessionsReport, StreamsReport},
-    node::SessionKind,
+    control::{Command, CommandResult, FromControl, FromNode, SessionsReport, StreamsReport},
+    node::{LocalSession, SessionKind},
     testing::{Served, serve, serve_at},
 };
 use fake::{Fake, Heard, fake};
@@ -33,16 +33,7 @@ struct Node {
     notices: Mutex<Vec<(u64, Notice)>>,
 }
 
-impl Local for Node {
-    fn beat(&self) -> Beat {
-        let load = Load { viewers: 3, ..Load::default() };
-        Beat { load, role: Some(Role::Standby), highest_epoch: Epoch(4), ..Beat::default() }
-    }
-
-    fn streams(&self) -> Vec<StreamReport> {
-        vec![]
-    }
-
+impl Operated for Node {
     fn sessions(&self) -> Vec<LocalSession> {
         vec![LocalSession {
             id: "17".into(),
@@ -54,6 +45,28 @@ impl Local for Node {
             bytes_received: 1,
             bytes_sent: 2,
         }]
+    }
+
+    fn kick(&self, session: &str, reason: &str) -> bool {
+        let kick = Command::KickSession { session: session.to_owned(), reason: reason.to_owned() };
+        self.commands.lock().unwrap().push(kick);
+        true
+    }
+
+    fn drain(&self, deadline: Option<Duration>, reason: &str) -> u32 {
+        self.commands.lock().unwrap().push(Command::Drain { deadline, reason: reason.to_owned() });
+        7
+    }
+}
+
+impl Local for Node {
+    fn beat(&self) -> Beat {
+        let load = Load { viewers: 3, ..Load::default() };
+        Beat { load, role: Some(Role::Standby), highest_epoch: Epoch(4), ..Beat::default() }
+    }
+
+    fn streams(&self) -> Vec<StreamReport> {
+        vec![]
     }
 
     fn role(&self, grant: Grant) {
@@ -72,10 +85,10 @@ impl Local for Node {
         self.notices.lock().unwrap().retain(|(number, _)| *number > through);
     }
 
-    async fn command(&self, command: Command) -> Result<u32, String> {
-        let refuses = matches!(command, Command::Drain { .. });
-        self.commands.lock().unwrap().push(command);
-        if refuses { Err("not now".into()) } else { Ok(1) }
+    fn kick_stream(&self, name: &StreamName, reason: &str, ban_for: Duration) -> u32 {
+        let kick = Command::KickStream { stream: name.clone(), reason: reason.to_owned(), ban_for };
+        self.commands.lock().unwrap().push(kick);
+        3
     }
 }
 
@@ -296,12 +309,15 @@ async fn roles_and_commands_reach_the_node_and_are_answered() {
     let served = served(&fake).await;
     let (_agent, node) = start(&served).await;
     let kick = Command::KickSession { session: "17".into(), reason: "test".into() };
+    let stream = StreamName::from_app("_default", "live", "foo").unwrap();
+    let end = Command::KickStream { stream, reason: "test".into(), ban_for: Duration::from_secs(5) };
     let drain = Command::Drain { deadline: None, reason: "test".into() };
     for said in [
         FromControl::Role(grant(8)),
         FromControl::Role(grant(7)),
         FromControl::Command { id: "1".into(), command: kick.clone() },
-        FromControl::Command { id: "2".into(), command: drain.clone() },
+        FromControl::Command { id: "2".into(), command: end.clone() },
+        FromControl::Command { id: "3".into(), command: drain.clone() },
     ] {
         fake.commands.send(said).await.unwrap();
     }
@@ -312,10 +328,11 @@ async fn roles_and_commands_reach_the_node_and_are_answered() {
         })
         .await
     };
-    assert_eq!(result().await, CommandResult { command_id: "1".into(), affected: 1, error: None });
-    assert_eq!(result().await.error.as_deref(), Some("not now"));
+    for (id, affected) in [("1", 1), ("2", 3), ("3", 7)] {
+        assert_eq!(result().await, CommandResult { command_id: id.into(), affected, error: None });
+    }
     assert_eq!(*node.grants.lock().unwrap(), [grant(7)], "the other was meant for another start of the node");
-    assert_eq!(*node.commands.lock().unwrap(), [kick, drain]);
+    assert_eq!(*node.commands.lock().unwrap(), [kick, end, drain]);
 }
 
 #[tokio::test]

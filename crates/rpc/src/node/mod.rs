@@ -1,5 +1,6 @@
 //! What every process answers about itself: a [`Node`] behind `headwater.node.v1.NodeService`.
 
+mod identity;
 mod log_level;
 mod page;
 mod service;
@@ -7,18 +8,31 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     time::{Duration, SystemTime},
 };
 
 pub use cluster::Role;
+pub use identity::Identity;
 pub use log_level::set_log_level;
 use media::{PublicationId, StreamName};
 
 use crate::status::Failure;
 
+/// What a process does for operators, whether they ask it or the control plane.
+pub trait Operated: Send + Sync + 'static {
+    /// The sessions that are connected to it now, in any order.
+    fn sessions(&self) -> Vec<LocalSession>;
+
+    /// Ends the session with this id. `false`: there is none.
+    fn kick(&self, session: &str, reason: &str) -> bool;
+
+    /// Begins to drain; `deadline` is how long what runs may go on, where the caller said so. Returns how many sessions
+    /// are still there.
+    fn drain(&self, deadline: Option<Duration>, reason: &str) -> u32;
+}
+
 /// One process, for those who operate it.
-pub trait Node: Send + Sync + 'static {
+pub trait Node: Operated {
     /// That it is there, and as what.
     fn ping(&self) -> Ping;
 
@@ -27,16 +41,6 @@ pub trait Node: Send + Sync + 'static {
 
     /// The streams that it holds now, in any order.
     fn streams(&self) -> Vec<LocalStream>;
-
-    /// The sessions that are connected to it now, in any order.
-    fn sessions(&self) -> Vec<LocalSession>;
-
-    /// Begins to drain; `deadline` is how long what runs may go on, where the caller said so. Returns how many sessions
-    /// are still there.
-    fn drain(&self, deadline: Option<Duration>, reason: &str) -> impl Future<Output = Result<u32, Failure>> + Send;
-
-    /// Ends the session with this id. `false`: there is none.
-    fn kick(&self, session: &str, reason: &str) -> impl Future<Output = bool> + Send;
 
     /// Logs `target` (everything, when empty) at `level` for `ttl`; returns until when.
     fn set_log_level(&self, target: &str, level: &str, ttl: Duration) -> Result<SystemTime, Failure>;

@@ -61,7 +61,7 @@ impl<N: Node> NodeService for Adapter<N> {
     async fn drain(&self, request: Request<pb::DrainRequest>) -> Result<Response<pb::DrainResponse>, Status> {
         let asked = request.into_inner();
         let deadline = asked.deadline.map(|given| wire::positive("deadline", given)).transpose()?;
-        let sessions = self.node.drain(deadline, &asked.reason).await?;
+        let sessions = self.node.drain(deadline, &asked.reason);
         Ok(Response::new(pb::DrainResponse { sessions }))
     }
 
@@ -71,7 +71,7 @@ impl<N: Node> NodeService for Adapter<N> {
     ) -> Result<Response<pb::KickSessionResponse>, Status> {
         let asked = request.into_inner();
         let session = wire::id(&asked.name, "sessions/")?;
-        if !self.node.kick(session, &asked.reason).await {
+        if !self.node.kick(session, &asked.reason) {
             let told = format!("no session {session} is connected to this node");
             return Err(Failure::new(Code::NotFound, "SESSION_NOT_FOUND", told).with("session", session).into());
         }

@@ -19,6 +19,20 @@ use crate::{
 
 struct Made;
 
+impl Operated for Made {
+    fn sessions(&self) -> Vec<LocalSession> {
+        vec![]
+    }
+
+    fn kick(&self, session: &str, _: &str) -> bool {
+        session == "01H"
+    }
+
+    fn drain(&self, deadline: Option<Duration>, _: &str) -> u32 {
+        deadline.map_or(0, |deadline| deadline.as_secs() as u32)
+    }
+}
+
 impl Node for Made {
     fn ping(&self) -> Ping {
         Ping {
@@ -57,18 +71,6 @@ impl Node for Made {
             since: SystemTime::UNIX_EPOCH,
         };
         ["c", "a", "b"].map(stream).into()
-    }
-
-    fn sessions(&self) -> Vec<LocalSession> {
-        vec![]
-    }
-
-    async fn drain(&self, deadline: Option<Duration>, _: &str) -> Result<u32, Failure> {
-        Ok(deadline.map_or(0, |deadline| deadline.as_secs() as u32))
-    }
-
-    async fn kick(&self, session: &str, _: &str) -> bool {
-        session == "01H"
     }
 
     fn set_log_level(&self, _: &str, _: &str, ttl: Duration) -> Result<SystemTime, Failure> {

@@ -17,45 +17,40 @@ use crate::{
 
 /// The standby is frozen and so out of sync, the active dies, the standby wakes: after 2 s it is promoted, with loss.
 pub fn none_in_sync(scene: &mut Scene) -> Vec<Round> {
-    scene.rounds(|scene| {
-        let before = scene.cluster.promote_the_other();
-        let standby = other(&before.active);
-        let (active, frozen) = (scene.cluster.pid(&before.active), Frozen(scene.cluster.pid(standby)));
-        process::send(frozen.0, Signal::SIGSTOP);
-        scene.cluster.wait_pool("the standby to be out", SOON, |pool| pool.in_sync == [pool.active.clone()]);
-        let round = scene.watch(|cluster| {
-            process::send(active, Signal::SIGKILL);
-            process::send(frozen.0, Signal::SIGCONT);
-            promoted_with_loss(cluster, &before, &before.active);
-        });
-        scene.cluster.restart(&before.active);
-        round
-    })
+    scene.rounds(|scene| without_one_in_sync(scene, |_, _| {}))
 }
 
 /// The same where an operator decides: nothing happens until he makes the one that is left active.
 pub fn an_operator_decides(scene: &mut Scene) -> Vec<Round> {
     scene.rounds(|scene| {
-        let before = scene.cluster.promote_the_other();
-        let standby = other(&before.active);
-        let (active, frozen) = (scene.cluster.pid(&before.active), Frozen(scene.cluster.pid(standby)));
-        process::send(frozen.0, Signal::SIGSTOP);
-        scene.cluster.wait_pool("the standby to be out", SOON, |pool| pool.in_sync == [pool.active.clone()]);
-        let round = scene.watch(|cluster| {
-            process::send(active, Signal::SIGKILL);
-            process::send(frozen.0, Signal::SIGCONT);
+        without_one_in_sync(scene, |cluster, before| {
             // Longer than it takes where nobody is asked.
             thread::sleep(UNDECIDED);
             let pool = cluster.pool().expect("the control plane answers");
             assert_eq!(pool.epoch, before.epoch, "nobody is promoted: {}", pool.text);
             let alarms = cluster.events("code=pool.not_replaced");
             assert!(!alarms.is_empty(), "an alarm says so: {:?}", cluster.events(""));
-            cluster.force(standby, before.epoch);
-            promoted_with_loss(cluster, &before, &before.active);
-        });
-        scene.cluster.restart(&before.active);
-        round
+            cluster.force(other(&before.active), before.epoch);
+        })
     })
+}
+
+/// One round in which the active dies while the standby, frozen, is out of sync; the standby wakes, somebody may do
+/// something, and it is promoted with loss.
+fn without_one_in_sync(scene: &mut Scene, meanwhile: impl Fn(&Cluster, &Pool)) -> Round {
+    let before = scene.cluster.promote_the_other();
+    let active = scene.cluster.pid(&before.active);
+    let frozen = Frozen(scene.cluster.pid(other(&before.active)));
+    process::send(frozen.0, Signal::SIGSTOP);
+    scene.cluster.wait_pool("the standby to be out", SOON, |pool| pool.in_sync == [pool.active.clone()]);
+    let round = scene.watch(|cluster| {
+        process::send(active, Signal::SIGKILL);
+        process::send(frozen.0, Signal::SIGCONT);
+        meanwhile(cluster, &before);
+        promoted_with_loss(cluster, &before, &before.active);
+    });
+    scene.cluster.restart(&before.active);
+    round
 }
 
 /// For so long an operator thinks.
