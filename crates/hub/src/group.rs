@@ -61,7 +61,7 @@ impl Group {
     }
 
     /// The position after the last.
-    pub(crate) fn next_seq(&self) -> u64 {
+    pub fn next_seq(&self) -> u64 {
         self.items.last().map_or(0, |item| item.seq + 1)
     }
 }

@@ -103,8 +103,10 @@ pub enum WireForm {
     Rtmp,
     /// A tag header of FLV.
     Flv,
+    /// The same in a chunk of HTTP.
+    FlvChunk,
 }
 
 impl WireForm {
-    pub(crate) const COUNT: usize = 2;
+    pub(crate) const COUNT: usize = 3;
 }

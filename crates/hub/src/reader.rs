@@ -60,6 +60,8 @@ pub struct Reader {
     /// The last look found something, and may not have found all.
     more: bool,
     place: Option<Arc<Place>>,
+    /// Whether the stream counts it among its readers.
+    counted: bool,
 }
 
 /// How much of a stream a reader sees, once it has started.
@@ -88,7 +90,15 @@ impl Reader {
             Start::NextKeyframe => Cursor::JoinFrom { seq: stream.ring().committed_below(), due: None },
             Start::After(seq) => Cursor::Next(seq.saturating_add(1)),
         };
-        Self { stream, view, cursor, lag_bytes_max: u64::MAX, seen: 0, more: true, place: None }
+        Self { stream, view, cursor, lag_bytes_max: u64::MAX, seen: 0, more: true, place: None, counted: true }
+    }
+
+    /// A reader of what is shown that reads for others, which are counted already.
+    pub(crate) fn uncounted(stream: Arc<Stream>, from: u64) -> Self {
+        let mut reader = Self::new(stream, View::Shown, Start::Live);
+        reader.cursor = Cursor::Next(from);
+        reader.counted = false;
+        reader
     }
 
     /// Skips to a newer keyframe whenever more than this many payload bytes are waiting; of several bounds the lowest
@@ -119,6 +129,17 @@ impl Reader {
     /// Starts anew at the newest keyframe in memory.
     pub fn rejoin_live(&mut self) {
         self.cursor = Cursor::Join;
+        self.more = true;
+    }
+
+    /// From now on somebody else reads for this one, until [`Reader::go_on_at`]: no news wakes it.
+    pub fn rest(&mut self) {
+        waiters(&self.stream, self.view).leave(self.place.take());
+    }
+
+    /// All below this position was read for it by somebody else.
+    pub fn go_on_at(&mut self, seq: u64) {
+        self.cursor = Cursor::Next(seq);
         self.more = true;
     }
 
@@ -262,7 +283,9 @@ fn set_up(start: &StartPoint) -> impl Iterator<Item = Arc<Item>> {
 impl Drop for Reader {
     fn drop(&mut self) {
         waiters(&self.stream, self.view).leave(self.place.take());
-        self.stream.reader_left();
+        if self.counted {
+            self.stream.reader_left();
+        }
     }
 }
 

@@ -61,6 +61,12 @@ impl Stream {
         Reader::new(self.clone(), View::Shown, start)
     }
 
+    /// A paced cursor from this position on for one that reads for many of the stream's readers at once. It does not count
+    /// as a reader.
+    pub fn read_for_others(self: &Arc<Self>, from: u64) -> Reader {
+        Reader::uncounted(self.clone(), from)
+    }
+
     /// From now on paced readers see what is committed when this says so; there is one at a time.
     pub fn pace(self: &Arc<Self>) -> Pacer {
         Pacer::new(self.clone())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{door::Networks, send_bounds::SendBounds};
+use crate::{door::Networks, pacing::Pressure, send_bounds::SendBounds};
 
 /// Settings of all connections that a [`crate::Connections`] drives.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub handshakes_max: usize,
     /// Proxies whose word is taken, and demanded, on who their clients are.
     pub proxies: Networks,
+    /// Told how long it takes to write to all viewers.
+    pub pressure: Pressure,
     /// How long what is still to be said may take at the end of a connection.
     pub farewell_timeout: Duration,
 }
@@ -32,6 +34,7 @@ impl Default for Config {
             send: SendBounds::default(),
             handshakes_max: 16_384,
             proxies: Networks::default(),
+            pressure: Pressure::default(),
             farewell_timeout: Duration::from_secs(1),
         }
     }

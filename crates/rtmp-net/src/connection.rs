@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// One client's connection.
-pub(crate) struct Connection<S: Service, T> {
+pub(crate) struct Connection<S: Service, T: Transport> {
     shared: Arc<Shared<S>>,
     interrupts: Arc<Interrupts>,
     wire: Wire<T>,
@@ -156,7 +156,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
             if written.said {
                 return Poll::Ready(Ok(Woke::Said));
             }
-            if !self.wire.is_drained() || viewing::poll_any_ready(&mut self.viewing, cx).is_pending() {
+            if !self.wire.is_drained() || self.poll_more(cx).is_pending() {
                 break;
             }
             if self.fill_frames()? {
@@ -231,6 +231,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
 
     /// What is left to do for the streams, and to say to the client.
     async fn finish(&mut self, ended: &Ended) {
+        self.get_up();
         self.pending.clear();
         self.viewing.clear();
         for publishing in std::mem::take(&mut self.publishing) {

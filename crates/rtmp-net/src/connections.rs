@@ -36,6 +36,7 @@ pub(crate) struct Shared<S> {
     pub(crate) session_config: Arc<rtmp::server::Config>,
     pub(crate) sessions: Sessions,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) rows: crate::rows::Rows,
     gate: Arc<Gate>,
     tasks: TaskTracker,
     signals: Mutex<Signals>,
@@ -67,12 +68,14 @@ impl<S: Service> Connections<S> {
             patience: limits.handshake_timeout,
             proxies: config.proxies.clone(),
         });
+        let stats = Arc::<Stats>::default();
         let shared = Shared {
             service,
+            rows: crate::rows::Rows::of_rtmp(stats.clone(), config.pressure.clone()),
             session_config: Arc::new(config.session.clone()),
             config,
             sessions,
-            stats: Arc::default(),
+            stats,
             gate,
             tasks: TaskTracker::new(),
             signals: Mutex::default(),
@@ -88,6 +91,12 @@ impl<S: Service> Connections<S> {
     /// The service in front of which they stand.
     pub fn service(&self) -> &S {
         &self.shared.service
+    }
+
+    /// How many rows their viewers sit in.
+    #[cfg(test)]
+    pub(crate) fn rows_open(&self) -> usize {
+        self.shared.rows.open()
     }
 
     /// How many there are.

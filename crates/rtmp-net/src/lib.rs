@@ -21,6 +21,8 @@ mod ended;
 pub mod metrics;
 mod outbox;
 mod pacing;
+pub mod rows;
+pub mod seat;
 mod send_bounds;
 mod server;
 mod service;
@@ -41,7 +43,7 @@ pub use service::{Ingest, IngestEnded, Play, PlayRefusal, Publish, PublishRefusa
 pub use sessions::{Entry, Kind, Protocol, SessionId, SessionInfo, Sessions};
 pub use stats::Stats;
 pub use target::Query;
-pub use transport::Transport;
+pub use transport::{SharedSocket, Transport};
 
 #[cfg(test)]
 mod tests;

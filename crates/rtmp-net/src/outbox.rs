@@ -201,7 +201,7 @@ fn header(frame: &Frame, msid: u32) -> Bytes {
 /// A full chunk header with a one-byte chunk stream id and an extended time.
 const HEADER_BYTES_MAX: usize = 1 + 11 + 4;
 /// RTMP's length field has three bytes.
-const MESSAGE_BYTES_MAX: usize = 0xFF_FFFF;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 0xFF_FFFF;
 
 #[cfg(test)]
 mod tests {

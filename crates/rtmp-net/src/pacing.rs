@@ -22,12 +22,14 @@ pub struct Pressure {
 #[derive(Debug, Default)]
 struct Shared {
     lag_us: AtomicU64,
+    /// The longest that it has taken to write something to all in a row, since the last look.
+    written_us: AtomicU64,
     widened_us: AtomicU64,
     widenings: AtomicU64,
 }
 
 impl Pressure {
-    /// How late the runtime's tasks were last.
+    /// How late frames were last: those who wait for the runtime, or those who are the last of their row.
     pub fn lag(&self) -> Duration {
         Duration::from_micros(self.shared.lag_us.load(Ordering::Relaxed))
     }
@@ -42,6 +44,11 @@ impl Pressure {
         self.shared.widenings.load(Ordering::Relaxed)
     }
 
+    /// It took so long to write something to all who sit in a row.
+    pub(crate) fn on_written(&self, took: Duration) {
+        self.shared.written_us.fetch_max(took.as_micros() as u64, Ordering::Relaxed);
+    }
+
     /// Looks again and again how late the runtime is on which this runs. Goes on until it is dropped.
     pub async fn watch(self) {
         let mut bound = Bound::default();
@@ -49,7 +56,8 @@ impl Pressure {
             let due = Instant::now() + LOOK_EVERY;
             sleep_until(due).await;
             let now = Instant::now();
-            let lag = now - due;
+            let written = Duration::from_micros(self.shared.written_us.swap(0, Ordering::Relaxed));
+            let lag = written.max(now - due);
             let before = bound.widened;
             bound.handle_lag(lag, now.into_std());
             if bound.widened > before {

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use crate::{durations::Durations, ended::Ended};
+use crate::{durations::Durations, ended::Ended, rows::Totals};
 
 /// Counts of everything that the connections of one [`crate::Connections`] did. They only grow.
 #[derive(Debug, Default)]
@@ -54,6 +54,13 @@ impl Stats {
 
     pub(crate) fn count_ended(&self, ended: &Ended) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(ended.reason()).or_default() += 1;
+    }
+}
+
+impl Totals for Stats {
+    fn add_sent(&self, bytes: u64, frames: u64) {
+        add(&self.bytes_out, bytes);
+        add(&self.frames_out, frames);
     }
 }
 

@@ -5,6 +5,7 @@ mod hostile;
 mod limits;
 mod network;
 mod raw;
+mod seated;
 mod streams;
 mod viewers;
 
@@ -22,6 +23,7 @@ use tokio::{
     sync::watch,
 };
 
+use self::seated::Seated;
 use super::*;
 use crate::client::{Player, Publisher};
 
@@ -161,11 +163,20 @@ impl House {
         Self { fake, sessions, connections }
     }
 
-    /// A connection whose socket holds so many bytes each way.
+    /// A connection whose socket holds so many bytes each way, and can be written to by a row.
     fn socket(&self, bytes: usize) -> DuplexStream {
+        self.connect(bytes, Seated::new)
+    }
+
+    /// A connection whose socket its own task alone can write to.
+    fn plain_socket(&self, bytes: usize) -> DuplexStream {
+        self.connect(bytes, |socket| socket)
+    }
+
+    fn connect<T: Transport>(&self, bytes: usize, transport: impl FnOnce(DuplexStream) -> T) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(bytes);
         let pass = self.connections.gate().enter(peer()).unwrap();
-        self.connections.serve(theirs, peer(), pass);
+        self.connections.serve(transport(theirs), peer(), pass);
         ours
     }
 

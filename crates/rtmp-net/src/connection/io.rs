@@ -5,21 +5,29 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::Bytes;
 use rtmp::server::Session;
 use tokio::{
     io::{AsyncWriteExt, ReadBuf},
     time::Instant,
 };
 
-use crate::{ended::Ended, outbox::Outbox, send_bounds::SendBounds, transport::Transport};
+use crate::{
+    ended::Ended,
+    outbox::Outbox,
+    seat::{Seat, Take},
+    send_bounds::SendBounds,
+    transport::Transport,
+};
 
 /// Moves bytes between a socket, a session and an outbox.
-pub(super) struct Wire<T> {
-    transport: T,
+pub(super) struct Wire<T: Transport> {
+    transport: T::Driven,
     pub(super) session: Session,
     pub(super) outbox: Outbox,
     /// Since when what waits has waited without a byte of it being taken; None while the socket takes all there is.
@@ -67,7 +75,14 @@ pub(crate) fn poll_scratch<T: Transport>(
 
 impl<T: Transport> Wire<T> {
     pub(super) fn new(transport: T, session: Session) -> Self {
-        Self { transport, session, outbox: Outbox::default(), halted_at: None, read_due: true, saying: false }
+        Self {
+            transport: transport.driven(),
+            session,
+            outbox: Outbox::default(),
+            halted_at: None,
+            read_due: true,
+            saying: false,
+        }
     }
 
     /// Whether all that was put out is on its way, so that more may be put out.
@@ -75,12 +90,22 @@ impl<T: Transport> Wire<T> {
         self.outbox.is_empty()
     }
 
-    /// Takes what the session has to say.
+    /// Takes what the session has to say, for a connection that writes itself.
     pub(super) fn collect(&mut self) {
         while let Some(bytes) = self.session.poll_output() {
-            self.outbox.push(bytes);
-            self.saying = true;
+            self.say(bytes);
         }
+    }
+
+    /// Puts out something of the session's.
+    pub(super) fn say(&mut self, bytes: Bytes) {
+        self.outbox.push(bytes);
+        self.saying = true;
+    }
+
+    /// Where a row of viewers can write for this connection.
+    pub(super) fn seat(&self) -> Option<Arc<Seat<dyn Take>>> {
+        self.transport.seat()
     }
 
     /// When the client will have taken nothing for so long.

@@ -137,6 +137,8 @@ impl<S: Service, T: Transport> Connection<S, T> {
         tracing::debug!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "play.began");
         self.wire.bound(&self.shared.config.send);
         let soft = self.shared.session_config.limits.send_queue_soft_bytes as u64;
+        // Two streams on one connection take turns.
+        self.get_up();
         // Nearly all play one stream.
         self.viewing.reserve_exact(1);
         self.viewing.push(Viewing::new(msid, reader.with_lag_bytes_max(soft)));

@@ -3,18 +3,20 @@
 use std::{
     cell::RefCell,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use hub::{Body, Budget, Event, Item, Read, Reader, WireForm};
 use media::{Frame, Kind, Medium};
 use tokio::time::Instant;
 
-use super::{Connection, io::Wire};
+use super::{Connection, Interrupts, io::Wire};
 use crate::{
     config::Config,
     ended::Ended,
     outbox::{USUAL_MSID, chunks},
+    rows::{Rows, Ticket},
+    seat::{Count, Seat, Take},
     service::Service,
     stats::{Stats, add},
     transport::Transport,
@@ -24,6 +26,7 @@ use crate::{
 pub(super) struct Viewing {
     msid: u32,
     reader: Reader,
+    ticket: Ticket,
     paused: bool,
     audio_wanted: bool,
     video_wanted: bool,
@@ -50,8 +53,16 @@ pub(super) fn poll_any_ready(viewings: &mut [Viewing], cx: &mut Context<'_>) -> 
 
 impl Viewing {
     pub(super) fn new(msid: u32, reader: Reader) -> Self {
-        let (paused, key_awaited) = (false, false);
-        Self { msid, reader, paused, audio_wanted: true, video_wanted: true, key_awaited, behind_since: None }
+        Self {
+            msid,
+            reader,
+            ticket: Ticket::default(),
+            paused: false,
+            audio_wanted: true,
+            video_wanted: true,
+            key_awaited: false,
+            behind_since: None,
+        }
     }
 
     /// A live stream does not wait: what came during the pause is left out, and it goes on at a keyframe.
@@ -92,6 +103,15 @@ impl Viewing {
     /// Whether the viewer is to get all that comes, as nearly every viewer gets it.
     fn wants_all(&self) -> bool {
         self.msid == USUAL_MSID && self.audio_wanted && self.video_wanted && !self.paused && !self.key_awaited
+    }
+
+    /// Leaves the writing to a row, if it can.
+    fn sit(&mut self, rows: &Rows, who: (Arc<Seat<dyn Take>>, Arc<dyn Count>), cx: &Context<'_>) -> bool {
+        let sits = self.wants_all() && self.ticket.sit(rows, &mut self.reader, who, cx.waker());
+        if sits {
+            self.behind_since = None;
+        }
+        sits
     }
 
     /// Puts what is due into the outbox. The answer is whether the stream has ended.
@@ -140,7 +160,7 @@ impl Viewing {
         })
     }
 
-    fn put_out<T>(&mut self, item: Arc<Item>, wire: &mut Wire<T>, stats: &Stats) {
+    fn put_out<T: Transport>(&mut self, item: Arc<Item>, wire: &mut Wire<T>, stats: &Stats) {
         if item.frame().is_some_and(|frame| self.wants(frame)) {
             let sent = wire.outbox.push_frame(item, self.msid);
             add(if sent { &stats.frames_out } else { &stats.oversized }, 1);
@@ -148,14 +168,50 @@ impl Viewing {
     }
 }
 
+impl Count for Interrupts {
+    fn add_out(&self, bytes: u64) {
+        self.entry.add_out(bytes);
+    }
+}
+
 impl<S: Service, T: Transport> Connection<S, T> {
+    /// Ready once there may be more to write for this task. A viewer that gets all of one stream, as nearly all do, sits in a
+    /// row meanwhile.
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let [Viewing { ticket, reader, .. }] = &mut self.viewing[..]
+            && let Some(seat) = self.wire.seat()
+        {
+            if ticket.is_seated() {
+                let rest = ready!(ticket.poll_left(&seat, reader, cx));
+                self.wire.outbox.push(rest);
+                return Poll::Ready(());
+            }
+            if self.viewing[0].sit(&self.shared.rows, (seat, self.interrupts.clone()), cx) {
+                return Poll::Pending;
+            }
+        }
+        poll_any_ready(&mut self.viewing, cx)
+    }
+
+    /// From now on this task writes.
+    pub(super) fn get_up(&mut self) {
+        if let [Viewing { ticket, reader, .. }] = &mut self.viewing[..]
+            && let Some(seat) = self.wire.seat()
+            && let Some(rest) = ticket.get_up(&seat, reader)
+        {
+            self.wire.outbox.push(rest);
+        }
+    }
+
     pub(super) fn with_viewing(&mut self, msid: u32, change: impl FnOnce(&mut Viewing)) {
+        self.get_up();
         if let Some(viewing) = self.viewing.iter_mut().find(|viewing| viewing.msid == msid) {
             change(viewing);
         }
     }
 
     pub(super) fn forget_play(&mut self, msid: u32) {
+        self.get_up();
         self.forget_pending(msid);
         self.viewing.retain(|viewing| viewing.msid != msid);
         if self.viewing.is_empty() {
@@ -166,13 +222,16 @@ impl<S: Service, T: Transport> Connection<S, T> {
     /// Puts out what is due: what the session has to say, and, once all before it is gone, the next frames. The answer is
     /// whether a play is over with it.
     pub(super) fn fill(&mut self) -> Result<bool, Ended> {
-        self.wire.collect();
+        while let Some(bytes) = self.wire.session.poll_output() {
+            self.get_up();
+            self.wire.say(bytes);
+        }
         self.fill_frames()
     }
 
     /// The same where the session has nothing to say: nothing has happened to it since it was asked.
     pub(super) fn fill_frames(&mut self) -> Result<bool, Ended> {
-        if self.viewing.is_empty() || !self.wire.is_drained() {
+        if self.viewing.iter().all(|viewing| viewing.ticket.is_seated()) || !self.wire.is_drained() {
             return Ok(false);
         }
         let (shared, viewing) = (&self.shared, &mut self.viewing);

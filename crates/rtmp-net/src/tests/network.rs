@@ -44,6 +44,31 @@ async fn tcp_carries_a_stream_and_a_reset_reaches_the_client() {
 }
 
 #[tokio::test]
+async fn a_viewer_whose_socket_fills_up_gets_every_frame_once_and_in_order_and_so_does_its_neighbour() {
+    let send = SendBounds { buffer_bytes: 64 << 10, unsent_bytes: 32 << 10, ..SendBounds::default() };
+    let house = House::with(Config { send, ..Config::default() }, RingLimits::default());
+    let (port, _stop, _running) = serve(Server::bind(any(), house.connections.clone()).await.unwrap()).await;
+    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
+    let options = client::Options::default();
+    let mut publisher = client::publish(&url, &options).await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut slow = client::play(&url, &options).await.unwrap();
+    let mut quick = client::play(&url, &options).await.unwrap();
+    assert_eq!(take(&mut slow, 2).await, [config(), key(0)]);
+    assert_eq!(take(&mut quick, 2).await, [config(), key(0)]);
+    for round in 0..3 {
+        let sent: Vec<_> = (1..11).map(|n| delta(round * 1000 + n, 700_000 * (n as usize % 2) + 100)).collect();
+        for frame in &sent {
+            publisher.send(frame).await.unwrap();
+            assert_eq!(&next(&mut quick).await, frame, "nobody waits for the other");
+        }
+        assert_eq!(take(&mut slow, sent.len()).await, sent);
+    }
+    assert_eq!(house.connections.rows_open(), 1);
+    assert_eq!(house.connections.stats().skips.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
 async fn tls_carries_a_stream_for_whoever_trusts_it() {
     let house = House::new();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

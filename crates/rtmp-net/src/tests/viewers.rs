@@ -188,7 +188,9 @@ async fn every_viewer_gets_every_frame_in_order_whatever_the_latency() {
         let mut viewers = Vec::new();
         // However little a socket takes at once, as long as it is read.
         for socket in [1 << 20, 4096, 700] {
-            viewers.push(client::play_over(house.socket(socket), &url("live/foo"), -2000.0).await.unwrap());
+            for socket in [house.socket(socket), house.plain_socket(socket)] {
+                viewers.push(client::play_over(socket, &url("live/foo"), -2000.0).await.unwrap());
+            }
         }
         let frame = |n: u32| if n.is_multiple_of(3) { audio(n * 10) } else { delta(n * 10, n as usize * 7 % 900) };
         let sent: Vec<_> = (1..200).map(frame).collect();
@@ -214,6 +216,40 @@ async fn every_viewer_gets_every_frame_in_order_whatever_the_latency() {
         }
         publishing.await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_connection_has_to_say_comes_between_two_frames_of_its_row() {
+    let house = House::new();
+    let mut publisher = paced(&house, Latency::Balanced).await;
+    let mut viewer = Raw::playing(&house, "live/foo").await;
+    assert_eq!(viewer.frames(2).await, [config(), key(0)]);
+    for n in 1..50 {
+        // It is answered while frames are on their way.
+        viewer.call(0, "_checkbw", 100.0 + f64::from(n), vec![]).await;
+        send_all(&mut publisher, &[audio(n * 40), delta(n * 40, 3000)]).await;
+        assert_eq!(viewer.frames(2).await, [audio(n * 40), delta(n * 40, 3000)]);
+    }
+    assert_eq!(house.connections.rows_open(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_in_a_row_is_pinged_and_can_be_kicked() {
+    let house = House::new();
+    let mut publisher = paced(&house, Latency::Lowest).await;
+    let mut viewer = house.play("live/foo").await.unwrap();
+    assert_eq!(take(&mut viewer, 2).await, [config(), key(0)]);
+    for second in 1..100 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        publisher.send(&key(second * 1000)).await.unwrap();
+        assert_eq!(next(&mut viewer).await, key(second * 1000));
+    }
+    let info = house.sessions.list().into_iter().find(|info| info.kind == Kind::Play).unwrap();
+    assert!(info.bytes_out > 3073 + 98 * 20, "{}", info.bytes_out);
+    assert!(house.sessions.kick(info.id, "enough"));
+    assert!(viewer.next().await.is_err());
+    publisher.send(&key(200_000)).await.unwrap();
+    assert_eq!(house.ended("kicked"), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,245 @@
+//! One row, and the task that writes for it.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hub::{Body, Budget, Event, Group, Item, Read, Reader, Stream};
+use tokio::{
+    task::{JoinHandle, yield_now},
+    time::Instant,
+};
+
+use super::Manner;
+use crate::{
+    outbox::MESSAGE_BYTES_MAX,
+    seat::{Piece, Seat, Served, Sitter, Take},
+};
+
+/// Viewers of one stream that one task writes for. It goes on as long as anybody holds it.
+#[derive(Debug)]
+pub struct Row {
+    /// Held, so that no other stream has its address.
+    _stream: Arc<Stream>,
+    entrance: Arc<Entrance>,
+    writing: JoinHandle<()>,
+}
+
+/// Where viewers come in.
+#[derive(Debug)]
+struct Entrance {
+    door: Mutex<Door>,
+}
+
+#[derive(Debug)]
+struct Door {
+    /// All below this position was taken up by the row; who has had less cannot sit.
+    taken_below: u64,
+    /// Sat down since the last time that there was something to write, each with the position up to which it has had all.
+    arrivals: Vec<(u64, Place)>,
+    open: bool,
+}
+
+/// Who sits, and the sitting that is meant.
+#[derive(Debug)]
+struct Place {
+    seat: Weak<Seat<dyn Take>>,
+    sitting: u32,
+}
+
+/// So many writes, some 300 µs of them, are one turn of the task: then it is others' turn.
+const WRITES_A_TURN: usize = 64;
+/// What each viewer was sent is counted so often.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// What a row that is late takes up at once.
+const BATCH: Budget = Budget { items: 64, bytes: 256 * 1024 };
+
+impl Row {
+    /// A row for viewers who have had all below `seq`, or more.
+    pub(super) fn begin(stream: &Arc<Stream>, seq: u64, manner: Arc<Manner>) -> Arc<Self> {
+        let door = Door { taken_below: seq, arrivals: Vec::new(), open: true };
+        let entrance = Arc::new(Entrance { door: Mutex::new(door) });
+        let writer = Writer {
+            reader: stream.read_for_others(seq),
+            manner,
+            entrance: entrance.clone(),
+            places: Vec::new(),
+            count_at: Instant::now() + COUNT_EVERY,
+        };
+        let writing = tokio::spawn(writer.run());
+        Arc::new(Self { _stream: stream.clone(), entrance, writing })
+    }
+
+    /// Whether anybody may still sit down.
+    pub fn is_open(&self) -> bool {
+        self.entrance.door().open
+    }
+
+    /// Lets the row write to a seat from now on. No: the row has ended, or is further than who wants to sit.
+    pub fn sit(&self, seat: Arc<Seat<dyn Take>>, sitter: Sitter) -> bool {
+        let mut door = self.entrance.door();
+        if !door.open || sitter.next_seq < door.taken_below {
+            return false;
+        }
+        let from = sitter.next_seq;
+        let sitting = seat.sit(sitter);
+        door.arrivals.push((from, Place { seat: Arc::downgrade(&seat), sitting }));
+        true
+    }
+}
+
+impl Drop for Row {
+    /// Nobody sits here: whoever does holds the row.
+    fn drop(&mut self) {
+        self.writing.abort();
+    }
+}
+
+impl Entrance {
+    fn door(&self) -> MutexGuard<'_, Door> {
+        // Nothing in here panics between two changes that belong together.
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The row's task. However it ends, those who sit get up.
+struct Writer {
+    reader: Reader,
+    manner: Arc<Manner>,
+    entrance: Arc<Entrance>,
+    places: Vec<Place>,
+    count_at: Instant,
+}
+
+/// What is there for the row.
+enum Found {
+    Group(Arc<Group>),
+    /// The row is late: several groups, or a part of them.
+    Items(Vec<Arc<Item>>),
+    Nothing,
+    /// Something that each viewer must look at for itself.
+    Other,
+}
+
+impl Writer {
+    /// Writes until there is something that is not the same for all. Whoever sat goes on by itself then, and meets the others
+    /// in another row.
+    async fn run(mut self) {
+        while let Some(from) = self.reader.next_seq() {
+            match self.look() {
+                Found::Group(group) => {
+                    let making = |manner: &Manner| group.wire(manner.form, manner.make).clone();
+                    self.write(from..group.next_seq(), group.frames(), making).await;
+                }
+                Found::Items(items) => {
+                    let frames = items.iter().filter(|item| item.frame().is_some()).count() as u64;
+                    let next_seq = items.last().map_or(from, |item| item.seq + 1);
+                    self.write(from..next_seq, frames, |manner| (manner.make)(&items)).await;
+                }
+                Found::Nothing => self.reader.ready().await,
+                Found::Other => return,
+            }
+        }
+    }
+
+    fn look(&mut self) -> Found {
+        if let Some(group) = self.reader.read_group() {
+            return Found::Group(group);
+        }
+        let mut items = Vec::new();
+        match self.reader.read(BATCH, &mut items) {
+            Read::Empty => Found::Nothing,
+            Read::Items if items.iter().all(|item| is_for_all(item)) => Found::Items(items),
+            Read::Items | Read::Skipped(_) | Read::Ended => Found::Other,
+        }
+    }
+
+    /// One write for each who sits.
+    async fn write(&mut self, positions: Range<u64>, frames: u64, making: impl FnOnce(&Manner) -> Bytes) {
+        let began = Instant::now();
+        let to_count = began >= self.count_at;
+        if to_count {
+            self.count_at = began + COUNT_EVERY;
+        }
+        self.let_in(positions.end);
+        if self.places.is_empty() {
+            return;
+        }
+        let Range { start: from, end: next_seq } = positions;
+        let piece = Piece { bytes: making(&self.manner), from, next_seq };
+        let mut at = 0;
+        loop {
+            at = self.write_some(at, &piece, frames, to_count);
+            if at == self.places.len() {
+                break;
+            }
+            yield_now().await;
+        }
+        self.manner.pressure.on_written(began.elapsed());
+    }
+
+    /// From now on the row has taken up all below this position. Whoever has come since the last time, and has not had that
+    /// much, sits among the others.
+    fn let_in(&mut self, taken_below: u64) {
+        let mut door = self.entrance.door();
+        door.taken_below = taken_below;
+        let arrived = door.arrivals.extract_if(.., |(from, _)| *from < taken_below);
+        self.places.extend(arrived.map(|(_, place)| place));
+        if door.arrivals.is_empty() {
+            door.arrivals = Vec::new();
+        }
+    }
+
+    /// Writes to some, from a place in the list on, and says where it stopped.
+    fn write_some(&mut self, mut at: usize, piece: &Piece, frames: u64, to_count: bool) -> usize {
+        let (mut bytes, mut viewers) = (0, 0);
+        for _ in 0..WRITES_A_TURN {
+            let Some(place) = self.places.get(at) else { break };
+            // Whoever is gone is nobody's loss here.
+            let served = place.seat.upgrade().map_or(Served::Empty, |seat| seat.serve(place.sitting, piece, to_count));
+            match served {
+                Served::Whole => {
+                    bytes += piece.bytes.len() as u64;
+                    viewers += 1;
+                    at += 1;
+                    continue;
+                }
+                // Its connection counts the bytes that are left.
+                Served::Part(taken) => {
+                    bytes += taken as u64;
+                    viewers += 1;
+                }
+                Served::Empty => {}
+            }
+            self.places.swap_remove(at);
+        }
+        self.manner.totals.add_sent(bytes, viewers * frames);
+        at
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut door = self.entrance.door();
+        door.open = false;
+        let arrivals = std::mem::take(&mut door.arrivals);
+        drop(door);
+        for place in self.places.drain(..).chain(arrivals.into_iter().map(|(_, place)| place)) {
+            if let Some(seat) = place.seat.upgrade() {
+                seat.dismiss(place.sitting);
+            }
+        }
+    }
+}
+
+/// Whether nobody need look at it before it is sent.
+fn is_for_all(item: &Item) -> bool {
+    match &item.body {
+        Body::Frame(frame) => frame.payload.len() <= MESSAGE_BYTES_MAX,
+        Body::Event(Event::Close { .. }) | Body::Setup(_) => false,
+        Body::Event(_) => true,
+    }
+}
