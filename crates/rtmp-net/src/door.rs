@@ -1,9 +1,9 @@
 //! The door of a listener: who is let in, and as whom.
 //!
 //! ```text
-//! listener ─▶ Door ── Guest ──▶ introduced: what a trusted proxy says of it ──▶ TLS, handshake, first request
-//!              │                 └────────────── unfinished: holds a Pass ─────────────────────────────────┘
-//!             Gate: places, all together and by address
+//! listener ─▶ porter ── Guest ──▶ introduced: what a trusted proxy says of it ──▶ TLS, handshake, first request
+//!               │                  └────────────── unfinished: holds a Pass ─────────────────────────────────┘
+//!              Gate: places, all together and by address
 //! ```
 //!
 //! Edges and origins, RTMP and HTTP come in by the same door. What has finished its handshake holds no pass and is
@@ -13,75 +13,58 @@ mod gate;
 mod guest;
 mod metrics;
 mod networks;
+mod porter;
 mod proxy_header;
 
-use std::{io, time::Duration};
+use std::{sync::Arc, thread};
 
-use telemetry::Throttle;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
 
 pub use gate::{CalledBack, Config, Gate, Pass, TooMany};
 pub use guest::{Guest, NotIntroduced};
 pub use metrics::register;
 pub use networks::{Network, Networks, ParseNetworkError};
 
-use std::sync::Arc;
-
-/// Accepts the clients of one listener.
+/// Accepts the clients of one listener, on a thread of its own: however much there is to do for thousands that are in
+/// already, nobody waits in the kernel for that, whose queue is short and drops whoever finds it full for a second.
 #[derive(Debug)]
 pub struct Door {
-    listener: TcpListener,
-    gate: Arc<Gate>,
-    pause: Duration,
-    complaints: Throttle,
+    /// Those that were let in. Each has a place: there are never more of them than places.
+    guests: mpsc::UnboundedReceiver<Guest>,
+    stop: CancellationToken,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Door {
-    /// A door with this gate behind it; several doors may share one.
+    /// A door with this gate behind it; several doors may share one. Call it on the runtime that serves the clients;
+    /// dropping it closes the port.
     pub fn new(listener: TcpListener, gate: Arc<Gate>) -> Self {
-        Self { listener, gate, pause: PAUSE_MIN, complaints: Throttle::new(COMPLAIN_EVERY) }
+        let (sender, guests) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let thread = porter::start(listener, gate, sender, stop.clone());
+        Self { guests, stop, thread: Some(thread.expect("a door takes a thread and a queue of events")) }
     }
 
     /// The next client that may come in. Whoever is too much is closed meanwhile, and a want of descriptors waited out.
     /// Safe to drop at any await.
     pub async fn next(&mut self) -> Guest {
-        loop {
-            // A place comes before the client: there are never more unfinished handshakes than places.
-            let place = self.gate.place().await;
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    self.pause = PAUSE_MIN;
-                    match self.gate.admit(place, peer) {
-                        Ok(pass) => return Guest::new(stream, peer, pass),
-                        Err(error) => guest::turn_away(&stream, peer, &error),
-                    }
-                }
-                Err(error) => {
-                    drop(place);
-                    self.on_failed(&error).await;
-                }
-            }
+        // Those that have come are taken at once: to let others run between them costs them more than it gains those.
+        match self.guests.try_recv() {
+            Ok(guest) => guest,
+            Err(_) => self.guests.recv().await.expect("the porter is there as long as the door is"),
         }
-    }
-
-    async fn on_failed(&mut self, error: &io::Error) {
-        // One client's misfortune.
-        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-            return;
-        }
-        self.gate.count_failed_accept();
-        // Most likely out of file descriptors. Those of established sessions stay with them; whoever has been dawdling
-        // over its handshake gives up its own. Others come free in time, but not by asking at once.
-        self.gate.call_back_stale();
-        if let Some(silenced) = self.complaints.allow("accept") {
-            tracing::warn!(%error, silenced, "door.accept_failed");
-        }
-        sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 }
 
-const PAUSE_MIN: Duration = Duration::from_millis(5);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Between two log lines about accepts that fail.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+impl Drop for Door {
+    /// Waits until the port is closed: the porter has nothing to finish.
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("door.porter_panicked");
+        }
+    }
+}

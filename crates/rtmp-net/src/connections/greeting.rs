@@ -74,9 +74,11 @@ impl<S: Service> Shared<S> {
             }
             Err(ended) => {
                 self.on_ended(peer, &ended);
-                if !ended.is_abrupt() {
+                match ended {
+                    // With a reset: of thousands that never finish nothing is to be remembered.
+                    Ended::Session(Closed::HandshakeTimeout) => transport.reset_on_drop(),
                     // Whoever does not hear this in time sees the end anyway.
-                    let _heard = timeout(self.config.farewell_timeout, transport.shutdown()).await;
+                    _ => drop(timeout(self.config.farewell_timeout, transport.shutdown()).await),
                 }
                 None
             }

@@ -94,3 +94,23 @@ async fn half_open_connections_give_way_to_whoever_comes() {
     assert!(house.connections.gate().unfinished() <= 4);
     assert_eq!(house.ended("handshake_timeout"), 0, "none had to run into its deadline");
 }
+
+#[tokio::test]
+async fn a_busy_runtime_keeps_nobody_waiting_in_the_kernel_and_a_closed_door_is_closed() {
+    let gate = door::Gate::new(door::Config::default());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut door = door::Door::new(listener, gate.clone());
+    let clients: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    // This runtime's only thread has something else to do, and they come in nevertheless.
+    let begun = std::time::Instant::now();
+    while gate.unfinished() < clients.len() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{} came in", gate.unfinished());
+        std::thread::yield_now();
+    }
+    let guest = door.next().await;
+    assert_eq!(guest.peer, clients[0].local_addr().unwrap());
+    drop(door);
+    assert!(std::net::TcpStream::connect(address).is_err());
+    tokio::net::TcpListener::bind(address).await.unwrap();
+}
