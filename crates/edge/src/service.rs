@@ -50,8 +50,10 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let admission = Arc::new(Admission::new(policy.subscribe()));
     let front = Arc::new(Front { pulls: pulls.clone(), ingests: ingests.clone(), admission: admission.clone() });
     let sessions = Sessions::default();
-    let connections = Connections::new(rtmp_config(&config), front.clone(), sessions.clone());
-    let http_server = http::Server::new(ports.http, http_config(&config), front, sessions.clone());
+    let rtmp = rtmp_net::Config { pressure: pressure.clone(), ..rtmp_config(&config) };
+    let connections = Connections::new(rtmp, front.clone(), sessions.clone());
+    let http = http::Config { pressure: pressure.clone(), ..http_config(&config) };
+    let http_server = http::Server::new(ports.http, http, front, sessions.clone());
 
     let addresses = Addresses { peer: ports.peer.local_addr()?, admin: process.admin.address() };
     let contact = watch::Sender::new(None);

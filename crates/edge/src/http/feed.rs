@@ -13,7 +13,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
 use hub::{Body, Budget, Event, Item, Read, Reader, WireForm};
 use media::{Frame, flv};
-use rtmp_net::Entry;
+use rtmp_net::{
+    Entry, Pressure,
+    rows::{Manner, Rows, Ticket},
+    seat::{Seat, Take},
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +31,9 @@ const TAG_HEADER_LEN: usize = 11;
 const PARTS_KEPT: usize = 4;
 /// The size of the tag, behind it.
 const TAG_TRAILER_LEN: usize = 4;
+
+/// What stands behind the bytes of a chunk.
+pub(super) const END_OF_CHUNK: &[u8] = b"\r\n";
 
 static FILE_HEADER: [u8; flv::FILE_HEADER.len()] = flv::FILE_HEADER;
 
@@ -44,6 +51,7 @@ pub(super) struct Feed {
     /// Since when the viewer has skipped without having caught up.
     behind: Option<Instant>,
     over: bool,
+    ticket: Ticket,
 }
 
 /// What all feeds of a server have in common.
@@ -53,12 +61,29 @@ pub(super) struct House {
     pub(super) stop: CancellationToken,
     pub(super) stats: Arc<Stats>,
     pub(super) behind_max: Duration,
+    pub(super) rows: Arc<FlvRows>,
+}
+
+/// Where viewers sit who are all sent the same.
+#[derive(Debug)]
+pub(super) struct FlvRows {
+    /// Tag after tag.
+    pub(super) plain: Rows,
+    /// In chunks of HTTP.
+    pub(super) chunked: Rows,
+}
+
+impl FlvRows {
+    pub(super) fn new(stats: &Arc<Stats>, pressure: &Pressure) -> Self {
+        let rows = |form, make| Rows::new(Manner { form, make, totals: stats.clone(), pressure: pressure.clone() });
+        Self { plain: rows(WireForm::Flv, tags), chunked: rows(WireForm::FlvChunk, chunk_of_tags) }
+    }
 }
 
 impl Feed {
     pub(super) fn new(reader: Reader, session: Arc<Entry>, house: House) -> Self {
         let parts = VecDeque::from([Bytes::from_static(&FILE_HEADER)]);
-        Self { reader, session, house, items: Vec::new(), parts, behind: None, over: false }
+        Self { reader, session, house, items: Vec::new(), parts, behind: None, over: false, ticket: Ticket::default() }
     }
 
     /// The next bytes to send; `None` when the viewer has had all. Safe to drop at any await.
@@ -96,6 +121,31 @@ impl Feed {
             self.fill();
         }
         Poll::Ready(())
+    }
+
+    /// Pending while a row, one of these, writes for the viewer. Ready with what the row has left to be written first, or with
+    /// nothing if there is no row to sit in.
+    pub(super) fn poll_row(
+        &mut self,
+        these: fn(&FlvRows) -> &Rows,
+        seat: Arc<Seat<dyn Take>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Bytes>> {
+        if self.ticket.is_seated() {
+            return self.ticket.poll_left(&seat, &mut self.reader, cx).map(Some);
+        }
+        let ready = self.parts.is_empty() && !self.over;
+        if ready && self.ticket.sit(these(&self.house.rows), &mut self.reader, (seat, self.session.clone()), cx.waker())
+        {
+            self.behind = None;
+            return Poll::Pending;
+        }
+        Poll::Ready(None)
+    }
+
+    /// No row writes any more; what it has left is to be written first.
+    pub(super) fn get_up(&mut self, seat: &Seat<dyn Take>) -> Option<Bytes> {
+        self.ticket.get_up(seat, &mut self.reader)
     }
 
     /// Hands over all that is there, and says how many bytes that is.
@@ -178,6 +228,15 @@ fn tags(items: &[Arc<Item>]) -> Bytes {
         out.put_slice(&flv::tag_trailer(len));
     }
     out.freeze()
+}
+
+/// The same as a chunk of HTTP. One without bytes would be the last.
+fn chunk_of_tags(items: &[Arc<Item>]) -> Bytes {
+    let tags = tags(items);
+    match tags.is_empty() {
+        true => tags,
+        false => Bytes::from([format!("{:X}\r\n", tags.len()).as_bytes(), &tags, END_OF_CHUNK].concat()),
+    }
 }
 
 /// Says whether the item is something that viewers get.

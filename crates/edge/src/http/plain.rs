@@ -19,14 +19,18 @@ use axum::http::{
     header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE},
 };
 use bytes::{Buf, Bytes, BytesMut};
-use rtmp_net::Entry;
+use rtmp_net::{
+    Entry, SharedSocket,
+    rows::Rows,
+    seat::{Seat, Take},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 
 use super::{
-    feed::Feed,
+    feed::{END_OF_CHUNK, Feed, FlvRows},
     playback::Playback,
     router::{self, FLV_TYPE, NO_STORE},
     server::Shared,
@@ -104,7 +108,7 @@ impl Usual {
             opened = router::open(shared, (peer, session), &self.uri, &self.headers) => opened,
             left = left(&mut stream) => return left,
         };
-        let stream = StallGuard::new(stream, shared.config.stall_timeout);
+        let stream = StallGuard::new(SharedSocket::new(stream), shared.config.stall_timeout);
         match opened {
             Ok(feed) => {
                 let head = self.head("200 OK", &[("content-type", FLV_TYPE), ("cache-control", NO_STORE)]);
@@ -149,14 +153,14 @@ async fn left(stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-async fn finish(mut stream: StallGuard<TcpStream>, answer: String) -> io::Result<()> {
+async fn finish(mut stream: StallGuard<SharedSocket>, answer: String) -> io::Result<()> {
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
 }
 
 /// A stream on its way to one viewer.
 struct Sending {
-    stream: StallGuard<TcpStream>,
+    stream: StallGuard<SharedSocket>,
     feed: Feed,
     version: Version,
     /// What waits to be written; mostly nothing.
@@ -169,11 +173,10 @@ struct Sending {
 const SLICES_MAX: usize = 64;
 /// An empty queue with room for more parts than this is given back.
 const PARTS_KEPT: usize = 4;
-const END_OF_CHUNK: &[u8] = b"\r\n";
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 impl Sending {
-    fn new(stream: StallGuard<TcpStream>, head: String, feed: Feed, version: Version) -> Self {
+    fn new(stream: StallGuard<SharedSocket>, head: String, feed: Feed, version: Version) -> Self {
         Self { stream, feed, version, parts: VecDeque::from([Bytes::from(head)]), ended: false }
     }
 
@@ -185,6 +188,8 @@ impl Sending {
             () = stop.cancelled() => false,
         };
         if !left {
+            let seat = self.seat();
+            self.parts.extend(self.feed.get_up(&*seat).filter(|rest| !rest.is_empty()));
             self.feed.end();
             poll_fn(|cx| self.poll_sent(cx)).await?;
             self.stream.shutdown().await?;
@@ -201,11 +206,33 @@ impl Sending {
             if self.ended {
                 return Poll::Ready(Ok(false));
             }
-            if self.feed.poll_more(cx).is_pending() {
+            if self.poll_more(cx).is_pending() {
                 return self.poll_left(cx);
             }
-            self.put_out();
         }
+    }
+
+    /// Ready once there may be more to write here. Meanwhile a row writes.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let rows: fn(&FlvRows) -> &Rows = match self.version {
+            Version::Http10 => |rows| &rows.plain,
+            Version::Http11 => |rows| &rows.chunked,
+        };
+        let seat = self.seat();
+        if let Some(rest) = ready!(self.feed.poll_row(rows, seat, cx))
+            && !rest.is_empty()
+        {
+            self.parts.push_back(rest);
+            return Poll::Ready(());
+        }
+        // Whoever got up looks for itself before it sits again: there may be something that no row writes.
+        ready!(self.feed.poll_more(cx));
+        self.put_out();
+        Poll::Ready(())
+    }
+
+    fn seat(&self) -> Arc<Seat<dyn Take>> {
+        self.stream.get_ref().seat().clone()
     }
 
     /// Takes what the feed has, as one chunk.

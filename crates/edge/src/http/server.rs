@@ -16,7 +16,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rtmp_net::{
-    Entry, Protocol, SendBounds, Sessions,
+    Entry, Pressure, Protocol, SendBounds, Sessions,
     door::{self, Door, Gate, Guest, Pass},
 };
 use tokio::{
@@ -27,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use super::{
-    feed::House,
+    feed::{FlvRows, House},
     plain::{self, Usual},
     playback::Playback,
     router::router,
@@ -52,6 +52,8 @@ pub struct Config {
     pub behind_max: Duration,
     /// What the kernel keeps for each viewer.
     pub send: SendBounds,
+    /// Told how long it takes to write to all viewers.
+    pub pressure: Pressure,
     /// How long viewers have to take their last bytes when the server stops.
     pub stop_timeout: Duration,
 }
@@ -66,6 +68,7 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(15),
             behind_max: Duration::from_secs(60),
             send: SendBounds::default(),
+            pressure: Pressure::default(),
             stop_timeout: Duration::from_secs(2),
         }
     }
@@ -102,7 +105,9 @@ pub(super) struct Connection {
 impl<P: Playback> Server<P> {
     /// A server on listeners that are bound already. Its viewers are listed in `sessions`.
     pub fn new(listeners: Vec<TcpListener>, config: Config, playback: P, sessions: Sessions) -> Self {
-        let house = House { stop: CancellationToken::new(), stats: Arc::default(), behind_max: config.behind_max };
+        let stats = Arc::<Stats>::default();
+        let rows = Arc::new(FlvRows::new(&stats, &config.pressure));
+        let house = House { stop: CancellationToken::new(), stats, behind_max: config.behind_max, rows };
         let (cut, tasks) = (CancellationToken::new(), TaskTracker::new());
         let gate = Gate::new(config.door.clone());
         Self { listeners, shared: Arc::new(Shared { config, playback, sessions, house, gate, cut, tasks }) }

@@ -32,6 +32,11 @@ impl<T> StallGuard<T> {
         Self { inner, patience, stalled: None, unread: Bytes::new() }
     }
 
+    /// The connection.
+    pub(super) fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
     /// The same, for a connection of which this was read already.
     pub(super) fn with_unread(self, unread: Bytes) -> Self {
         Self { unread, ..self }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rtmp_net::rows::Totals;
+
 /// Counts of what the HTTP side did since it was made. They only grow.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -15,7 +17,7 @@ pub struct Stats {
     pub plays_refused: AtomicU64,
     /// Messages to viewers.
     pub frames_out: AtomicU64,
-    /// Bytes of FLV to viewers.
+    /// Bytes of FLV to viewers; where a row writes chunks, with their frame of some ten bytes a group.
     pub bytes_out: AtomicU64,
     /// Times that a slow viewer went on at a later keyframe.
     pub skips: AtomicU64,
@@ -27,6 +29,13 @@ pub struct Stats {
     pub behind: AtomicU64,
     /// Viewers ended by an operator.
     pub kicked: AtomicU64,
+}
+
+impl Totals for Stats {
+    fn add_sent(&self, bytes: u64, frames: u64) {
+        add(&self.bytes_out, bytes);
+        add(&self.frames_out, frames);
+    }
 }
 
 /// Adds to a count.

@@ -214,6 +214,54 @@ async fn http_1_1_bodies_are_chunked_and_ended() {
 }
 
 #[tokio::test]
+async fn viewers_of_either_version_get_every_tag_while_a_row_writes_for_them() {
+    let edge = Edge::start(Config::default()).await;
+    let mut writer = edge.stream(DEFAULT_VHOST, "live/foo");
+    let mut viewers = Vec::new();
+    for version in ["1.0", "1.1"] {
+        let mut viewer = edge.request(&format!("GET /live/foo.flv HTTP/{version}\r\nHost: h")).await;
+        assert_eq!(viewer.head().await.status, 200);
+        viewers.push(viewer);
+    }
+    let tag = |n: u64| frame(Medium::Audio, 1040 + n, b"\xaf\x01\x21");
+    for n in 1..200 {
+        append(&mut writer, tag(n));
+        if n % 3 == 0 {
+            // What happened to the stream is no bytes, and no chunk, which would be the last.
+            append(&mut writer, Body::Event(Event::MetadataCleared));
+        }
+        for viewer in &mut viewers {
+            viewer.fill().await;
+        }
+    }
+    append(&mut writer, close());
+    let [plain, chunked] = viewers.try_into().unwrap_or_else(|_| unreachable!("two were asked for"));
+    let expected: Vec<_> = (1..200).map(|n| 1040 + n as u32).collect();
+    for file in [plain.rest().await, unchunked(&chunked.rest().await)] {
+        let tags = tags(&file);
+        assert_eq!(tags[4..].iter().map(|tag| tag.timestamp).collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(edge.stats.frames_out.load(Ordering::Relaxed), 2 * (4 + 199));
+}
+
+/// What chunks hold; the last one must be there.
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    loop {
+        let end = body.windows(2).position(|bytes| bytes == b"\r\n").expect("a chunk begins with its length");
+        let len = usize::from_str_radix(std::str::from_utf8(&body[..end]).unwrap(), 16).unwrap();
+        let (chunk, rest) = body[end + 2..].split_at(len);
+        assert!(rest.starts_with(b"\r\n"), "a chunk ends where it says");
+        if len == 0 {
+            assert_eq!(rest.len(), 2, "the last chunk is the end");
+            return file;
+        }
+        file.extend(chunk);
+        body = &rest[2..];
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_writer_ends_the_body_too() {
     let edge = Edge::start(Config::default()).await;
     let writer = edge.stream(DEFAULT_VHOST, "live/foo");
