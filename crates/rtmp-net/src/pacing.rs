@@ -22,7 +22,7 @@ pub struct Pressure {
 #[derive(Debug, Default)]
 struct Shared {
     lag_us: AtomicU64,
-    /// The longest that it has taken to write something to all in a row, since the last look.
+    /// The most that any row has said it took at least to write to all, since the last look.
     written_us: AtomicU64,
     widened_us: AtomicU64,
     widenings: AtomicU64,
@@ -44,7 +44,7 @@ impl Pressure {
         self.shared.widenings.load(Ordering::Relaxed)
     }
 
-    /// It took so long to write something to all who sit in a row.
+    /// It took no less than this to write something to all who sit in a row.
     pub(crate) fn on_written(&self, took: Duration) {
         self.shared.written_us.fetch_max(took.as_micros() as u64, Ordering::Relaxed);
     }

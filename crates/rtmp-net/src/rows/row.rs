@@ -54,6 +54,8 @@ struct Place {
 const WRITES_A_TURN: usize = 64;
 /// What each viewer was sent is counted so often.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// How long it takes to write to all is told so often. One that took long may be anything's fault: the quickest counts.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 /// What a row that is late takes up at once.
 const BATCH: Budget = Budget { items: 64, bytes: 256 * 1024 };
 
@@ -68,6 +70,8 @@ impl Row {
             entrance: entrance.clone(),
             places: Vec::new(),
             count_at: Instant::now() + COUNT_EVERY,
+            quickest: Duration::MAX,
+            tell_at: Instant::now() + TELL_EVERY,
         };
         let writing = tokio::spawn(writer.run());
         Arc::new(Self { _stream: stream.clone(), entrance, writing })
@@ -112,6 +116,9 @@ struct Writer {
     entrance: Arc<Entrance>,
     places: Vec<Place>,
     count_at: Instant,
+    /// The least that it took to write to all, since it was told last.
+    quickest: Duration,
+    tell_at: Instant,
 }
 
 /// What is there for the row.
@@ -178,7 +185,16 @@ impl Writer {
             }
             yield_now().await;
         }
-        self.manner.pressure.on_written(began.elapsed());
+        self.tell(began);
+    }
+
+    fn tell(&mut self, began: Instant) {
+        let now = Instant::now();
+        self.quickest = self.quickest.min(now - began);
+        if now >= self.tell_at {
+            self.tell_at = now + TELL_EVERY;
+            self.manner.pressure.on_written(std::mem::replace(&mut self.quickest, Duration::MAX));
+        }
     }
 
     /// From now on the row has taken up all below this position. Whoever has come since the last time, and has not had that
