@@ -122,6 +122,13 @@ fn a_former_incarnation_comes_back(cluster: &Cluster, pool: &Pool) {
     counted(cluster, "control-plane", "NodeSession", "ABORTED", 1.0);
     assert_ne!(incarnation(cluster, standby), former);
     cluster.wait_in_sync();
+    // Nor does a control plane that has started anew take it for new.
+    cluster.restart("control-plane");
+    cluster.wait_settled();
+    let refusal = origin.refused(&format!("{MEMBERS}/RegisterNode"), registration(standby, &former));
+    assert!(refusal.text.contains("INCARNATION_REPLACED"), "{}", refusal.text);
+    assert!(!cluster.events("code=node.refused").is_empty(), "operators are told: {:?}", cluster.events(""));
+    cluster.wait_in_sync();
 }
 
 /// An origin that nobody needs says that it holds more than all others, and that it is to be waited for.

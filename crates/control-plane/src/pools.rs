@@ -40,7 +40,8 @@ impl ControlPlane {
         let pools = lock(&self.inner.pools);
         let Some(pool) = pools.get(id) else { return Ok(None) };
         if pool.record().active.as_ref().is_some_and(|active| active.node == *node) {
-            let message = format!("{} is the active origin of {}", node.resource(), id.resource());
+            let (node_name, pool_name) = (node.resource(), id.resource());
+            let message = format!("{node_name} is the active origin of {pool_name}: promote another member first");
             return Err(Failure::new(Code::FailedPrecondition, "NODE_IS_ACTIVE", message)
                 .with("node", node.resource())
                 .with("pool", id.resource())
@@ -103,9 +104,12 @@ impl ControlPlane {
     }
 }
 
-fn unknown_pool(id: &PoolId) -> Failure {
-    let message = format!("there is no origin pool {}", id.resource());
-    Failure::new(Code::NotFound, "ORIGIN_POOL_NOT_FOUND", message).with("name", id.resource())
+fn unknown_pool<'a>(id: &PoolId, known: impl Iterator<Item = &'a PoolId>) -> Failure {
+    let known: Vec<_> = known.map(PoolId::resource).collect();
+    let others = if known.is_empty() { "none at all yet".to_owned() } else { known.join(", ") };
+    let message = format!("there is no origin pool {}; there are {others}", id.resource());
+    let failure = Failure::new(Code::NotFound, "ORIGIN_POOL_NOT_FOUND", message);
+    failure.with("name", id.resource()).with("pools", others)
 }
 
 /// Pools that a control plane may keep.

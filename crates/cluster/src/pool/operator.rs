@@ -92,7 +92,7 @@ impl Pool {
             return Err(PromoteError::NotAMember);
         }
         if self.record.active.as_ref().is_some_and(|active| active.node == *node) {
-            return Err(PromoteError::AlreadyActive);
+            return Err(PromoteError::StillActive);
         }
         let mut next = Next::of(&self.record);
         if next.record.fenced.insert(node.clone()) {
@@ -151,16 +151,19 @@ pub enum PromoteError {
     #[error("it is not a member of the pool")]
     NotAMember,
     /// Its session is closed, or silent.
-    #[error("the control plane does not hear it")]
+    #[error("the control plane does not hear it: start it, or see why it does not reach the control plane")]
     NotAlive,
     /// It already is.
     #[error("it is active already")]
     AlreadyActive,
+    /// The active cannot be taken out of service.
+    #[error("it is active: promote another member first")]
+    StillActive,
     /// It may lack what is committed.
     #[error("it is not in sync: wait until it is, or force it and lose what it does not have")]
     NotInSync,
     /// An operator has taken it out of service.
-    #[error("it is fenced")]
+    #[error("it is fenced: unfence it first")]
     Fenced,
     /// Another move has begun.
     #[error("another move of the role is under way")]

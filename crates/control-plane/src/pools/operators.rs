@@ -101,12 +101,30 @@ fn by(caller: Caller, reason: String) -> By {
 
 impl ControlPlane {
     fn with_pool<T>(&self, id: &PoolId, look: impl FnOnce(&mut Pool) -> T) -> Result<T, Failure> {
-        lock(&self.inner.pools).get_mut(id).map(look).ok_or_else(|| unknown_pool(id))
+        let mut pools = lock(&self.inner.pools);
+        match pools.get_mut(id) {
+            Some(pool) => Ok(look(pool)),
+            None => Err(unknown_pool(id, pools.keys())),
+        }
     }
 
     fn info_of(&self, id: &PoolId) -> Result<PoolInfo, Failure> {
         use rpc::control::Pools as _;
-        self.pool(id).ok_or_else(|| unknown_pool(id))
+        self.pool(id).ok_or_else(|| unknown_pool(id, lock(&self.inner.pools).keys()))
+    }
+
+    /// Why not, and for a node that is no member, who is.
+    fn refused(&self, id: &PoolId, member: Option<&NodeId>, why: &PromoteError) -> Failure {
+        let mut failure = refused(id, member, why);
+        if *why == PromoteError::NotAMember
+            && let Some(pool) = lock(&self.inner.pools).get(id)
+        {
+            let members: Vec<_> = pool.record().members.keys().map(NodeId::resource).collect();
+            let members = members.join(", ");
+            failure.message = format!("{}; its members are {members}", failure.message);
+            failure = failure.with("members", members);
+        }
+        failure
     }
 
     /// Changes a record at once.
@@ -124,7 +142,7 @@ impl ControlPlane {
                 expected.map_or(Ok(()), |expected| pool.check_epoch(expected))?;
                 change(pool, by)
             })?;
-            let change = change.map_err(|why| refused(&id, member.as_ref(), &why))?;
+            let change = change.map_err(|why| control.refused(&id, member.as_ref(), &why))?;
             if let Some(change) = change.filter(|_| !validate_only) {
                 control.write_pool(&mut writer, change).await?;
             }
@@ -157,7 +175,7 @@ impl ControlPlane {
                 // Another's move: once it is over, the epoch that this caller has seen is too, or it is this one's turn.
                 Err(PromoteError::UnderWay)
                     if !validate_only && time::timeout_at(end, driven.changed()).await.is_ok() => {}
-                plan => break plan.map_err(|why| refused(&id, Some(&member), &why))?,
+                plan => break plan.map_err(|why| self.refused(&id, Some(&member), &why))?,
             }
         };
         let Some(plan) = plan else { return self.info_of(&id) };
@@ -189,7 +207,7 @@ fn refused(pool: &PoolId, member: Option<&NodeId>, why: &PromoteError) -> Failur
         PromoteError::StaleEpoch { .. } => (Code::FailedPrecondition, "STALE_EPOCH"),
         PromoteError::NotAMember => (Code::FailedPrecondition, "NOT_A_MEMBER"),
         PromoteError::NotAlive => (Code::FailedPrecondition, "MEMBER_NOT_ALIVE"),
-        PromoteError::AlreadyActive => (Code::FailedPrecondition, "ALREADY_ACTIVE"),
+        PromoteError::AlreadyActive | PromoteError::StillActive => (Code::FailedPrecondition, "ALREADY_ACTIVE"),
         PromoteError::NotInSync => (Code::FailedPrecondition, "MEMBER_NOT_IN_SYNC"),
         PromoteError::Fenced => (Code::FailedPrecondition, "MEMBER_FENCED"),
         PromoteError::UnderWay => (Code::Aborted, "MOVE_UNDER_WAY"),

@@ -182,7 +182,11 @@ async fn a_promotion_has_the_active_yield_and_grants_the_next_epoch() {
     let stale = promote(&client, "o2", 7).await.unwrap_err();
     assert_eq!((stale.code, stale.reason.as_str()), (Code::FailedPrecondition, "STALE_EPOCH"));
     assert_eq!(stale.get("epoch"), Some("1"));
-    assert_eq!(promote(&client, "o9", 1).await.unwrap_err().reason, "NOT_A_MEMBER");
+    let unknown = promote(&client, "o9", 1).await.unwrap_err();
+    assert_eq!((unknown.reason.as_str(), unknown.get("members")), ("NOT_A_MEMBER", Some("nodes/o1, nodes/o2")));
+    let elsewhere = Promote { pool: PoolId::new("b").unwrap(), ..promotion("o2", 1) };
+    let unknown = client.promote(elsewhere).await.unwrap_err();
+    assert!(unknown.message.contains("there are originPools/main"), "{}", unknown.message);
     assert_eq!(promote(&client, "o1", 1).await.unwrap_err().reason, "ALREADY_ACTIVE");
     let validated = client.promote(Promote { validate_only: true, ..promotion("o2", 1) }).await.unwrap();
     assert_eq!(validated.view.epoch, Epoch(1), "validated only");
@@ -446,7 +450,9 @@ async fn a_fenced_member_is_told_so_and_let_in_again() {
         reason: "bad disk".into(),
     };
     assert_eq!(client.fence_member(fence("o2", 9)).await.unwrap_err().reason, "STALE_EPOCH");
-    assert_eq!(client.fence_member(fence("o1", 1)).await.unwrap_err().reason, "ALREADY_ACTIVE");
+    let active = client.fence_member(fence("o1", 1)).await.unwrap_err();
+    assert_eq!(active.reason, "ALREADY_ACTIVE");
+    assert!(active.message.contains("promote another member first"), "{}", active.message);
     assert_eq!(client.fence_member(fence("o9", 1)).await.unwrap_err().reason, "NOT_A_MEMBER");
     client.fence_member(fence("o2", 1)).await.unwrap();
     assert_eq!(second.role_until((Role::Fenced, 1)).await.in_sync.len(), 1);

@@ -10,7 +10,7 @@ use crate::status::Failure;
 
 /// A resource name of the collection, or the id alone.
 pub(super) fn node(field: &str, text: &str) -> Result<NodeId, Failure> {
-    needed(field, text, "nodes/edge-1")?;
+    needed(field, text, if field == "member" { "nodes/origin-2" } else { "nodes/edge-1" })?;
     of_collection(field, text, NodeId::COLLECTION)?;
     NodeId::from_resource(text).map_err(|why| Failure::invalid_field(field, why.to_string()))
 }

@@ -9,6 +9,11 @@ pub(super) trait Listed {
     /// What lists are ordered by.
     const ORDER: &'static str = "name";
 
+    /// The values that a key can have at all, where they are few; none: anything.
+    fn words(_key: &str) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What it is ordered by, as a text that sorts right.
     fn position(&self) -> String;
 
@@ -33,7 +38,7 @@ pub(super) fn page<T: Listed>(mut things: Vec<T>, request: &Request<'_>) -> Resu
         size => return Err(Failure::invalid_field("page_size", format!("is {size}; at most {PAGE_SIZE_MAX}"))),
     } as usize;
     let descending = descending(request.order_by, T::ORDER)?;
-    let filter = Filter::parse(request.filter, T::KEYS)?;
+    let filter = Filter::parse::<T>(request.filter)?;
     let after = read_token(request.page_token)?;
     things.retain(|thing| filter.admits(thing));
     if let Some(after) = &after {
@@ -89,7 +94,7 @@ struct Term {
 }
 
 impl Filter {
-    fn parse(text: &str, keys: &[&str]) -> Result<Self, Failure> {
+    fn parse<T: Listed>(text: &str) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::invalid_field("filter", why);
         if text.len() > FILTER_BYTES_MAX {
             return Err(wrong(format!("has {} bytes; at most {FILTER_BYTES_MAX}", text.len())));
@@ -101,8 +106,12 @@ impl Filter {
                 .ok_or_else(|| wrong(format!("\"{term}\" is not KEY=VALUE; join several by \" AND \"")))?;
             let (key, value) = (key.trim(), value.trim().trim_matches('"'));
             let known = |known: &&str| key == *known || known.ends_with('.') && key.starts_with(*known);
-            if !keys.iter().any(known) {
-                return Err(wrong(format!("\"{key}\" is not a key; there are {}", keys.join(", "))));
+            if !T::KEYS.iter().any(known) {
+                return Err(wrong(format!("\"{key}\" is not a key; there are {}", T::KEYS.join(", "))));
+            }
+            let words = T::words(key);
+            if !words.is_empty() && !value.ends_with('*') && !words.contains(&value) {
+                return Err(wrong(format!("\"{value}\" is no {key}; there are {}", words.join(", "))));
             }
             let (value, prefix) = value.strip_suffix('*').map_or((value, false), |value| (value, true));
             terms.push(Term { key: key.to_owned(), value: value.to_owned(), prefix });
@@ -140,6 +149,10 @@ mod tests {
 
     impl Listed for Thing {
         const KEYS: &'static [&'static str] = &["name", "kind", "label."];
+
+        fn words(key: &str) -> &'static [&'static str] {
+            if key == "kind" { &["even", "odd"] } else { &[] }
+        }
 
         fn position(&self) -> String {
             format!("{:03}", self.0)
@@ -184,6 +197,7 @@ mod tests {
         assert_eq!(all(0, "kind=even AND name=00*", ""), [0, 2, 4, 6, 8]);
         assert_eq!(all(0, "name=\"017\" AND label.zone=b", ""), [17]);
         assert_eq!(all(0, "label.zone=c", "").len(), 0);
+        assert_eq!(all(0, "kind=o* AND name=00*", ""), [1, 3, 5, 7, 9]);
     }
 
     #[test]
@@ -192,6 +206,7 @@ mod tests {
         assert_eq!(field(0, "zz", "", ""), "page_token");
         assert_eq!(field(0, "", "colour=red", ""), "filter");
         assert_eq!(field(0, "", "name", ""), "filter");
+        assert_eq!(field(0, "", "kind=prime", ""), "filter");
         assert_eq!(field(0, "", "", "age"), "order_by");
     }
 }

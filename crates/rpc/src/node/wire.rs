@@ -68,7 +68,10 @@ pub(super) fn session(session: LocalSession) -> pb::LocalSession {
 pub(super) fn id<'a>(name: &'a str, prefix: &str) -> Result<&'a str, Failure> {
     let id = name.strip_prefix(prefix).unwrap_or(name);
     if id.is_empty() || id.contains('/') {
-        return Err(Failure::invalid_field("name", format!("give {prefix}ID")));
+        return Err(Failure::invalid_field(
+            "name",
+            format!("is needed, such as \"{prefix}17\": an id that the list of them shows"),
+        ));
     }
     Ok(id)
 }

@@ -76,7 +76,7 @@ fn a_fenced_member_holds_no_role_and_is_waited_for_by_nobody() {
     assert_eq!(world.origins["o2"].grants.last().unwrap().role, Role::Fenced);
     assert_eq!(world.in_sync(), ["o1", "o3"], "it may not grow in, though it asks");
     assert_eq!(world.pool.fenced(&node("o2"), by()), Ok(None));
-    assert_eq!(world.pool.fenced(&node("o1"), by()), Err(PromoteError::AlreadyActive));
+    assert_eq!(world.pool.fenced(&node("o1"), by()), Err(PromoteError::StillActive));
     assert_eq!(world.pool.fenced(&node("o9"), by()), Err(PromoteError::NotAMember));
     let refused = world.pool.check_promotion(&node("o2"), Epoch(1), Promotion::Forced, world.now);
     assert_eq!(refused, Err(PromoteError::Fenced));

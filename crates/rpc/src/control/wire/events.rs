@@ -49,6 +49,10 @@ impl Listed for Event {
     const KEYS: &'static [&'static str] = &["code", "subject", "author", "severity"];
     const ORDER: &'static str = "sequence";
 
+    fn words(key: &str) -> &'static [&'static str] {
+        if key == "severity" { &["info", "warning", "alarm"] } else { &[] }
+    }
+
     fn position(&self) -> String {
         format!("{:020}", self.sequence)
     }

@@ -252,6 +252,14 @@ pub(crate) fn drain(request: pb::DrainNodeRequest) -> Result<Drain, Failure> {
 impl Listed for NodeInfo {
     const KEYS: &'static [&'static str] = &["name", "kind", "state", "pool", "version", "label."];
 
+    fn words(key: &str) -> &'static [&'static str] {
+        match key {
+            "kind" => &["origin", "edge"],
+            "state" => &["alive", "silent", "gone", "draining"],
+            _ => &[],
+        }
+    }
+
     fn position(&self) -> String {
         self.registration.member.node.resource()
     }

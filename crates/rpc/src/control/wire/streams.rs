@@ -266,6 +266,10 @@ impl Listed for StreamInfo {
     const KEYS: &'static [&'static str] =
         &["name", "path", "vhost", "app", "instance", "state", "node", "origin", "ingest_node"];
 
+    fn words(key: &str) -> &'static [&'static str] {
+        if key == "state" { &["live", "grace"] } else { &[] }
+    }
+
     fn position(&self) -> String {
         self.name.resource()
     }
@@ -289,6 +293,10 @@ impl Listed for StreamInfo {
 
 impl Listed for SessionInfo {
     const KEYS: &'static [&'static str] = &["name", "node", "kind", "protocol", "stream", "peer"];
+
+    fn words(key: &str) -> &'static [&'static str] {
+        if key == "kind" { &["publish", "play", "push", "pull"] } else { &[] }
+    }
 
     fn position(&self) -> String {
         format!("sessions/{}", self.id())
