@@ -11,6 +11,7 @@ mod handshakes;
 mod http;
 mod media;
 mod proxies;
+mod rate;
 mod secrets;
 
 use std::{net::SocketAddr, time::Duration};

@@ -147,6 +147,9 @@ section! {
     /// Encoders.
     #[derive(PartialEq)]
     pub struct Ingest {
+        /// Bytes a second that one publication may bring, such as 5MiB; what comes faster is read no faster. 0: as fast as it
+        /// is taken.
+        pub bytes_per_second: Size = Size(0),
         /// Bytes of one publication that are kept until its origin has them safe. Beyond, the encoder waits as long as the
         /// origin takes some; when it does not, the oldest GOPs are skipped.
         pub unacked: Size = Size(ingest::Config::default().bytes_max as u64),

@@ -1,6 +1,6 @@
 //! The edge's parts, put together.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU64, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use cluster::{
@@ -198,6 +198,7 @@ fn rtmp_config(config: &Config) -> rtmp_net::Config {
     rtmp.behind_max = *config.playback.behind;
     rtmp.send = config.playback.send_bounds();
     rtmp.session.limits.handshakes_per_address_max = config.rtmp.handshakes_per_address;
+    rtmp.session.limits.publish_bytes_per_second = NonZeroU64::new(config.ingest.bytes_per_second.0);
     rtmp
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -361,6 +362,7 @@ fn rtmp_config(config: &Config) -> rtmp_net::Config {
     let proxies = config.public.proxies.iter().copied().collect();
     let mut rtmp = rtmp_net::Config { vhosts: config.vhosts.clone(), proxies, ..rtmp_net::Config::default() };
     rtmp.session.limits.handshakes_per_address_max = config.public.handshakes_per_address;
+    rtmp.session.limits.publish_bytes_per_second = NonZeroU64::new(config.public.publish_bytes_per_second.0);
     rtmp
 }
 

@@ -3,6 +3,7 @@
 mod bell;
 mod io;
 mod publishing;
+mod rate;
 mod requests;
 mod viewing;
 

@@ -50,7 +50,7 @@ pub fn register_pressure(registry: &Registry, pressure: Pressure) {
     });
 }
 
-fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 11] {
+fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 12] {
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     [
         ("sessions_opened_total", "RTMP connections taken.", of(&stats.accepted)),
@@ -58,6 +58,7 @@ fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 11] {
         ("rtmp_egress_bytes_total", "Bytes sent by RTMP.", of(&stats.bytes_out)),
         ("publishes_total", "Publishes accepted.", of(&stats.publishes)),
         ("publishes_refused_total", "Publishes refused.", of(&stats.publishes_refused)),
+        ("publishes_slowed_total", "Times that an encoder sent more than it may.", of(&stats.publishes_slowed)),
         ("plays_total", "Plays accepted.", of(&stats.plays)),
         ("plays_refused_total", "Plays refused.", of(&stats.plays_refused)),
         ("slow_reader_skips_total", "Times that a slow viewer went on at a keyframe.", of(&stats.skips)),

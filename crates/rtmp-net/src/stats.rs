@@ -27,6 +27,8 @@ pub struct Stats {
     pub publishes: AtomicU64,
     /// Publishes refused.
     pub publishes_refused: AtomicU64,
+    /// Times that an encoder was kept waiting because it sent more than it may.
+    pub publishes_slowed: AtomicU64,
     /// Plays accepted.
     pub plays: AtomicU64,
     /// Plays refused.

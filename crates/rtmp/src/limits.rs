@@ -1,6 +1,6 @@
 //! Every bound on what a peer may send, hold or delay.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 /// Every limit of an RTMP connection. The defaults suit a public port; all of them may be changed.
 ///
@@ -37,6 +37,9 @@ pub struct Limits {
     pub command_bytes_max: usize,
     /// Longest protocol control message (types 1 to 6), in bytes.
     pub control_bytes_max: usize,
+    /// Bytes of messages that one publication may bring in a second; more is read no faster than that. None: as fast as it
+    /// is taken.
+    pub publish_bytes_per_second: Option<NonZeroU64>,
     /// Messages in one aggregate.
     pub aggregate_messages_max: usize,
 
@@ -95,6 +98,7 @@ impl Default for Limits {
             data_bytes_max: 256 * KIB,
             command_bytes_max: 64 * KIB,
             control_bytes_max: 16,
+            publish_bytes_per_second: None,
             aggregate_messages_max: 4096,
             amf_command: AmfLimits::default(),
             amf_data: AmfLimits {

@@ -1,14 +1,15 @@
 //! What an encoder sends, handed on.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use media::{MediaMessage, StreamName};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use super::{Connection, Interrupts};
+use super::{Connection, Interrupts, rate::Rate};
 use crate::{
     ended::Ended,
     service::{Ingest, IngestEnded, Service},
+    stats::{Stats, add},
     transport::Transport,
 };
 
@@ -17,14 +18,26 @@ pub(super) struct Publishing<I> {
     msid: u32,
     stream: StreamName,
     ingest: I,
+    rate: Option<Rate>,
 }
 
 /// Whoever takes a message may keep the encoder waiting. When it was so long, the encoder's own deadlines start over.
 const WAIT_NOTICED: Duration = Duration::from_secs(1);
 
 impl<I: Ingest> Publishing<I> {
-    pub(super) fn new(msid: u32, stream: StreamName, ingest: I) -> Self {
-        Self { msid, stream, ingest }
+    /// One that may bring so many bytes a second.
+    pub(super) fn new(msid: u32, stream: StreamName, ingest: I, bytes_per_second: Option<NonZeroU64>) -> Self {
+        Self { msid, stream, ingest, rate: bytes_per_second.map(Rate::new) }
+    }
+
+    /// Counts what came; says until when nothing more is to be taken, if it came too fast.
+    fn count(&mut self, bytes: usize, stats: &Stats) -> Option<Instant> {
+        let too_fast = self.rate.as_mut()?.take(bytes, Instant::now())?;
+        add(&stats.publishes_slowed, 1);
+        if too_fast.is_news {
+            tracing::warn!(stream = %self.stream, "publish.too_fast");
+        }
+        Some(too_fast.until)
     }
 
     /// The encoder, or an operator, ended it.
@@ -45,6 +58,10 @@ impl<S: Service, T: Transport> Connection<S, T> {
             return Ok(());
         };
         let asked_at = Instant::now();
+        if let Some(until) = publishing.count(message.payload.len(), &self.shared.stats) {
+            // Nothing is read meanwhile, so the encoder is slowed by its own socket.
+            self.interrupts.unless_ended(sleep_until(until)).await?;
+        }
         let handed_on = self.interrupts.unless_ended(publishing.ingest.message(message)).await?;
         self.excuse_since(asked_at);
         self.check(msid, handed_on)

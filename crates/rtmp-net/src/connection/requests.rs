@@ -124,7 +124,8 @@ impl<S: Service, T: Transport> Connection<S, T> {
         add(&self.shared.stats.publishes, 1);
         self.interrupts.entry.set(Kind::Publish, asked.stream.clone());
         tracing::info!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "publish.began");
-        self.publishing.push(Publishing::new(msid, asked.stream, ingest));
+        let bytes_per_second = self.shared.session_config.limits.publish_bytes_per_second;
+        self.publishing.push(Publishing::new(msid, asked.stream, ingest, bytes_per_second));
     }
 
     fn begin_play(&mut self, request: PlayRequest, asked: Play, reader: hub::Reader) {

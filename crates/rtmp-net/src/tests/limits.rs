@@ -110,3 +110,22 @@ async fn a_connection_is_small_and_smaller_still_before_its_handshake() {
     assert!(before < 1280, "{before} bytes for each half-open connection, without what it points to");
     assert!(behind < 2816, "{behind} bytes for each connection, without what it points to");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_publication_brings_no_more_in_a_second_than_it_may() {
+    let mut config = Config::default();
+    config.session.limits.publish_bytes_per_second = std::num::NonZeroU64::new(100_000);
+    let house = House::with(config, RingLimits::default());
+    let mut fast = Raw::publishing(&house, "live/fast").await;
+    let mut beside = Raw::publishing(&house, "live/beside").await;
+    let started = tokio::time::Instant::now();
+    for number in 0..50 {
+        fast.send(9, 1, number, &[&b"\x27\x01\0\0\0"[..], &[0; 9_995]].concat()).await;
+    }
+    beside.send(9, 1, 0, b"\x17\x01\0\0\0beside").await;
+    beside.settle().await;
+    assert_eq!(started.elapsed(), Duration::ZERO, "nobody else waits");
+    fast.settle().await;
+    assert_eq!(started.elapsed(), Duration::from_secs(4), "half a megabyte, of which a second's worth was free");
+    assert!(house.connections.stats().publishes_slowed.load(std::sync::atomic::Ordering::Relaxed) > 1);
+}
