@@ -12,6 +12,7 @@ mod http;
 mod media;
 mod proxies;
 mod rate;
+mod restless;
 mod secrets;
 
 use std::{net::SocketAddr, time::Duration};
