@@ -79,6 +79,10 @@ pub struct Args {
     /// How many threads look after viewers.
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
+    /// Those threads never sleep: a server that is measured on the same machine pays nothing for waking them, as it pays
+    /// nothing for waking viewers who are elsewhere.
+    #[arg(long)]
+    awake: bool,
     /// The address that viewers connect from.
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
@@ -247,6 +251,6 @@ impl Args {
         }
         let stay = self.stay.map(Duration::try_from_secs_f64).transpose().context("--stay is no length of time")?;
         let (viewers, ramp, stalled, from) = (self.joiners(), self.ramp, self.stalled / 100.0, self.from);
-        Ok(Plan { targets, options, from, viewers, ramp, stalled, stay })
+        Ok(Plan { targets, options, from, viewers, ramp, stalled, stay, awake: self.awake })
     }
 }

@@ -102,7 +102,6 @@ fn text(lines: &[Line], findings: &Findings, setting: Setting) -> String {
         "video p99",
         "audio p99",
         "harmed frames",
-        "load's core",
     ];
     format!(
         "Medians of {} runs of {} s each, in turns.\n\n{}\nSound alone, 64 kb/s:\n\n{}\nMemory and what is promised:\n\n{}",
@@ -133,7 +132,6 @@ fn row((kind, _, viewers): &Line, found: &[Found], nginx: Option<f64>, bare: Opt
         ms(|found| found.latency_ms.video, |times| times.p99),
         ms(|found| found.latency_ms.audio, |times| times.p99),
         found.iter().map(Found::harmed).sum::<u64>().to_string(),
-        format!("{:.0} %", number(|found| found.own_cpu.cores * 100.0)),
     ]
 }
 

@@ -142,7 +142,7 @@ impl Load {
                 command.args(["load", &format!("{}/run.flv", server.play), "--play-only"]);
             }
         }
-        command.args(["-n", &text(self.viewers), "--ramp", &text(self.ramp)]);
+        command.args(["-n", &text(self.viewers), "--ramp", &text(self.ramp), "--awake"]);
         command.args(["--seconds", &self.seconds.to_string()]);
         for pid in &server.pids {
             command.args(["--pid", &pid.to_string()]);

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub stalled: f64,
     /// How long each stays, from its first frame on, before it leaves and joins again; nothing means to the end.
     pub stay: Option<Duration>,
+    /// Threads never sleep.
+    pub awake: bool,
 }
 
 /// A stream and where its server is.
@@ -226,7 +228,16 @@ mod tests {
     use super::*;
 
     fn plan(stalled: f64) -> Plan {
-        Plan { targets: vec![], options: Options::default(), from: None, viewers: 0, ramp: 1.0, stalled, stay: None }
+        Plan {
+            targets: vec![],
+            options: Options::default(),
+            from: None,
+            viewers: 0,
+            ramp: 1.0,
+            stalled,
+            stay: None,
+            awake: false,
+        }
     }
 
     #[test]

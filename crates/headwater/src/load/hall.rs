@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncRead as _, ReadBuf},
     runtime::Builder,
     sync::watch,
-    task::{LocalSet, spawn_local},
+    task::{LocalSet, spawn_local, yield_now},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
@@ -112,6 +112,9 @@ pub(super) fn run(
 impl Hall {
     async fn run(self: Rc<Self>, share: &Share) -> Outcome {
         let mut stage = self.stage.clone();
+        if self.plan.awake {
+            spawn_local(stay_awake());
+        }
         let mut seats = Vec::new();
         let mut joins = interval(Duration::from_secs_f64(share.of as f64 / self.plan.ramp));
         joins.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -293,6 +296,13 @@ impl Hall {
                 Ok(()) => {}
             }
         }
+    }
+}
+
+/// Has something to do as long as the thread runs, so that it looks for news and never waits for it.
+async fn stay_awake() {
+    loop {
+        yield_now().await;
     }
 }
 
