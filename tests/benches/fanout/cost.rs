@@ -66,7 +66,8 @@ pub fn run(setting: Setting) -> Result<String> {
                     Server::start(kind, media, setting.cores)?
                 }
             };
-            let found = Load::of(viewers, media, setting.seconds).run(&server)?;
+            let load = Load { awake: true, ..Load::of(viewers, media, setting.seconds) };
+            let found = load.run(&server)?;
             running = Some((kind, media, server));
             eprintln!("run {}: {}", run + 1, row(&lines[number], std::slice::from_ref(&found), None, None).join(" | "));
             findings.entry(number).or_default().push(found);

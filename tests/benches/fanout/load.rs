@@ -27,6 +27,8 @@ pub struct Load {
     pub stalled: usize,
     /// Viewers leave after so many seconds, and join again; 0: they stay.
     pub stay: u64,
+    /// Its thread never sleeps.
+    pub awake: bool,
 }
 
 /// As much of its result as is used here.
@@ -125,7 +127,7 @@ static RUNS: AtomicUsize = AtomicUsize::new(0);
 impl Load {
     /// Viewers of video who stay.
     pub fn of(viewers: usize, media: Media, seconds: u64) -> Self {
-        Self { viewers, ramp: 500, media, seconds, stalled: 0, stay: 0 }
+        Self { viewers, ramp: 500, media, seconds, stalled: 0, stay: 0, awake: false }
     }
 
     /// Starts it; the server is watched.
@@ -142,7 +144,7 @@ impl Load {
                 command.args(["load", &format!("{}/run.flv", server.play), "--play-only"]);
             }
         }
-        command.args(["-n", &text(self.viewers), "--ramp", &text(self.ramp), "--awake"]);
+        command.args(["-n", &text(self.viewers), "--ramp", &text(self.ramp)]);
         command.args(["--seconds", &self.seconds.to_string()]);
         for pid in &server.pids {
             command.args(["--pid", &pid.to_string()]);
@@ -152,6 +154,9 @@ impl Load {
         }
         if self.stalled > 0 {
             command.args(["--stalled", &text(self.stalled)]);
+        }
+        if self.awake {
+            command.arg("--awake");
         }
         if self.stay > 0 {
             command.args(["--stay", &self.stay.to_string()]);

@@ -58,7 +58,7 @@ type Share = (f64, String);
 /// Under load; perf takes samples meanwhile.
 fn sampled(server: &Server) -> Result<String> {
     let dir = tempfile::tempdir()?;
-    let load = Load::of(VIEWERS, Media::Video, PERF_SECONDS + JOINED.as_secs());
+    let load = Load { awake: true, ..Load::of(VIEWERS, Media::Video, PERF_SECONDS + JOINED.as_secs()) };
     let running = load.start(server, dir.path());
     // All have joined, and the measurement has begun.
     thread::sleep(JOINED);
