@@ -15,7 +15,7 @@ mod rate;
 mod restless;
 mod secrets;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tests::{
     Cluster,
@@ -233,10 +233,10 @@ async fn greet(socket: &mut TcpStream) {
 }
 
 /// A connection from one of this machine's many loopback addresses.
-async fn connect_from(source: &str, to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(SocketAddr::new(source.parse().expect("an address"), 0)).expect("loopback is ours");
-    socket.connect(to).await.expect("the port is open")
+async fn connect_from(source: &str, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(source.parse().expect("an address"), 0))?;
+    socket.connect(to).await
 }
 
 /// Reads until the other side ends; a reset is an end as well.

@@ -154,7 +154,7 @@ fn behind_proxies() -> Cluster {
 }
 
 async fn from_proxy(address: SocketAddr, first: &[u8]) -> TcpStream {
-    let mut stream = connect_from(PROXY, address).await;
+    let mut stream = connect_from(PROXY, address).await.expect("the port is open");
     stream.write_all(first).await.expect("taken");
     stream
 }
