@@ -9,6 +9,7 @@ use super::{
     Cause, Pool,
     hearing::{Ears, Session},
     moves::Reason,
+    opening::Opening,
 };
 use crate::{Member, NodeId};
 
@@ -113,7 +114,6 @@ impl Pool {
 
     fn edges_of(&self, active: &Member, candidate: Option<&NodeId>, now: Instant) -> Edges {
         let mut edges = Edges::default();
-        let wait = self.edges_wait(&active.node);
         for (_, ears) in self.pool_edges() {
             if !self.is_open(ears, now) {
                 // Not heard: taken to hear the active for a while, then not counted.
@@ -127,7 +127,7 @@ impl Pool {
                 None => edges.hear_active += 1,
                 Some(since) => {
                     let hears_candidate = candidate.is_some_and(|candidate| ears.hears(candidate));
-                    if hears_candidate && now >= since + wait {
+                    if hears_candidate && now >= self.outvotes_at(&active.node, since) {
                         edges.outvote += 1;
                         edges.outvote_since = Some(edges.outvote_since.map_or(since, |first| first.min(since)));
                     }
@@ -137,9 +137,12 @@ impl Pool {
         edges
     }
 
-    /// How long edges must have been deaf to a node before they outvote a session that stands.
-    fn edges_wait(&self, node: &NodeId) -> Duration {
-        self.rules.edges_wait + self.seen(node).map_or(Duration::ZERO, |seen| seen.ears.allowance(&self.rules))
+    /// When an edge that has been deaf to the active since then outvotes its session, which stands. One that lost it before
+    /// it was granted the role speaks of another time: it is given as long to find it as one that has just come.
+    fn outvotes_at(&self, active: &NodeId, deaf_since: Instant) -> Instant {
+        let granted = self.opening.as_ref().map(Opening::written).filter(|granted| deaf_since < *granted);
+        let from = granted.map_or(deaf_since + self.rules.edges_wait, |granted| granted + self.rules.witness_after);
+        from + self.seen(active).map_or(Duration::ZERO, |seen| seen.ears.allowance(&self.rules))
     }
 
     /// Edges that have ever heard a member of the pool.
@@ -169,7 +172,7 @@ impl Pool {
         let trusted = self.edges.values().map(|ears| ears.heard + rules.edge_trust);
         let outvoted = self.edges.values().filter_map(move |ears| {
             let since = ears.deaf_to(active?, rules, ears.since + rules.witness_after)?;
-            Some(since + self.edges_wait(active?))
+            Some(self.outvotes_at(active?, since))
         });
         silent.into_iter().chain(witnesses).chain(trusted).chain(outvoted)
     }

@@ -35,6 +35,11 @@ impl Opening {
         }
     }
 
+    /// When the grant was on disk.
+    pub(super) fn written(&self) -> Instant {
+        self.written
+    }
+
     /// Whether a member is to hear of the grant later.
     pub(super) fn holds_back(&self, member: &Member, rules: &PoolRules, now: Instant) -> bool {
         self.yielded.as_ref() == Some(member) && self.opened.is_none() && now < self.written + rules.open_within

@@ -25,7 +25,8 @@ pub struct PoolRules {
     pub edge_trust: Duration,
     /// Edges that hear the candidate and not the active outvote a session that still stands after so long (200 ms).
     pub edges_wait: Duration,
-    /// Who has just come says nothing about a node that it has not heard yet, for so long (1 s).
+    /// Who has just come says nothing about a node that it has not heard yet, for so long (1 s); nor does an edge about one
+    /// that it lost before that was granted the role.
     pub witness_after: Duration,
     /// Whether a member that is not in sync may become active by itself.
     pub unclean: Unclean,

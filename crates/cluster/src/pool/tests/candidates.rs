@@ -90,3 +90,30 @@ fn a_link_that_comes_back_at_once_outvotes_nobody() {
     world.run(200);
     assert_eq!(world.epoch(), 2);
 }
+
+#[test]
+fn edges_that_lost_it_before_it_was_granted_the_role_are_given_time_to_find_it() {
+    let mut world = World::running(&["o1", "o2", "o3"], &[], PoolRules::default());
+    world.nobody_asks = true;
+    edge_hears(&mut world, &["o1", "o2", "o3"]);
+    // Two standbys are frozen, the active dies, and one of the two wakes: its Links take a while to stand again.
+    world.freeze("o2");
+    edge_hears(&mut world, &["o1", "o3"]);
+    world.run(700);
+    world.thaw("o2");
+    world.report("o2");
+    world.origin("o2").head.1 += 1000;
+    world.report("o2");
+    world.kill("o1");
+    edge_hears(&mut world, &["o3"]);
+    world.until(100, |world| world.active() == "o2");
+    let epoch = world.epoch();
+    for _ in 0..9 {
+        world.run(100);
+        edge_hears(&mut world, &["o3"]);
+    }
+    assert_eq!((world.active(), world.epoch()), ("o2".into(), epoch), "it was deaf to it before");
+    world.run(200);
+    edge_hears(&mut world, &["o3"]);
+    world.until(100, |world| world.active() == "o3");
+}
