@@ -65,6 +65,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("opentelemetry", &["telemetry"]),
     ("tracing-opentelemetry", &["telemetry"]),
     ("tracing-subscriber", &["telemetry"]),
+    ("tracing-appender", &["telemetry"]),
     ("prometheus", &["telemetry"]),
     ("object_store", &["archive"]),
     ("redb", &["control-plane"]),

@@ -101,9 +101,7 @@ where
     match live(program, args, config, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let error = explain(&error);
-            tracing::error!(error, "process.failed");
-            eprintln!("{}: {error}", program.name);
+            eprintln!("{}: {}", program.name, explain(&error));
             ExitCode::FAILURE
         }
     }
@@ -155,7 +153,11 @@ where
             dev = args.dev,
             "process.started"
         );
-        lifetime(program, build, args, config, logs, serve).await
+        let outcome = lifetime(program, build, args, config, &logs, serve).await;
+        if let Err(error) = &outcome {
+            tracing::error!(error = explain(error), "process.failed");
+        }
+        outcome
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
@@ -179,7 +181,7 @@ async fn lifetime<C, F, S>(
     build: Build,
     args: Args,
     config: C,
-    logs: Logs,
+    logs: &Logs,
     serve: S,
 ) -> anyhow::Result<()>
 where
@@ -189,6 +191,7 @@ where
 {
     let metrics = Registry::new();
     let own = ProcessMetrics::register(&metrics, build);
+    logs.register(&metrics);
     let shutdown = Shutdown::new(*config.process().drain);
     let signals = Signals::listen().context("cannot listen to signals")?;
     let (admin, server) = Admin::bind(program.name, config.process().admin, metrics.clone(), shutdown.clone())?;

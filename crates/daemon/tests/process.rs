@@ -3,9 +3,10 @@
 use std::{
     env,
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Output},
+    process::{Child, Command, ExitCode, Output, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -65,6 +66,9 @@ async fn serve(config: Config, mut process: Process<Config>) -> anyhow::Result<(
     let listener = daemon::bind("samples", "listen", config.listen)?;
     tracing::info!(address = %listener.local_addr()?, dev = process.dev, "sample.listening");
     process.admin.inspect(Arc::new(Ready));
+    if env::var_os("SAMPLE_TALKS").is_some() {
+        (0..TALK).for_each(|line| tracing::info!(line, "sample.talks"));
+    }
     loop {
         tokio::select! {
             () = process.shutdown.begun() => break,
@@ -74,6 +78,9 @@ async fn serve(config: Config, mut process: Process<Config>) -> anyhow::Result<(
     tokio::time::sleep(*config.end).await;
     Ok(())
 }
+
+/// So many lines are more than a pipe takes, and more than wait for it.
+const TALK: usize = 20_000;
 
 fn main() -> ExitCode {
     if env::var_os("SAMPLE_SERVICE").is_some() {
@@ -88,7 +95,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-const TESTS: [(&str, fn()); 7] = [
+const TESTS: [(&str, fn()); 8] = [
     ("sigterm_drains_and_ends_well", sigterm_drains_and_ends_well),
     ("second_signal_ends_a_drain_at_once", second_signal_ends_a_drain_at_once),
     ("sighup_applies_what_can_change_and_names_what_cannot", sighup_applies_what_can_change_and_names_what_cannot),
@@ -96,6 +103,7 @@ const TESTS: [(&str, fn()); 7] = [
     ("taken_port_ends_it_with_advice", taken_port_ends_it_with_advice),
     ("default_configuration_is_printed_and_valid", default_configuration_is_printed_and_valid),
     ("child_ends_with_its_parent_only", child_ends_with_its_parent_only),
+    ("log_that_nobody_reads_holds_nobody_up", log_that_nobody_reads_holds_nobody_up),
 ];
 
 /// The service as a child with its log in a file.
@@ -252,6 +260,20 @@ fn child_ends_with_its_parent_only() {
     let child = command(dir.path()).args(["--die-with-parent", &own]).stdout(log).spawn().expect("started");
     let mut sample = Sample { child, dir };
     sample.until_logged("sample.listening");
+    sample.signal(Signal::SIGTERM);
+    assert_eq!(sample.exit_code(), Some(0));
+}
+
+fn log_that_nobody_reads_holds_nobody_up() {
+    let dir = directory("");
+    let talking = command(dir.path()).env("SAMPLE_TALKS", "1").stdout(Stdio::piped()).spawn();
+    let mut sample = Sample { child: talking.expect("started"), dir };
+    let mut log = BufReader::new(sample.child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains("sample.talks") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).expect("text"), 0, "it ended");
+    }
     sample.signal(Signal::SIGTERM);
     assert_eq!(sample.exit_code(), Some(0));
 }

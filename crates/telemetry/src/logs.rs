@@ -3,16 +3,22 @@
 mod json;
 mod level;
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
 };
 
 pub use level::{LevelError, LogControl};
 
-use crate::traces;
+use crate::{metrics::Registry as Metrics, traces};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,17 +79,34 @@ pub enum InitError {
     Twice,
 }
 
-/// Logging that is on. Dropping it sends what spans are left.
+/// Logging that is on. Dropping it writes what lines are left and sends what spans are left; later ones are lost.
 #[derive(Debug)]
 pub struct Logs {
     control: LogControl,
     traces: Option<traces::Exporter>,
+    dropped: ErrorCounter,
+    writing: Option<WorkerGuard>,
 }
+
+/// Lines that wait to be written, at most. A disk that is busy, or a pipe that nobody reads, makes no task wait: lines
+/// beyond these are dropped, and counted.
+const LINES_MAX: usize = 10_000;
+/// What is left at the end is waited for no longer than this.
+const LAST_LINES_WITHIN: Duration = Duration::from_secs(2);
 
 impl Logs {
     /// The handle that changes the level.
     pub fn control(&self) -> LogControl {
         self.control.clone()
+    }
+
+    /// Shows how many lines were dropped because they could not be written soon enough.
+    pub fn register(&self, metrics: &Metrics) {
+        let dropped = self.dropped.clone();
+        metrics.collect(move |samples| {
+            let lines = dropped.dropped_lines() as u64;
+            samples.counter("log_lines_dropped_total", "Log lines that nobody took in time.", &[], lines);
+        });
     }
 }
 
@@ -91,6 +114,16 @@ impl Drop for Logs {
     fn drop(&mut self) {
         if let Some(traces) = self.traces.take() {
             traces.flush();
+        }
+        if let Some(writing) = self.writing.take() {
+            let (done, written) = mpsc::channel();
+            // The guard has a bound of its own for the last lines, but says on the same output that it is over.
+            thread::spawn(move || {
+                drop(writing);
+                done.send(())
+            });
+            // An error is a bound that was reached: nobody reads what was written.
+            let _ = written.recv_timeout(LAST_LINES_WITHIN);
         }
     }
 }
@@ -108,13 +141,20 @@ pub fn init(options: Options) -> Result<Logs, InitError> {
         }
         None => (None, None),
     };
-    let lines = match options.output {
-        Output::Stdout => lines(&options, io::stdout, io::stdout().is_terminal()),
-        Output::Stderr => lines(&options, io::stderr, io::stderr().is_terminal()),
+    let ((writer, guard), terminal) = match options.output {
+        Output::Stdout => (apart(io::stdout()), io::stdout().is_terminal()),
+        Output::Stderr => (apart(io::stderr()), io::stderr().is_terminal()),
     };
+    let dropped = writer.error_counter();
+    let lines = lines(&options, writer, terminal);
     let subscriber = Registry::default().with(filter).with(lines).with(spans);
     subscriber.try_init().map_err(|_| InitError::Twice)?;
-    Ok(Logs { control: LogControl::new(handle, options.level), traces: exporter })
+    Ok(Logs { control: LogControl::new(handle, options.level), traces: exporter, dropped, writing: Some(guard) })
+}
+
+/// Written to by a thread of its own.
+fn apart(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).thread_name("logs").finish(output)
 }
 
 /// Checks a level as [`init`] would, without setting it.
