@@ -13,7 +13,8 @@ use hub::{Latency, Pace, Pacer};
 use tokio::time::{Instant, sleep_until};
 
 /// How late the tasks of a runtime are, and what is done about it: while there is more to send than there is time for,
-/// more frames go out with each write. Cheap to clone; clones are the same.
+/// more frames go out with each write. Where this process uses little of a core, others have made it late: merging would
+/// save nothing then, and viewers wait no longer than they must. Cheap to clone; clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Pressure {
     shared: Arc<Shared>,
@@ -52,14 +53,18 @@ impl Pressure {
     /// Looks again and again how late the runtime is on which this runs. Goes on until it is dropped.
     pub async fn watch(self) {
         let mut bound = Bound::default();
+        let (mut looked, mut used) = (Instant::now(), telemetry::process::cpu_time());
         loop {
             let due = Instant::now() + LOOK_EVERY;
             sleep_until(due).await;
             let now = Instant::now();
             let written = Duration::from_micros(self.shared.written_us.swap(0, Ordering::Relaxed));
             let lag = written.max(now - due);
+            let used_until_now = telemetry::process::cpu_time();
+            let cores = (used_until_now - used).div_duration_f64(now - looked);
+            (looked, used) = (now, used_until_now);
             let before = bound.widened;
-            bound.handle_lag(lag, now.into_std());
+            bound.handle_look(lag, cores, now.into_std());
             if bound.widened > before {
                 self.shared.widenings.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
@@ -117,6 +122,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_millis(30);
 /// One late look may be anything's fault.
 const LATE_LOOKS: u32 = 3;
+/// A process that uses less of a core than this is late because others use the machine.
+const CORES_MIN: f64 = 0.25;
 /// The least that helps, and the most that a player's buffer hides.
 const WIDENED_MIN: Duration = Duration::from_millis(50);
 const WIDENED_MAX: Duration = Duration::from_millis(350);
@@ -124,8 +131,9 @@ const WIDENED_MAX: Duration = Duration::from_millis(350);
 const CALM: Duration = Duration::from_secs(5);
 
 impl Bound {
-    fn handle_lag(&mut self, lag: Duration, now: std::time::Instant) {
-        if lag < LATE {
+    /// So late were frames, and so many cores did this process use, since the last look.
+    fn handle_look(&mut self, lag: Duration, cores: f64, now: std::time::Instant) {
+        if lag < LATE || cores < CORES_MIN {
             self.late = 0;
             let since = *self.calm_since.get_or_insert(now);
             if now - since >= CALM {
@@ -158,7 +166,7 @@ mod tests {
         let mut at = start;
         let mut look = |bound: &mut Bound, lag: u64| {
             at += LOOK_EVERY;
-            bound.handle_lag(Duration::from_millis(lag), at);
+            bound.handle_look(Duration::from_millis(lag), 0.9, at);
             bound.widened.as_millis()
         };
         assert_eq!([40, 40, 5, 40, 40].map(|lag| look(&mut bound, lag)), [0; 5], "not three in a row");
@@ -166,6 +174,15 @@ mod tests {
         assert_eq!([40; 6].map(|lag| look(&mut bound, lag)), [200, 200, 350, 350, 350, 350]);
         let narrowed: Vec<_> = (0..210).map(|_| look(&mut bound, 5)).collect();
         assert_eq!([narrowed[49], narrowed[50], narrowed[100], narrowed[150]], [350, 175, 87, 0]);
+    }
+
+    #[test]
+    fn a_machine_that_others_keep_busy_makes_no_viewer_wait() {
+        let (start, mut bound) = (std::time::Instant::now(), Bound::default());
+        for look in 1..100 {
+            bound.handle_look(Duration::from_millis(90), 0.1, start + LOOK_EVERY * look);
+        }
+        assert_eq!(bound.widened, Duration::ZERO);
     }
 
     fn frame(medium: Medium, dts: u64) -> Body {

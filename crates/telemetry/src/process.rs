@@ -9,6 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::{TimeVal, TimeValLike},
+};
+
 use crate::metrics::{Buckets, Histogram, Registry, Samples};
 
 /// How often the scheduler's delay is measured.
@@ -58,6 +63,13 @@ pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
+/// The CPU time that this process has used, in user and system mode, all its threads together.
+pub fn cpu_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("a process may ask for its own usage");
+    let time = |time: TimeVal| Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap_or_default());
+    time(usage.user_time()) + time(usage.system_time())
+}
+
 /// Counts each panic and logs it as an event, before it is caught or ends its thread.
 fn count_panics() {
     static ONCE: Once = Once::new();
@@ -74,6 +86,7 @@ fn count_panics() {
 
 fn describe(samples: &mut Samples, started: Instant) {
     samples.gauge("uptime_seconds", "Age of this process.", &[], started.elapsed().as_secs_f64());
+    samples.gauge("cpu_seconds", "CPU time used since the start.", &[], cpu_time().as_secs_f64());
     samples.counter("panics_caught_total", "Panics; each is a bug.", &[], panics());
     if let Some(bytes) = rss_bytes() {
         samples.gauge("rss_bytes", "Resident memory.", &[], bytes as f64);
@@ -111,7 +124,9 @@ mod tests {
         assert!(panics() > before);
         let page = registry.render();
         assert!(page.contains("headwater_build_info{version=\"1.2.3\",commit=\"abc\"} 1"), "{page}");
-        for name in ["uptime_seconds", "panics_caught_total", "rss_bytes", "fds", "task_lag_seconds_count"] {
+        for name in
+            ["uptime_seconds", "cpu_seconds", "panics_caught_total", "rss_bytes", "fds", "task_lag_seconds_count"]
+        {
             assert!(page.contains(&format!("\nheadwater_{name} ")), "{name} is missing: {page}");
         }
     }
