@@ -22,16 +22,16 @@ run: ## Build release and run the laptop cluster: headwater dev
 
 test: tools build ## Install the tools, run every test, the end-to-end ones in their short form
 	RUST_TEST_THREADS=$(E2E_THREADS) $(CARGO) test --locked --workspace -- --skip $(CROWD)
-	$(CARGO) test --locked -p tests --test e2e -- --test-threads 1 $(CROWD)
+	$(CARGO) test --locked --workspace --test e2e -- --test-threads 1 $(CROWD)
 
 check: ## Formatting, clippy, rustdoc, tidy: all must be silent
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
-	$(CARGO) test --locked --quiet -p tests --test tidy
+	$(CARGO) test --locked --quiet --workspace --test tidy
 
 e2e: tools build ## The end-to-end tests alone; T=name runs those whose name has it
-	$(CARGO) test --locked -p tests --test e2e -- --test-threads $(E2E_THREADS) $(T)
+	$(CARGO) test --locked --workspace --test e2e -- --test-threads $(E2E_THREADS) $(T)
 
 drill: faults long ## All that takes long: faults, then long
 
@@ -41,7 +41,7 @@ faults: tools ## Every fault HEADWATER_ROUNDS (50) times on release builds, into
 	$(CARGO) bench --locked -p tests --bench drill -- $(T)
 
 long: tools build ## The end-to-end tests and the simulation with long counts; T=name runs those whose name has it
-	HEADWATER_DRILL=1 $(CARGO) test --locked -p tests --test e2e -- --test-threads 1 $(T)
+	HEADWATER_DRILL=1 $(CARGO) test --locked --workspace --test e2e -- --test-threads 1 $(T)
 	HEADWATER_DRILL=1 $(CARGO) test --locked --release -p tests --test sim -- $(T)
 
 bench: tools ## What fan-out costs beside others, into docs/benchmarks.md, and latency as a table; T=name runs one set

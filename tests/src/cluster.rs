@@ -279,7 +279,8 @@ impl Drop for Cluster {
         if !panics.is_empty() {
             eprintln!("a process panicked:\n{}", panics.join("\n"));
         }
-        if failed && let Some(dir) = self.dir.take() {
+        let kept = failed || std::env::var_os("HEADWATER_KEEP").is_some();
+        if kept && let Some(dir) = self.dir.take() {
             eprintln!("the cluster's files are kept in {}", dir.keep().display());
         }
         // A panic that was caught still fails the test.

@@ -2,9 +2,11 @@
 
 use std::{
     any::Any,
+    fs::OpenOptions,
+    io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{Crowd, Round, Source, crowd::Sight, ledger::Counts};
@@ -134,7 +136,7 @@ impl Scene {
     /// The same for another time.
     #[track_caller]
     pub fn watch_for(&mut self, window: Duration, fault: impl FnOnce(&Cluster)) -> Round {
-        let start = Instant::now();
+        let (start, began) = (Instant::now(), SystemTime::now());
         fault(&self.cluster);
         // What is measured here is what happens in this time.
         thread::sleep((start + window).saturating_duration_since(Instant::now()));
@@ -143,7 +145,24 @@ impl Scene {
             eprintln!("not every viewer plays; encoder: {:?}; viewers:\n{}", self.source.told(), self.crowd.told());
         }
         let encoder_cuts = self.source.cuts_since(self.looked);
-        Round { sight: self.look_since(start), encoder_cuts, ..Round::default() }
+        let sight = self.look_since(start);
+        self.note(began, &sight);
+        Round { sight, encoder_cuts, ..Round::default() }
+    }
+
+    /// Writes beside the cluster's logs what was seen, and from when on, for whoever reads them.
+    fn note(&self, began: SystemTime, sight: &Sight) {
+        let began = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let gaps: Vec<u128> = sight.gaps.iter().map(Duration::as_millis).collect();
+        let line =
+            format!("{began} ms since 1970: {:?}, {} cut, gaps in ms {gaps:?}\n", sight.counts, sight.cuts.len());
+        let file = self.cluster.scratch().join("rounds.log");
+        let written = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&file)
+            .and_then(|mut file| file.write_all(line.as_bytes()));
+        written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 
     /// What the viewers saw since the last look; pauses from this moment on.
