@@ -8,7 +8,7 @@ use tests::{
     player::Player,
     rtmp::{Connection, Publisher, Recorder, Url},
     sources,
-    synthetic::Feed,
+    synthetic::{self, Feed},
     tools::{
         self,
         Tool::{Ffmpeg, Gstreamer, Rtmpdump},
@@ -18,6 +18,8 @@ use tests::{
 
 /// Between the encoder's end and what its viewers are told.
 const END_IS_TOLD: Duration = Duration::from_secs(1);
+/// So many publications of one name, each right behind the other.
+const TURNS: usize = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn players_end_within_a_second_of_a_clean_end() {
@@ -61,4 +63,22 @@ async fn a_second_encoder_on_a_live_name_is_refused_on_every_edge() {
         assert_eq!((status.level.as_str(), status.code.as_str()), ("error", "NetStream.Publish.BadName"), "at {edge}");
     }
     feed.assert_running();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_encoder_may_publish_again_in_the_moment_in_which_it_ends() {
+    let cluster = Cluster::start();
+    let edges = ["edge-1", "edge-2"];
+    let [here, there] = edges.map(|edge| Url::parse(&cluster.rtmp(edge, "live/show")).expect("an address"));
+    let mut connection = Connection::open(&here).await.expect("a connection");
+    for turn in 0..TURNS {
+        let publisher = Publisher::on(connection, &here.name).await;
+        let mut publisher = publisher.unwrap_or_else(|error| panic!("publication {turn}: {error:#}"));
+        publisher.send(&synthetic::config()).await.expect("the set-up is taken");
+        publisher.send(&synthetic::frame(0, synthetic::FRAME)).await.expect("a frame is taken");
+        // Open already, so that the end has no lead.
+        let other = Connection::open(if turn % 2 == 0 { &here } else { &there }).await.expect("a connection");
+        let same = publisher.end(&here.name).await.expect("an end");
+        connection = if turn % 3 == 0 { same } else { other };
+    }
 }

@@ -6,6 +6,7 @@ mod push;
 mod replay;
 mod sender;
 mod setup;
+mod underway;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use crate::upstream::Upstream;
 use entry::Entry;
 use outbox::{End, House, Outbox};
 use replay::Limits;
+use underway::Underway;
 
 /// Bounds of ingest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,7 @@ pub struct Ingests {
     stop: CancellationToken,
     /// The publication of each stream that an encoder here feeds.
     publications: Arc<DashMap<StreamName, PublicationId>>,
+    underway: Underway,
 }
 
 /// Who publishes what.
@@ -104,14 +107,16 @@ impl Ingests {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             publications: Arc::default(),
+            underway: Underway::default(),
         }
     }
 
-    /// Opens a publication; completes when an origin has taken it.
+    /// Opens a publication; completes when an origin has taken it. Those of the name that have ended here go first.
     pub async fn publish(&self, request: Request) -> Result<Ingest, Refusal> {
         if !self.upstream.has_route(&request.stream) {
             return Err(Refusal::Denied);
         }
+        self.underway.ended_are_over(&request.stream, self.config.flush_wait).await;
         let publication = PublicationId::from_bits(rand::rng().random());
         let limits = Limits { bytes: self.config.bytes_max, duration: self.config.duration_max };
         let outbox = Arc::new(Outbox::new(&self.house, limits));
@@ -134,9 +139,14 @@ impl Ingests {
             path: vec![self.upstream.node().clone()],
         };
         let (opened, answer) = oneshot::channel();
+        let on_its_way = self.underway.begin(&ingest.stream, &outbox);
         let push = push::Push::new(self.upstream.clone(), self.config, hello, outbox, opened);
         let stop = self.stop.clone();
-        self.tasks.spawn_on(stop.run_until_cancelled_owned(push.run()), &self.home);
+        let pushing = async move {
+            let _until_over = on_its_way;
+            stop.run_until_cancelled(push.run()).await;
+        };
+        self.tasks.spawn_on(pushing, &self.home);
         match answer.await {
             Ok(opened) => opened.map(|()| {
                 self.publications.insert(ingest.stream.clone(), publication);

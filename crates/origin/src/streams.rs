@@ -4,7 +4,7 @@ mod feed;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use cluster::{Member, Surroundings, SyncChange, SyncRequest};
@@ -15,7 +15,7 @@ use replica::{Publish, Refused, Replica};
 use telemetry::Rate;
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant as TokioInstant, sleep_until, timeout},
+    time::{Instant as TokioInstant, sleep_until, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -89,12 +89,17 @@ impl Streams {
     /// is committed.
     pub async fn publish(self: &Arc<Self>, publish: Publish) -> Result<Feed, Refused> {
         let mut changes = self.changes();
+        let busy_until = TokioInstant::now() + BUSY_PATIENCE;
         let admission = async {
             loop {
                 changes.mark_unchanged();
                 match self.with(|replica, now| replica.publish(publish.clone(), now)) {
                     // The one before it is ending: its end is committed within moments.
                     Err(Refused::Ending) if changes.changed().await.is_ok() => {}
+                    // It may have ended: calls overtake one another, those of one encoder at two edges too.
+                    Err(Refused::Busy) if TokioInstant::now() < busy_until => {
+                        let _changed_or_late = timeout_at(busy_until, changes.changed()).await;
+                    }
                     outcome => return outcome,
                 }
             }
@@ -194,7 +199,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// How long a name may take to become free after its stream has ended.
-const ENDING_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+const ENDING_MAX: Duration = Duration::from_secs(2);
+/// How long the end of the publication before may be on its way here, when another asks for its name. Well within the
+/// time that an edge waits for an answer.
+const BUSY_PATIENCE: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 pub(crate) mod tests;

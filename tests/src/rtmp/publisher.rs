@@ -86,10 +86,11 @@ impl Publisher {
         self.connection.send(5, &message).await
     }
 
-    /// Ends the publication properly.
-    pub async fn end(mut self, name: &str) -> Result<()> {
+    /// Ends the publication properly. What is left is the connection.
+    pub async fn end(mut self, name: &str) -> Result<Connection> {
         self.connection.command("FCUnpublish", 0.0, 0, &[Value::Null, Value::text(name)]).await?;
-        self.connection.command("deleteStream", 0.0, 0, &[Value::Null, Value::Number(self.msid.into())]).await
+        self.connection.command("deleteStream", 0.0, 0, &[Value::Null, Value::Number(self.msid.into())]).await?;
+        Ok(self.connection)
     }
 }
 

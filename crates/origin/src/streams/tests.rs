@@ -116,6 +116,28 @@ async fn a_publication_that_ended_or_was_replaced_never_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_publication_that_overtakes_the_end_of_the_one_before_is_not_refused() {
+    let streams = streams();
+    let feed = publish(&streams, A).await.unwrap();
+    let next = tokio::spawn({
+        let streams = streams.clone();
+        async move { publish(&streams, B).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    feed.handle_close(0).unwrap();
+    next.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_encoder_beside_one_that_goes_on_is_refused_in_time_for_its_edge() {
+    let streams = streams();
+    let _feed = publish(&streams, A).await.unwrap();
+    let begin = TokioInstant::now();
+    assert!(matches!(publish(&streams, B).await, Err(Refused::Busy)));
+    assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_stream_can_be_published_again_at_higher_positions() {
     let streams = streams();
     let feed = publish(&streams, A).await.unwrap();

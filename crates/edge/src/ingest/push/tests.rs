@@ -5,7 +5,7 @@ use cluster::Epoch;
 use futures_util::{StreamExt, stream::BoxStream};
 use media::{MediaMessage, Medium};
 use rpc::relay::PushUp;
-use tokio::{sync::watch as directions_watch, time::timeout};
+use tokio::{sync::watch as directions_watch, task::JoinHandle, time::timeout};
 
 use super::*;
 use crate::{
@@ -46,11 +46,21 @@ impl Bench {
 
     /// Publishes; origin A opens it in epoch 5.
     async fn publish(&mut self) -> (Ingest, Taken) {
-        let ingests = self.ingests.clone();
-        let request = Request { stream: name(), key: None, peer: "192.0.2.1:5000".into() };
-        let publishing = tokio::spawn(async move { ingests.publish(request).await });
+        let publishing = self.ask();
         let taken = take(&mut self.a, 5, 0).await;
         (publishing.await.unwrap().unwrap(), taken)
+    }
+
+    /// Asks to publish, in a task of its own.
+    fn ask(&self) -> JoinHandle<Result<Ingest, Refusal>> {
+        let ingests = self.ingests.clone();
+        let request = Request { stream: name(), key: None, peer: "192.0.2.1:5000".into() };
+        tokio::spawn(async move { ingests.publish(request).await })
+    }
+
+    /// No push comes to origin A for a while.
+    async fn asks_for_nothing(&mut self) {
+        assert!(timeout(Duration::from_millis(100), self.a.push()).await.is_err(), "it asks");
     }
 }
 
@@ -241,12 +251,73 @@ async fn an_origin_without_memory_gets_the_set_up_first() {
 #[tokio::test(start_paused = true)]
 async fn a_second_encoder_is_refused_and_told_so() {
     let mut bench = Bench::new();
-    let request = Request { stream: name(), key: None, peer: String::new() };
-    let ingests = bench.ingests.clone();
-    let publishing = tokio::spawn(async move { ingests.publish(request).await.map(drop) });
+    let publishing = bench.ask();
     let (_, _, reply) = bench.a.push().await;
     reply.refuse(RelayError::Refused(PublishRefusal::NameTaken));
-    assert_eq!(publishing.await.unwrap(), Err(Refusal::NameTaken));
+    assert_eq!(publishing.await.unwrap().map(drop), Err(Refusal::NameTaken));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_publication_of_a_name_waits_until_the_end_of_the_one_before_has_arrived() {
+    let mut bench = Bench::new();
+    let (mut ingest, mut first) = bench.publish().await;
+    send(&mut ingest, KEY).await.unwrap();
+    first.through(0).await;
+    ingest.close();
+    let publishing = bench.ask();
+    assert_eq!(first.next().await, Some(singly(1..2)), "its close has a number");
+    bench.asks_for_nothing().await;
+    first.ack(5, 1);
+    drop(first);
+    take(&mut bench.a, 5, 0).await;
+    assert!(publishing.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_publication_of_a_name_waits_until_the_loss_of_the_one_before_is_known() {
+    let mut bench = Bench::new();
+    let (ingest, mut first) = bench.publish().await;
+    drop(ingest);
+    let publishing = bench.ask();
+    assert_eq!(first.next().await, None, "it ends without a close");
+    bench.asks_for_nothing().await;
+    drop(first);
+    take(&mut bench.a, 5, 0).await;
+    assert!(publishing.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publication_that_was_refused_hides_none_that_ends_after_it() {
+    let mut bench = Bench::new();
+    let (ingest, mut first) = bench.publish().await;
+    let refused = bench.ask();
+    let (_, _, reply) = bench.a.push().await;
+    reply.refuse(RelayError::Refused(PublishRefusal::NameTaken));
+    assert_eq!(refused.await.unwrap().map(drop), Err(Refusal::NameTaken), "one that goes on is not waited for");
+    ingest.close();
+    let publishing = bench.ask();
+    assert_eq!(first.next().await, Some(singly(0..1)));
+    bench.asks_for_nothing().await;
+    first.ack(5, 0);
+    drop(first);
+    take(&mut bench.a, 5, 0).await;
+    assert!(publishing.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_does_not_arrive_holds_up_the_next_publication_for_a_while_only() {
+    let mut bench = Bench::new();
+    let (ingest, first) = bench.publish().await;
+    ingest.close();
+    let begin = Instant::now();
+    let _publishing = bench.ask();
+    // It beats, and never says that the end is committed.
+    let alive = first.live_for(Duration::from_secs(20));
+    tokio::select! {
+        _next = take(&mut bench.a, 5, 0) => {}
+        () = alive => panic!("it was held up for too long"),
+    }
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
