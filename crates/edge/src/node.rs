@@ -99,12 +99,10 @@ impl Operated for EdgeNode {
 impl Local for EdgeNode {
     fn beat(&self) -> Beat {
         let (ingress, egress) = self.traffic();
-        let sessions = self.sessions.list();
-        let viewers = sessions.iter().filter(|session| session.kind == Kind::Play).count();
         Beat {
             load: Load {
-                sessions: sessions.len() as u32,
-                viewers: viewers as u32,
+                sessions: self.sessions.len() as u32,
+                viewers: self.sessions.count(Kind::Play) as u32,
                 streams: self.pulls.counts().1 as u32,
                 ingress_bits_per_second: (ingress * 8.0) as u64,
                 egress_bits_per_second: (egress * 8.0) as u64,
@@ -181,12 +179,10 @@ impl Local for EdgeNode {
 impl node::Node for EdgeNode {
     fn ping(&self) -> Ping {
         let (ingress, egress) = self.traffic();
-        let sessions = self.sessions.list();
-        let count = |kind| sessions.iter().filter(|session| session.kind == kind).count() as u32;
         let load = node::Load {
             streams: self.pulls.counts().1 as u32,
-            publishers: count(Kind::Publish),
-            viewers: count(Kind::Play),
+            publishers: self.sessions.count(Kind::Publish) as u32,
+            viewers: self.sessions.count(Kind::Play) as u32,
             ingress_bytes_per_second: ingress,
             egress_bytes_per_second: egress,
         };

@@ -126,14 +126,12 @@ impl Local for OriginNode {
     fn beat(&self) -> Beat {
         let streams = self.streams.list();
         let (ingress, egress) = self.traffic(&streams);
-        let sessions = self.sessions.list();
         let replica = self.streams.standing();
-        let viewers = sessions.iter().filter(|session| session.kind == Kind::Play).count();
         let serving = self.serving();
         Beat {
             load: Load {
-                sessions: sessions.len() as u32,
-                viewers: viewers as u32,
+                sessions: self.sessions.len() as u32,
+                viewers: self.sessions.count(Kind::Play) as u32,
                 streams: streams.len() as u32,
                 ingress_bits_per_second: (ingress * 8.0) as u64,
                 egress_bits_per_second: (egress * 8.0) as u64,

@@ -7,8 +7,8 @@ use std::{
     net::SocketAddr,
     str::FromStr,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -29,8 +29,18 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Shared {
     live: Mutex<HashMap<SessionId, Arc<Session>>>,
-    count: AtomicU64,
+    opened: AtomicU64,
     random: RandomState,
+    /// How many of the live ones do each.
+    counts: Counts,
+}
+
+/// Kept along with what sessions do, so that no one has to look at each to count them.
+#[derive(Debug, Default)]
+struct Counts {
+    idle: AtomicUsize,
+    publishing: AtomicUsize,
+    playing: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -102,7 +112,7 @@ impl Sessions {
     /// Adds a session.
     pub fn open(&self, protocol: Protocol, peer: SocketAddr) -> Entry {
         let shared = self.shared.clone();
-        let id = SessionId(shared.random.hash_one(shared.count.fetch_add(1, Ordering::Relaxed)));
+        let id = SessionId(shared.random.hash_one(shared.opened.fetch_add(1, Ordering::Relaxed)));
         let session = Arc::new(Session {
             id,
             protocol,
@@ -115,6 +125,7 @@ impl Sessions {
             kicked: Notify::new(),
         });
         shared.live().insert(id, session.clone());
+        shared.counts.of(Kind::Idle).fetch_add(1, Ordering::Relaxed);
         Entry { session, shared }
     }
 
@@ -131,6 +142,11 @@ impl Sessions {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.shared.live().len()
+    }
+
+    /// How many do this. Costs the same however many there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.shared.counts.of(kind).load(Ordering::Relaxed)
     }
 
     /// Whether there is none.
@@ -150,14 +166,34 @@ impl Sessions {
 }
 
 impl Shared {
-    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
+    fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Counts {
+    fn of(&self, kind: Kind) -> &AtomicUsize {
+        match kind {
+            Kind::Idle => &self.idle,
+            Kind::Publish => &self.publishing,
+            Kind::Play => &self.playing,
+        }
+    }
+
+    /// One that did `before` does `after` now.
+    fn note(&self, before: Kind, after: Kind) {
+        self.of(before).fetch_sub(1, Ordering::Relaxed);
+        self.of(after).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Session {
+    fn role(&self) -> MutexGuard<'_, (Kind, Option<StreamName>)> {
+        self.role.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn info(&self) -> SessionInfo {
-        let (kind, stream) = self.role.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (kind, stream) = self.role().clone();
         SessionInfo {
             id: self.id,
             kind,
@@ -179,12 +215,14 @@ impl Entry {
 
     /// Says what the session does now.
     pub fn set(&self, kind: Kind, stream: StreamName) {
-        *self.session.role.lock().unwrap_or_else(PoisonError::into_inner) = (kind, Some(stream));
+        let before = std::mem::replace(&mut *self.session.role(), (kind, Some(stream))).0;
+        self.shared.counts.note(before, kind);
     }
 
     /// The session does nothing any more.
     pub fn set_idle(&self) {
-        self.session.role.lock().unwrap_or_else(PoisonError::into_inner).0 = Kind::Idle;
+        let before = std::mem::replace(&mut self.session.role().0, Kind::Idle);
+        self.shared.counts.note(before, Kind::Idle);
     }
 
     /// Counts bytes that the session sent.
@@ -211,6 +249,8 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.shared.live().remove(&self.session.id);
+        let kind = self.session.role().0;
+        self.shared.counts.of(kind).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -284,6 +324,23 @@ mod tests {
         let info = sessions.get(two.id()).unwrap();
         assert_eq!((info.kind, info.bytes_out, sessions.list()), (Kind::Play, 7, vec![info.clone()]));
         assert_eq!(info.id.to_string().parse(), Ok(info.id));
+    }
+
+    #[test]
+    fn the_counts_are_those_of_the_list() {
+        let sessions = Sessions::default();
+        let counts = || [Kind::Idle, Kind::Publish, Kind::Play].map(|kind| sessions.count(kind));
+        let (one, two) = (sessions.open(Protocol::Rtmp, peer()), sessions.open(Protocol::HttpFlv, peer()));
+        assert_eq!(counts(), [2, 0, 0]);
+        let foo = StreamName::from_app("_default", "live", "foo").unwrap();
+        one.set(Kind::Publish, foo.clone());
+        two.set(Kind::Play, foo.clone());
+        two.set(Kind::Play, foo);
+        assert_eq!(counts(), [0, 1, 1]);
+        one.set_idle();
+        assert_eq!(counts(), [1, 0, 1]);
+        drop(two);
+        assert_eq!((counts(), sessions.len()), ([1, 0, 0], 1));
     }
 
     #[tokio::test]
