@@ -7,6 +7,7 @@
 //! - [`Pool`] keeps a [`PoolRecord`] and says how it must change: who is active, in which [`Epoch`]. What it proposes
 //!   is in force once a store has written it by compare-and-set on the version.
 //! - [`PublishPolicy`] answers who may publish.
+//! - A [`SessionRegister`] says who is connected.
 
 mod address;
 mod bans;
@@ -19,6 +20,7 @@ mod notice;
 mod pool;
 mod publish;
 mod route;
+mod session;
 
 pub use address::{Address, AddressError};
 pub use bans::Bans;
@@ -41,3 +43,4 @@ pub use route::{
     Addresses, FmsError, Loop, LoopCheck, Match, Pattern, PatternError, Pools, Protocol, ROUTES_MAX, RouteConfig,
     RouteEntry, RouteMatch, RouteSource, RouteTable, TableError, Target, TargetError, TraceLine, parse_fms,
 };
+pub use session::{LocalSession, SessionKind, SessionRegister};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use cluster::Epoch;
 use daemon::Process;
 use rpc::{
-    node::{Identity, Load, LocalSession, LocalStream, Node, NodeStatus, Operated, Ping},
+    node::{Identity, Load, LocalStream, Node, NodeStatus, Operated, Ping, SessionRegister},
     status::Failure,
 };
 
@@ -19,17 +19,12 @@ pub(crate) struct OwnNode {
 }
 
 impl Operated for OwnNode {
-    fn sessions(&self) -> Vec<LocalSession> {
-        Vec::new()
+    fn register(&self) -> &dyn SessionRegister {
+        &()
     }
 
-    fn kick(&self, _session: &str, _reason: &str) -> bool {
-        false
-    }
-
-    fn drain(&self, deadline: Option<Duration>, reason: &str) -> u32 {
+    fn begin_drain(&self, deadline: Option<Duration>, reason: &str) {
         self.process.shutdown.begin_as_asked(deadline, reason);
-        0
     }
 }
 

@@ -17,10 +17,10 @@ use media::StreamName;
 use rpc::{
     agent::{Local, Standing},
     control::{FromNode, Holding, StreamReport},
-    node::{self, Identity, LocalSession, LocalStream, NodeStatus, Operated, Ping, SessionKind},
+    node::{self, Identity, LocalStream, NodeStatus, Operated, Ping, SessionRegister},
     status::Failure,
 };
-use rtmp_net::{Kind, SessionInfo, Sessions};
+use rtmp_net::{Kind, Sessions};
 use telemetry::{Rate, logs::LogControl};
 use tokio::sync::watch;
 
@@ -108,17 +108,12 @@ impl OriginNode {
 }
 
 impl Operated for OriginNode {
-    fn sessions(&self) -> Vec<LocalSession> {
-        self.sessions.list().into_iter().filter_map(local_session).collect()
+    fn register(&self) -> &dyn SessionRegister {
+        &self.sessions
     }
 
-    fn kick(&self, session: &str, reason: &str) -> bool {
-        session.parse().is_ok_and(|id| self.sessions.kick(id, reason))
-    }
-
-    fn drain(&self, deadline: Option<Duration>, reason: &str) -> u32 {
+    fn begin_drain(&self, deadline: Option<Duration>, reason: &str) {
         self.shutdown.begin_as_asked(deadline, reason);
-        self.sessions.len() as u32
     }
 }
 
@@ -303,22 +298,4 @@ impl Inspect for OriginNode {
                 streams.collect(),
             )
     }
-}
-
-fn local_session(info: SessionInfo) -> Option<LocalSession> {
-    let kind = match info.kind {
-        Kind::Publish => SessionKind::Publish,
-        Kind::Play => SessionKind::Play,
-        Kind::Idle => return None,
-    };
-    Some(LocalSession {
-        id: info.id.to_string(),
-        kind,
-        protocol: info.protocol.as_str().to_owned(),
-        stream: info.stream?,
-        peer: info.peer.to_string(),
-        since: info.since,
-        bytes_received: info.bytes_in,
-        bytes_sent: info.bytes_out,
-    })
 }

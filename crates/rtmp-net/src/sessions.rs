@@ -13,6 +13,7 @@ use std::{
     time::SystemTime,
 };
 
+use cluster::{LocalSession, SessionKind, SessionRegister};
 use media::StreamName;
 use tokio::sync::Notify;
 
@@ -162,6 +163,41 @@ impl Sessions {
         session.kick.get_or_init(|| reason.to_owned());
         session.kicked.notify_one();
         true
+    }
+}
+
+impl SessionRegister for Sessions {
+    fn sessions(&self) -> Vec<LocalSession> {
+        self.list().into_iter().filter_map(SessionInfo::into_local).collect()
+    }
+
+    fn connected(&self) -> usize {
+        self.len()
+    }
+
+    fn kick_session(&self, session: &str, reason: &str) -> bool {
+        session.parse().is_ok_and(|id| self.kick(id, reason))
+    }
+}
+
+impl SessionInfo {
+    /// As operators see it. None: it does nothing that they would look for.
+    fn into_local(self) -> Option<LocalSession> {
+        let kind = match self.kind {
+            Kind::Publish => SessionKind::Publish,
+            Kind::Play => SessionKind::Play,
+            Kind::Idle => return None,
+        };
+        Some(LocalSession {
+            id: self.id.to_string(),
+            kind,
+            protocol: self.protocol.as_str().to_owned(),
+            stream: self.stream?,
+            peer: self.peer.to_string(),
+            since: self.since,
+            bytes_received: self.bytes_in,
+            bytes_sent: self.bytes_out,
+        })
     }
 }
 
@@ -341,6 +377,19 @@ mod tests {
         assert_eq!(counts(), [1, 0, 1]);
         drop(two);
         assert_eq!((counts(), sessions.len()), ([1, 0, 0], 1));
+    }
+
+    #[test]
+    fn operators_see_those_who_publish_or_play_and_end_them_by_their_id() {
+        let sessions = Sessions::default();
+        let (_idle, playing) = (sessions.open(Protocol::Rtmp, peer()), sessions.open(Protocol::Rtmps, peer()));
+        playing.set(Kind::Play, StreamName::from_app("_default", "live", "foo").unwrap());
+        let register: &dyn SessionRegister = &sessions;
+        let [seen] = <[LocalSession; 1]>::try_from(register.sessions()).unwrap();
+        assert_eq!((seen.id.as_str(), seen.kind), (playing.id().to_string().as_str(), SessionKind::Play));
+        assert_eq!((seen.protocol.as_str(), register.connected()), ("rtmps", 2));
+        assert!(register.kick_session(&seen.id, "enough"));
+        assert!(!register.kick_session("no id", "enough"));
     }
 
     #[tokio::test]

@@ -98,7 +98,7 @@ impl<L: Local> Talk<'_, L> {
                     }
                     self.news(&mut said)
                 }
-                _ = reporting.tick() => reports.next(self.local.streams(), self.local.sessions()),
+                _ = reporting.tick() => reports.next(self.local.streams(), self.local.register().sessions()),
             };
             for message in unsaid {
                 if let Err(failure) = self.say(message).await {
@@ -134,9 +134,14 @@ impl<L: Local> Talk<'_, L> {
     /// Does as told; returns how many sessions that concerned.
     fn obey(&self, command: Command) -> u32 {
         match command {
-            Command::KickSession { session, reason } => u32::from(self.local.kick(&session, &reason)),
+            Command::KickSession { session, reason } => {
+                u32::from(self.local.register().kick_session(&session, &reason))
+            }
             Command::KickStream { stream, reason, ban_for } => self.local.kick_stream(&stream, &reason, ban_for),
-            Command::Drain { deadline, reason } => self.local.drain(deadline, &reason),
+            Command::Drain { deadline, reason } => {
+                self.local.begin_drain(deadline, &reason);
+                self.local.register().connected() as u32
+            }
         }
     }
 

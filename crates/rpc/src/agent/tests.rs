@@ -19,7 +19,7 @@ use super::*;
 use crate::{
     auth::Caller,
     control::{Command, CommandResult, FromControl, FromNode, SessionsReport, StreamsReport},
-    node::{LocalSession, SessionKind},
+    node::{LocalSession, SessionKind, SessionRegister},
     testing::{Served, serve, serve_at},
 };
 use fake::{Fake, Heard, fake};
@@ -34,6 +34,16 @@ struct Node {
 }
 
 impl Operated for Node {
+    fn register(&self) -> &dyn SessionRegister {
+        self
+    }
+
+    fn begin_drain(&self, deadline: Option<Duration>, reason: &str) {
+        self.commands.lock().unwrap().push(Command::Drain { deadline, reason: reason.to_owned() });
+    }
+}
+
+impl SessionRegister for Node {
     fn sessions(&self) -> Vec<LocalSession> {
         vec![LocalSession {
             id: "17".into(),
@@ -47,15 +57,14 @@ impl Operated for Node {
         }]
     }
 
-    fn kick(&self, session: &str, reason: &str) -> bool {
+    fn connected(&self) -> usize {
+        7
+    }
+
+    fn kick_session(&self, session: &str, reason: &str) -> bool {
         let kick = Command::KickSession { session: session.to_owned(), reason: reason.to_owned() };
         self.commands.lock().unwrap().push(kick);
         true
-    }
-
-    fn drain(&self, deadline: Option<Duration>, reason: &str) -> u32 {
-        self.commands.lock().unwrap().push(Command::Drain { deadline, reason: reason.to_owned() });
-        7
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use cluster::Role;
+pub use cluster::{LocalSession, Role, SessionKind, SessionRegister};
 pub use identity::Identity;
 pub use log_level::set_log_level;
 use media::{PublicationId, StreamName};
@@ -20,15 +20,11 @@ use crate::status::Failure;
 
 /// What a process does for operators, whether they ask it or the control plane.
 pub trait Operated: Send + Sync + 'static {
-    /// The sessions that are connected to it now, in any order.
-    fn sessions(&self) -> Vec<LocalSession>;
+    /// Who is connected to it.
+    fn register(&self) -> &dyn SessionRegister;
 
-    /// Ends the session with this id. `false`: there is none.
-    fn kick(&self, session: &str, reason: &str) -> bool;
-
-    /// Begins to drain; `deadline` is how long what runs may go on, where the caller said so. Returns how many sessions
-    /// are still there.
-    fn drain(&self, deadline: Option<Duration>, reason: &str) -> u32;
+    /// Begins to drain; `deadline` is how long what runs may go on, where the caller said so.
+    fn begin_drain(&self, deadline: Option<Duration>, reason: &str);
 }
 
 /// One process, for those who operate it.
@@ -134,40 +130,6 @@ pub struct LocalStream {
     pub bytes_received: u64,
     /// When it began here.
     pub since: SystemTime,
-}
-
-/// What a session does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionKind {
-    /// An encoder.
-    Publish,
-    /// A viewer.
-    Play,
-    /// An edge that pushes a publication.
-    Push,
-    /// An edge that pulls a stream.
-    Pull,
-}
-
-/// One connected publisher or viewer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalSession {
-    /// Its id, without `sessions/`.
-    pub id: String,
-    /// What it does.
-    pub kind: SessionKind,
-    /// What it speaks: `rtmp`, `http-flv`, `ws-flv`, `grpc`.
-    pub protocol: String,
-    /// Its stream.
-    pub stream: StreamName,
-    /// Its address.
-    pub peer: String,
-    /// When it began.
-    pub since: SystemTime,
-    /// Received from it, in bytes.
-    pub bytes_received: u64,
-    /// Sent to it, in bytes.
-    pub bytes_sent: u64,
 }
 
 #[cfg(test)]

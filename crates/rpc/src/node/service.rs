@@ -53,7 +53,7 @@ impl<N: Node> NodeService for Adapter<N> {
     ) -> Result<Response<pb::ListLocalSessionsResponse>, Status> {
         let asked = request.into_inner();
         let (sessions, next_page_token) =
-            page(self.node.sessions(), |session| session.id.clone(), asked.page_size, &asked.page_token)?;
+            page(self.node.register().sessions(), |session| session.id.clone(), asked.page_size, &asked.page_token)?;
         let sessions = sessions.into_iter().map(wire::session).collect();
         Ok(Response::new(pb::ListLocalSessionsResponse { sessions, next_page_token }))
     }
@@ -61,7 +61,8 @@ impl<N: Node> NodeService for Adapter<N> {
     async fn drain(&self, request: Request<pb::DrainRequest>) -> Result<Response<pb::DrainResponse>, Status> {
         let asked = request.into_inner();
         let deadline = asked.deadline.map(|given| wire::positive("deadline", given)).transpose()?;
-        let sessions = self.node.drain(deadline, &asked.reason);
+        self.node.begin_drain(deadline, &asked.reason);
+        let sessions = self.node.register().connected() as u32;
         Ok(Response::new(pb::DrainResponse { sessions }))
     }
 
@@ -71,7 +72,7 @@ impl<N: Node> NodeService for Adapter<N> {
     ) -> Result<Response<pb::KickSessionResponse>, Status> {
         let asked = request.into_inner();
         let session = wire::id(&asked.name, "sessions/")?;
-        if !self.node.kick(session, &asked.reason) {
+        if !self.node.register().kick_session(session, &asked.reason) {
             let told = format!("no session {session} is connected to this node");
             return Err(Failure::new(Code::NotFound, "SESSION_NOT_FOUND", told).with("session", session).into());
         }

@@ -20,16 +20,24 @@ use crate::{
 struct Made;
 
 impl Operated for Made {
+    fn register(&self) -> &dyn SessionRegister {
+        self
+    }
+
+    fn begin_drain(&self, _: Option<Duration>, _: &str) {}
+}
+
+impl SessionRegister for Made {
     fn sessions(&self) -> Vec<LocalSession> {
         vec![]
     }
 
-    fn kick(&self, session: &str, _: &str) -> bool {
-        session == "01H"
+    fn connected(&self) -> usize {
+        7
     }
 
-    fn drain(&self, deadline: Option<Duration>, _: &str) -> u32 {
-        deadline.map_or(0, |deadline| deadline.as_secs() as u32)
+    fn kick_session(&self, session: &str, _: &str) -> bool {
+        session == "01H"
     }
 }
 
