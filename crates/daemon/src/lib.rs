@@ -57,6 +57,7 @@ mod run;
 mod settings;
 mod shutdown;
 mod signals;
+mod threads;
 
 pub use admission::Admission;
 pub use bind::{BindError, bind};
@@ -67,3 +68,4 @@ pub use reload::Reloads;
 pub use run::{Args, Process, Program, explain, install_crypto, run};
 pub use settings::Settings;
 pub use shutdown::Shutdown;
+pub use threads::Threads;

@@ -20,7 +20,6 @@ mod patience;
 pub mod pulls;
 mod retry;
 mod service;
-mod threads;
 pub mod upstream;
 
 pub use config::Config;

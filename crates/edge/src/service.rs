@@ -7,7 +7,7 @@ use cluster::{
     Address, Incarnation, Member, NodeAddresses, NodeKind, PublishPolicy, Registration, RouteConfig, RouteEntry,
     RouteTable,
 };
-use daemon::{Admission, Process, publish_policy};
+use daemon::{Admission, Process, Threads, publish_policy};
 use hub::Hub;
 use rpc::{
     agent::{self, Agent, Snapshot},
@@ -28,7 +28,6 @@ use crate::{
     metrics,
     node::{Contact, EdgeNode},
     pulls::{Pacing, Pulls},
-    threads::Threads,
     upstream::{Directions, Upstream},
 };
 

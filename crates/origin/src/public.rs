@@ -1,17 +1,25 @@
 //! The public port: RTMP and relay gRPC on one listener, open only while this origin is active.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
+use daemon::Threads;
 use rpc::server::Connection;
 use rtmp_net::{
     Connections, Service,
     door::{Door, Guest, Pass},
     tls::ServerConfig,
 };
-use tokio::{net::TcpListener, sync::mpsc, time::timeout_at};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout_at,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 /// Clients that speak gRPC and wait to be taken by its server.
 const GRPC_QUEUE: usize = 64;
@@ -24,6 +32,8 @@ pub struct Public<S: Service> {
     pub grpc: rpc::server::Server,
     /// The certificate, where TLS is accepted too.
     pub tls: Option<ServerConfig>,
+    /// Where encoders and players are served.
+    pub threads: Threads,
 }
 
 /// What a connection's first byte says that it speaks.
@@ -87,7 +97,7 @@ impl<S: Service> Public<S> {
     }
 
     /// Hands a client to whoever speaks its language.
-    async fn admit(&self, guest: Guest, edges: mpsc::Sender<Connection>) {
+    async fn admit(self: Arc<Self>, guest: Guest, edges: mpsc::Sender<Connection>) {
         // The door has told and counted why not.
         let Ok(Guest { stream, peer, pass }) = guest.introduced().await else { return };
         let mut first = [0];
@@ -96,16 +106,35 @@ impl<S: Service> Public<S> {
             _ => Speaks::Nothing,
         };
         match (speaks, &self.tls) {
-            (Speaks::Rtmp, _) => self.rtmp.serve(stream, peer, pass),
+            (Speaks::Rtmp, _) => match self.bring_home(stream) {
+                Ok(stream) => {
+                    let _home = self.threads.enter();
+                    self.rtmp.serve(stream, peer, pass);
+                }
+                Err(error) => tracing::debug!(%peer, %error, "public.lost"),
+            },
             (Speaks::Http2, _) => serve_grpc(stream, peer, pass, edges).await,
-            (Speaks::Tls, Some(config)) => {
-                self.admit_tls(config.clone().into(), Guest { stream, peer, pass }, edges).await
-            }
+            (Speaks::Tls, Some(config)) => match self.bring_home(stream) {
+                Ok(stream) => {
+                    let admitted = self.clone().admit_tls(config.clone().into(), Guest { stream, peer, pass }, edges);
+                    // Whoever drops this ends it. A panic there has been told.
+                    drop(AbortOnDropHandle::new(self.threads.spawn(admitted)).await);
+                }
+                Err(error) => tracing::debug!(%peer, %error, "public.lost"),
+            },
             (Speaks::Tls | Speaks::Nothing, _) => tracing::debug!(%peer, ?speaks, "public.refused"),
         }
     }
 
-    async fn admit_tls(&self, acceptor: TlsAcceptor, guest: Guest, edges: mpsc::Sender<Connection>) {
+    /// The events of a client's socket go to the threads that serve it. Those of edges stay, so that what passes between
+    /// nodes waits behind no encoder.
+    fn bring_home(&self, stream: TcpStream) -> io::Result<TcpStream> {
+        let stream = stream.into_std()?;
+        let _home = self.threads.enter();
+        TcpStream::from_std(stream)
+    }
+
+    async fn admit_tls(self: Arc<Self>, acceptor: TlsAcceptor, guest: Guest, edges: mpsc::Sender<Connection>) {
         let Guest { stream, peer, pass } = guest;
         let stream = match timeout_at(pass.deadline(), acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
@@ -137,7 +166,46 @@ async fn serve_grpc(
 
 #[cfg(test)]
 mod tests {
+    use rpc::{
+        auth::Auth,
+        server::{Health, Server},
+    };
+    use rtmp_net::{Play, PlayRefusal, Publish, PublishRefusal, Sessions, client};
+
     use super::*;
+
+    /// Says on which thread it is asked, and refuses.
+    struct Asked(mpsc::UnboundedSender<Option<String>>);
+
+    impl Service for Asked {
+        type Ingest = crate::rtmp::Ingest;
+
+        async fn publish(&self, _: Publish) -> Result<Self::Ingest, PublishRefusal> {
+            self.0.send(std::thread::current().name().map(str::to_owned)).unwrap();
+            Err(PublishRefusal::Denied)
+        }
+
+        async fn play(&self, _: Play) -> Result<hub::Reader, PlayRefusal> {
+            Err(PlayRefusal::NotFound)
+        }
+    }
+
+    #[tokio::test]
+    async fn encoders_are_served_on_threads_of_their_own() {
+        let (asked, mut threads) = mpsc::unbounded_channel();
+        let rtmp = Connections::new(rtmp_net::Config::default(), Asked(asked), Sessions::default());
+        let auth = Arc::new(Auth::open(None, true).unwrap());
+        let grpc = Server::builder(auth, &Health::new().await).build().await;
+        let public = Arc::new(Public { rtmp, grpc, tls: None, threads: Threads::start().unwrap() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtmp://{}/live/a", listener.local_addr().unwrap()).parse().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(public.serve(listener, stop.clone()));
+        assert!(client::publish(&url, &client::Options::default()).await.is_err(), "nobody may");
+        assert_eq!(threads.recv().await.flatten().as_deref(), Some("sessions"));
+        stop.cancel();
+        serving.await.unwrap();
+    }
 
     #[test]
     fn the_first_byte_tells_the_languages_apart() {

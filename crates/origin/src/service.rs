@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use cluster::{
     Address, Epoch, Grant, Incarnation, Member, NodeAddresses, NodeKind, PoolId, PoolView, PublishPolicy, Registration,
 };
-use daemon::{Admission, Process, publish_policy};
+use daemon::{Admission, Process, Threads, publish_policy};
 use hub::Hub;
 use rpc::{
     agent::{self, Agent},
@@ -124,7 +124,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let health = Health::new().await;
     let peer_server = Server::builder(auth.clone(), &health).node(node.clone()).relay(relay.clone()).build().await;
     let public_server = Server::builder(auth.clone(), &health).drain(DEPOSED_DRAIN).relay(relay).build().await;
-    let public = Arc::new(Public { rtmp: connections.clone(), grpc: public_server, tls });
+    let public = Arc::new(Public { rtmp: connections, grpc: public_server, tls, threads: Threads::start()? });
 
     process.admin.inspect(node.clone());
     tracing::info!(peer = %peer_address, public = %config.public.listen, pool = %config.pool, "origin.listening");

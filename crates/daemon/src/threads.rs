@@ -4,17 +4,17 @@ use std::{io, ops::Deref};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A runtime beside the one that talks to origins and the control plane: however many viewers have something to be done at
-/// once, no beat and no pull waits behind them. Its tasks are cut when it is dropped.
+/// A runtime beside the one that talks to other nodes: however many sessions have something to be done at once, no beat and
+/// no call between nodes waits behind them. Its tasks are cut when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Threads {
+pub struct Threads {
     handle: Handle,
     runtime: Option<Runtime>,
 }
 
 impl Threads {
     /// As many as the machine has cores.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread().thread_name("sessions").enable_all().build()?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
