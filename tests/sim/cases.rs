@@ -333,6 +333,7 @@ fn the_network_is_cut_in_two() {
     world.run_for(10 * S);
     assert_moved(&world, 1, 12_000);
     assert!(world.judge.has_noticed("SPLIT"), "{}", history(&world));
+    assert!(world.judge.spliced > 0, "viewers of the one that was cut off went on in the other's log");
 }
 
 #[test]

@@ -152,6 +152,6 @@ fn mistake_14_a_loss_is_forgotten() {
     world.befall(Fault::Thaw(O2));
     world.befall(Fault::Kill(O1));
     world.run_for(10 * S);
-    // It goes on where positions stood that viewers have had: they wait, and then miss what came meanwhile.
-    assert_found(&world, "e1 sees live/s0: message");
+    // It goes on where positions stood that viewers have had: those have two contents.
+    assert_found(&world, "by o2 in epoch 2");
 }

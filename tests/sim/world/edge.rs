@@ -1,6 +1,7 @@
 //! A simulated edge: Links to every origin, encoders whose messages it keeps until they are acked, and pulls that resume.
 
 mod ingest;
+mod pull;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +9,7 @@ use cluster::{Epoch, NodeId};
 use ingest::From;
 pub use ingest::Ingest;
 use media::StreamName;
+use pull::Pull;
 
 use super::{
     encoder::Encoder,
@@ -25,8 +27,6 @@ const TICK: u64 = 25_000;
 const RETRY: u64 = 50_000;
 /// A call by way of another origin that brings nothing for so long is tried another way.
 const VIA_SILENCE: u64 = 1_000_000;
-/// So long a new active's log may end before what viewers have had; then it is another life of the stream.
-const AHEAD_MAX: u64 = 5_000_000;
 
 /// One start of an edge.
 #[derive(Debug)]
@@ -66,27 +66,8 @@ struct Way {
     via: bool,
 }
 
-#[derive(Debug)]
-struct Pull {
-    name: StreamName,
-    call: Option<(Conn, Way)>,
-    last: Option<u64>,
-    retry_at: u64,
-    heard: u64,
-    /// Since when the origin's log ends before what viewers have had.
-    ahead_since: Option<u64>,
-}
-
 impl Edge {
     pub fn new(me: Party, origins: &[Party], streams: &[StreamName], net: &Net) -> Self {
-        let pull = |name: &StreamName| Pull {
-            name: name.clone(),
-            call: None,
-            last: None,
-            retry_at: 0,
-            heard: 0,
-            ahead_since: None,
-        };
         Self {
             me,
             edge: Some(node_id(me)),
@@ -100,7 +81,7 @@ impl Edge {
             ticked: net.now,
             beaten: 0,
             encoders: Vec::new(),
-            pulls: streams.iter().map(pull).collect(),
+            pulls: streams.iter().map(Pull::new).collect(),
             way: None,
             detours: 0,
         }
@@ -237,27 +218,28 @@ impl Edge {
         match msg {
             Msg::Items { epoch, items } if epoch >= self.highest => {
                 self.highest = self.highest.max(epoch);
-                pull.ahead_since = None;
-                for item in items.iter().filter(|item| !matches!(item.body, hub::Body::Setup(_))) {
-                    judge.seen(net, self.me, &pull.name, item);
-                    pull.last = Some(item.seq);
+                for (position, item) in pull.take(items) {
+                    judge.seen(net, self.me, &pull.name, position, &item);
                 }
             }
-            Msg::Head { epoch, head } if epoch < self.highest || !pull.is_ahead_for_good(self.own, head) => {}
+            Msg::Head { epoch, head } if epoch >= self.highest => {
+                if pull.note_head(head) {
+                    net.tell(|| format!("{} has more of {} than its origin", node_id(self.me), pull.name));
+                    pull.leave(net, self.me, self.own);
+                }
+            }
+            Msg::Head { .. } => {}
             _ => {
                 match msg {
                     Msg::NotActive { epoch } => self.highest = self.highest.max(epoch),
                     Msg::Items { .. } => judge.refused(),
+                    Msg::Ended => {
+                        judge.left(self.me, &pull.name);
+                        pull.end();
+                    }
                     _ => {}
                 }
-                if matches!(msg, Msg::Ended | Msg::Head { .. }) {
-                    judge.left(self.me, &pull.name);
-                    pull.last = None;
-                }
-                if let Some((conn, _)) = pull.call.take() {
-                    net.close(conn, self.me);
-                }
-                pull.retry_at = self.own + RETRY;
+                pull.leave(net, self.me, self.own + RETRY);
             }
         }
     }
@@ -323,39 +305,21 @@ impl Edge {
         let Some(way) = way else { return };
         for pull in &mut self.pulls {
             let silent = way.via && self.own >= pull.heard + VIA_SILENCE;
-            if let Some((conn, _)) = pull.call.filter(|(_, went)| *went != way || silent) {
-                net.close(conn, self.me);
-                pull.call = None;
-                pull.retry_at = self.own;
+            if pull.call.is_some_and(|(_, went)| went != way || silent) {
+                pull.leave(net, self.me, self.own);
                 if silent {
                     self.way = None;
                 }
             }
             if pull.call.is_none() && self.own >= pull.retry_at {
                 let (epoch, via) = (self.highest, way.via);
-                let open = PullOpen { name: pull.name.clone(), after: pull.last, epoch, via };
-                pull.call = Some((net.open(self.me, way.to, Msg::PullOpen(open)), way));
+                let open = PullOpen { name: pull.name.clone(), after: pull.after(), epoch, via };
+                pull.begin((net.open(self.me, way.to, Msg::PullOpen(open)), way));
                 pull.heard = self.own;
             }
         }
         let from = From { me: self.me, edge: self.edge.as_ref(), epoch: self.highest, own: self.own };
         self.encoders.iter_mut().for_each(|ingest| ingest.go(net, judge, &from, way));
-    }
-}
-
-impl Pull {
-    /// The origin has had its time, and its log still ends before what viewers have had.
-    fn is_ahead_for_good(&mut self, own: u64, head: u64) -> bool {
-        if self.last.is_none_or(|last| last <= head) {
-            self.ahead_since = None;
-            return false;
-        }
-        let since = *self.ahead_since.get_or_insert(own);
-        let for_good = own > since + AHEAD_MAX;
-        if for_good {
-            self.ahead_since = None;
-        }
-        for_good
     }
 }
 

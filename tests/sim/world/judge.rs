@@ -49,6 +49,8 @@ pub struct Judge {
     may_skip: bool,
     /// Frames of an ended epoch that edges did not take.
     pub refusals: u64,
+    /// Times that viewers went on in another log.
+    pub spliced: u64,
     /// Encoders that were told that their publication is over, and had not ended it.
     pub encoders_lost: u64,
     sent: BTreeMap<PublicationId, u64>,
@@ -67,6 +69,8 @@ struct Served {
 #[derive(Debug, Default)]
 pub struct Viewer {
     last: Option<u64>,
+    /// The same in the pool's numbering, which is another once they have gone on in another log.
+    there: Option<u64>,
     numbers: BTreeMap<PublicationId, u64>,
     /// Their positions and numbers may jump: a loss, or a split, was named.
     excused: bool,
@@ -217,29 +221,43 @@ impl Judge {
         !self.may_split && self.losses.iter().any(|loss| over(&loss))
     }
 
-    /// An edge's viewers get an item.
-    pub fn seen(&mut self, net: &mut Net, edge: Party, name: &StreamName, item: &Item) {
+    /// An edge's viewers get an item at a position of theirs.
+    pub fn seen(&mut self, net: &mut Net, edge: Party, name: &StreamName, position: u64, item: &Item) {
         let key = (edge, name.clone());
         let mut viewer = self.viewers.remove(&key).unwrap_or_default();
         let mut faults = Vec::new();
         viewer.note_time(net.now);
+        // In the pool's numbering, from here on.
+        let (before, here) = (viewer.there.unwrap_or(item.seq), item.seq);
         match viewer.last {
-            Some(last) if item.seq <= last => faults.push(format!("{:#x} after {last:#x}", item.seq)),
-            Some(last) if item.seq > last + 1 => {
+            Some(last) if position <= last => faults.push(format!("{position:#x} after {last:#x}")),
+            Some(last) if position > last + 1 => {
                 // Over a loss the log goes on at the loss's epoch; what was alone may have been longer than what came.
-                let named = |loss: &&Epoch| last < loss.first_position() && loss.first_position() <= item.seq;
-                if self.losses.iter().any(|loss| named(&loss)) || self.is_alone(name, last) || self.may_skip {
+                let named = |loss: &&Epoch| before < loss.first_position() && loss.first_position() <= here;
+                if self.losses.iter().any(|loss| named(&loss)) || self.is_alone(name, before) || self.may_skip {
                     viewer.excused = true;
-                } else if !self.ended_between(name, last, item.seq) {
-                    faults.push(format!("{:#x} after {last:#x}", item.seq));
+                } else if !self.ended_between(name, before, here) {
+                    faults.push(format!("{here:#x} after {before:#x}"));
                 }
             }
             _ => {}
         }
-        if viewer.last.is_some_and(|last| self.is_alone(name, last)) || self.is_alone(name, item.seq) {
+        // Another log: only what was alone is left behind, and what viewers had of it does not come again.
+        let is_another = viewer.there.is_some_and(|there| here <= there);
+        self.spliced += u64::from(is_another);
+        if is_another && !self.is_alone(name, before) {
+            faults.push(format!("{here:#x} after {before:#x}, which was not served alone"));
+        }
+        let had = item.frame().and_then(|frame| stamp(&frame.payload));
+        let had = had.filter(|(publication, number)| viewer.numbers.get(publication).is_some_and(|had| number <= had));
+        if let Some((publication, number)) = had.filter(|_| is_another) {
+            faults.push(format!("message {number} of {publication} again"));
+        }
+        if viewer.last.is_some() && self.is_alone(name, before) || self.is_alone(name, here) {
             viewer.excused = true;
         }
-        viewer.last = viewer.last.max(Some(item.seq));
+        viewer.last = viewer.last.max(Some(position));
+        viewer.there = Some(here);
         match &item.body {
             Body::Frame(frame) => {
                 if let Some((publication, number)) = stamp(&frame.payload) {
@@ -266,8 +284,9 @@ impl Judge {
 
     /// The stream ended meanwhile: who joins the next one starts at a keyframe.
     fn ended_between(&self, name: &StreamName, last: u64, next: u64) -> bool {
-        let served = self.content.range((name.clone(), last)..(name.clone(), next));
-        served.into_iter().any(|(_, served)| matches!(served.item.body, Body::Event(Event::Close { .. })))
+        let between = (name.clone(), last)..(name.clone(), next.max(last));
+        let mut served = self.content.range(between);
+        served.any(|(_, served)| matches!(served.item.body, Body::Event(Event::Close { .. })))
     }
 
     pub fn has_doubled(&self) -> bool {
