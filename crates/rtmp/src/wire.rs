@@ -51,8 +51,6 @@ const WINDOW: u32 = 2_500_000;
 const WINDOW_MIN: u32 = 4096;
 /// Messages are not read while so many parts wait to be sent; an answer is two of them, or a few.
 const OUT_PARTS_MAX: usize = 512;
-/// An empty input buffer larger than this is given back.
-const INPUT_BYTES_KEPT: usize = 1024;
 
 impl Wire {
     pub(crate) fn server(limits: &Limits, now: Instant) -> Self {
@@ -138,7 +136,8 @@ impl Wire {
         let message = self.reader.poll_message(&mut rest)?;
         let taken = self.input.len() - rest.len();
         self.input.advance(taken);
-        if self.input.is_empty() && self.input.capacity() > INPUT_BYTES_KEPT {
+        if taken > 0 && self.input.is_empty() {
+            // What was read no longer counts in its capacity, and is still memory that it holds.
             self.input = BytesMut::new();
         }
         Ok(message)
@@ -238,3 +237,6 @@ pub enum WireError {
     #[error(transparent)]
     Control(#[from] TruncatedControl),
 }
+
+#[cfg(test)]
+mod tests;
