@@ -83,6 +83,25 @@ impl Cluster {
         })
     }
 
+    /// Waits until all origins are in sync and the control plane hears every node: what it goes by in a fault is what it has
+    /// heard before.
+    #[track_caller]
+    pub fn wait_all_heard(&self) -> Pool {
+        let pool = self.wait_in_sync();
+        wait::until("every node to be heard", SOON, || {
+            let answer =
+                self.operator().call("headwater.control.v1.MembershipService/ListNodes", &json!({"pageSize": 100}));
+            let answer = answer.ok()?;
+            let alive = answer["nodes"].as_array()?.iter().filter(|node| node["state"] == "NODE_STATE_ALIVE").count();
+            if alive + 1 < self.nodes().len() {
+                thread::sleep(ASK);
+                return None;
+            }
+            Some(())
+        });
+        pool
+    }
+
     /// Waits until all origins are in sync and roles may move: a control plane that has just started moves none.
     #[track_caller]
     pub fn wait_settled(&self) {

@@ -70,7 +70,7 @@ pub fn freeze(scene: &mut Scene) -> Vec<Round> {
 pub fn kill_with_most_edges(scene: &mut Scene) -> Vec<Round> {
     let edges = ["edge-1", "edge-2", "edge-3"];
     scene.rounds(|scene| {
-        let before = scene.cluster.wait_in_sync();
+        let before = scene.cluster.wait_all_heard();
         let mut promoted = Duration::ZERO;
         let mut round = scene.watch(|cluster| {
             let start = Instant::now();

@@ -85,7 +85,7 @@ pub fn active_from_all_edges(scene: &mut Scene) -> Vec<Round> {
 /// The scene's encoder and viewers are at `edge-2`.
 pub fn active_with_a_minority(scene: &mut Scene) -> Vec<Round> {
     scene.rounds(|scene| {
-        let before = scene.cluster.wait_in_sync();
+        let before = scene.cluster.wait_all_heard();
         let apart = ["control-plane", other(&before.active), "edge-2"];
         let cut = |cluster: &Cluster| {
             for host in [before.active.as_str(), "edge-1"] {
@@ -109,7 +109,7 @@ pub fn active_from_one_of_three_edges(scene: &mut Scene) -> Vec<Round> {
 /// first committed alone is named.
 pub fn in_two(scene: &mut Scene) -> Vec<Round> {
     scene.rounds(|scene| {
-        let before = scene.cluster.wait_in_sync();
+        let before = scene.cluster.wait_all_heard();
         let splits = scene.cluster.events("code=stream.split").len();
         let mut promoted = Duration::ZERO;
         let round = scene.watch(|cluster| {
