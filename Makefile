@@ -38,16 +38,16 @@ drill: faults long ## All that takes long: faults, then long
 faults: tools ## Every fault HEADWATER_ROUNDS (50) times on release builds, into docs/failover.md; T=name runs one set
 	tests/tools/install.sh drill
 	$(CARGO) build --locked --release --bins
-	$(CARGO) bench --locked -p tests --bench drill -- $(T)
+	$(CARGO) bench --locked --workspace --bench drill -- $(T)
 
 long: tools build ## The end-to-end tests and the simulation with long counts; T=name runs those whose name has it
 	HEADWATER_DRILL=1 $(CARGO) test --locked --workspace --test e2e -- --test-threads 1 $(T)
-	HEADWATER_DRILL=1 $(CARGO) test --locked --release -p tests --test sim -- $(T)
+	HEADWATER_DRILL=1 $(CARGO) test --locked --release --workspace --test sim -- $(T)
 
 bench: tools ## What fan-out costs beside others, into docs/benchmarks.md, and latency as a table; T=name runs one set
 	tests/tools/install.sh drill
 	$(CARGO) build --locked --release --bins
-	$(CARGO) bench --locked -p tests --bench fanout --bench latency -- $(T)
+	$(CARGO) bench --locked --workspace --bench fanout --bench latency -- $(T)
 
 fuzz: ## Every parser under libFuzzer, FUZZ_SECONDS (60) each; T=name runs one
 	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(T)

@@ -157,9 +157,10 @@ section! {
         pub unacked_duration: Period = Period(ingest::Config::default().duration_max),
         /// Bytes of all publications together. Beyond, those who keep more than an even share make room.
         pub unacked_total: Size = Size(ingest::Config::default().total_bytes_max as u64),
-        /// How long an encoder waits for an origin to take its stream.
+        /// How long an encoder waits for an origin to take its stream, once what it published there before is over.
         pub open_wait: Period = Period(ingest::Config::default().open_wait),
-        /// How long the rest of a stream whose encoder has gone may take to reach the origin.
+        /// How long the rest of a stream whose encoder has gone may take to reach the origin. The next publication of its name
+        /// waits for it.
         pub flush_wait: Period = Period(ingest::Config::default().flush_wait),
     }
 }

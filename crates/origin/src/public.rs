@@ -84,20 +84,21 @@ impl<S: Service> Public<S> {
         let mut door = Door::new(listener, self.rtmp.gate().clone());
         while let Some(guest) = stop.run_until_cancelled(door.next()).await {
             let (public, edges, stop) = (self.clone(), edges.clone(), stop.clone());
+            let admitting = tasks.clone();
             tasks.spawn(async move {
                 let peer = guest.peer;
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => {}
                     () = guest.pass.called_back() => tracing::debug!(%peer, "public.crowded_out"),
-                    () = public.admit(guest, edges) => {}
+                    () = public.admit(guest, edges, admitting) => {}
                 }
             });
         }
     }
 
     /// Hands a client to whoever speaks its language.
-    async fn admit(self: Arc<Self>, guest: Guest, edges: mpsc::Sender<Connection>) {
+    async fn admit(self: Arc<Self>, guest: Guest, edges: mpsc::Sender<Connection>, tasks: TaskTracker) {
         // The door has told and counted why not.
         let Ok(Guest { stream, peer, pass }) = guest.introduced().await else { return };
         let mut first = [0];
@@ -117,8 +118,8 @@ impl<S: Service> Public<S> {
             (Speaks::Tls, Some(config)) => match self.bring_home(stream) {
                 Ok(stream) => {
                     let admitted = self.clone().admit_tls(config.clone().into(), Guest { stream, peer, pass }, edges);
-                    // Whoever drops this ends it. A panic there has been told.
-                    drop(AbortOnDropHandle::new(self.threads.spawn(admitted)).await);
+                    // Whoever drops this ends it, and whoever closes the port waits until it has ended. A panic there has been told.
+                    drop(AbortOnDropHandle::new(tasks.spawn_on(admitted, &self.threads)).await);
                 }
                 Err(error) => tracing::debug!(%peer, %error, "public.lost"),
             },
@@ -127,7 +128,7 @@ impl<S: Service> Public<S> {
     }
 
     /// The events of a client's socket go to the threads that serve it. Those of edges stay, so that what passes between
-    /// nodes waits behind no encoder.
+    /// nodes waits behind no encoder; over TLS it is known too late who speaks, and all go.
     fn bring_home(&self, stream: TcpStream) -> io::Result<TcpStream> {
         let stream = stream.into_std()?;
         let _home = self.threads.enter();

@@ -15,7 +15,7 @@ use replica::{Publish, Refused, Replica};
 use telemetry::Rate;
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant as TokioInstant, sleep_until, timeout, timeout_at},
+    time::{Instant as TokioInstant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -97,9 +97,8 @@ impl Streams {
                     // The one before it is ending: its end is committed within moments.
                     Err(Refused::Ending) if changes.changed().await.is_ok() => {}
                     // It may have ended: calls overtake one another, those of one encoder at two edges too.
-                    Err(Refused::Busy) if TokioInstant::now() < busy_until => {
-                        let _changed_or_late = timeout_at(busy_until, changes.changed()).await;
-                    }
+                    // Whoever waits asks now and then, and not at every change of any stream: there may be many of them.
+                    Err(Refused::Busy) if TokioInstant::now() < busy_until => sleep(BUSY_STEP).await,
                     outcome => return outcome,
                 }
             }
@@ -203,6 +202,8 @@ const ENDING_MAX: Duration = Duration::from_secs(2);
 /// How long the end of the publication before may be on its way here, when another asks for its name. Well within the
 /// time that an edge waits for an answer.
 const BUSY_PATIENCE: Duration = Duration::from_millis(300);
+/// How often it is looked for meanwhile.
+const BUSY_STEP: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 pub(crate) mod tests;

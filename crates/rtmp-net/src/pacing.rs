@@ -61,7 +61,7 @@ impl Pressure {
             let written = Duration::from_micros(self.shared.written_us.swap(0, Ordering::Relaxed));
             let lag = written.max(now - due);
             let used_until_now = telemetry::process::cpu_time();
-            let cores = (used_until_now - used).div_duration_f64(now - looked);
+            let cores = used_until_now.saturating_sub(used).div_duration_f64(now - looked);
             (looked, used) = (now, used_until_now);
             let before = bound.widened;
             bound.handle_look(lag, cores, now.into_std());
@@ -111,6 +111,8 @@ pub async fn pace(mut pacer: Pacer, latency: Latency, pressure: Pressure) {
 #[derive(Debug, Default)]
 struct Bound {
     widened: Duration,
+    /// How many cores this process used of late: groups come in bursts, and a look may fall between two of them.
+    cores: f64,
     /// Looks in a row that were late.
     late: u32,
     calm_since: Option<std::time::Instant>,
@@ -124,6 +126,8 @@ const LATE: Duration = Duration::from_millis(30);
 const LATE_LOOKS: u32 = 3;
 /// A process that uses less of a core than this is late because others use the machine.
 const CORES_MIN: f64 = 0.25;
+/// What the last look counts: half of it is forgotten after three.
+const CORES_WEIGHT: f64 = 0.2;
 /// The least that helps, and the most that a player's buffer hides.
 const WIDENED_MIN: Duration = Duration::from_millis(50);
 const WIDENED_MAX: Duration = Duration::from_millis(350);
@@ -133,7 +137,13 @@ const CALM: Duration = Duration::from_secs(5);
 impl Bound {
     /// So late were frames, and so many cores did this process use, since the last look.
     fn handle_look(&mut self, lag: Duration, cores: f64, now: std::time::Instant) {
-        if lag < LATE || cores < CORES_MIN {
+        self.cores += (cores - self.cores) * CORES_WEIGHT;
+        if lag >= LATE && self.cores < CORES_MIN {
+            // Not for want of our own time. What was widened stays so, since the process uses little because of it.
+            (self.late, self.calm_since) = (0, None);
+            return;
+        }
+        if lag < LATE {
             self.late = 0;
             let since = *self.calm_since.get_or_insert(now);
             if now - since >= CALM {

@@ -5,7 +5,11 @@ mod level;
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -79,19 +83,21 @@ pub enum InitError {
     Twice,
 }
 
-/// Logging that is on. Dropping it writes what lines are left and sends what spans are left; later ones are lost.
+/// Logging that is on. Dropping it writes what lines are left, as far as that takes no longer than a second, and sends what
+/// spans are left; later ones are lost.
 #[derive(Debug)]
 pub struct Logs {
     control: LogControl,
     traces: Option<traces::Exporter>,
     dropped: ErrorCounter,
+    failed: Arc<AtomicU64>,
     writing: Option<WorkerGuard>,
 }
 
 /// Lines that wait to be written, at most. A disk that is busy, or a pipe that nobody reads, makes no task wait: lines
 /// beyond these are dropped, and counted.
 const LINES_MAX: usize = 10_000;
-/// What is left at the end is waited for no longer than this.
+/// However stuck the output is, the end of the process waits no longer than this.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(2);
 
 impl Logs {
@@ -100,12 +106,15 @@ impl Logs {
         self.control.clone()
     }
 
-    /// Shows how many lines were dropped because they could not be written soon enough.
+    /// Shows how many lines were lost: nobody took them in time, or they could not be written.
     pub fn register(&self, metrics: &Metrics) {
-        let dropped = self.dropped.clone();
+        let (dropped, failed) = (self.dropped.clone(), self.failed.clone());
         metrics.collect(move |samples| {
-            let lines = dropped.dropped_lines() as u64;
-            samples.counter("log_lines_dropped_total", "Log lines that nobody took in time.", &[], lines);
+            let lines = [("late", dropped.dropped_lines() as u64), ("error", failed.load(Ordering::Relaxed))];
+            for (reason, lines) in lines {
+                let help = "Log lines that nobody took in time, or that could not be written.";
+                samples.counter("log_lines_dropped_total", help, &[("reason", reason)], lines);
+            }
         });
     }
 }
@@ -141,20 +150,56 @@ pub fn init(options: Options) -> Result<Logs, InitError> {
         }
         None => (None, None),
     };
+    let failed = Arc::default();
     let ((writer, guard), terminal) = match options.output {
-        Output::Stdout => (apart(io::stdout()), io::stdout().is_terminal()),
-        Output::Stderr => (apart(io::stderr()), io::stderr().is_terminal()),
+        Output::Stdout => (apart(io::stdout(), &failed), io::stdout().is_terminal()),
+        Output::Stderr => (apart(io::stderr(), &failed), io::stderr().is_terminal()),
     };
     let dropped = writer.error_counter();
     let lines = lines(&options, writer, terminal);
     let subscriber = Registry::default().with(filter).with(lines).with(spans);
     subscriber.try_init().map_err(|_| InitError::Twice)?;
-    Ok(Logs { control: LogControl::new(handle, options.level), traces: exporter, dropped, writing: Some(guard) })
+    Ok(Logs {
+        control: LogControl::new(handle, options.level),
+        traces: exporter,
+        dropped,
+        failed,
+        writing: Some(guard),
+    })
 }
 
 /// Written to by a thread of its own.
-fn apart(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+fn apart(output: impl Write + Send + 'static, failed: &Arc<AtomicU64>) -> (NonBlocking, WorkerGuard) {
+    let output = Counted { output, failed: failed.clone() };
     NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).thread_name("logs").finish(output)
+}
+
+/// An output whose failures are counted: its thread tells nobody of them.
+struct Counted<W> {
+    output: W,
+    failed: Arc<AtomicU64>,
+}
+
+impl<W: Write> Counted<W> {
+    fn counted<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        // One that was interrupted is tried again.
+        if outcome.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let outcome = self.output.write(line);
+        self.counted(outcome)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let outcome = self.output.flush();
+        self.counted(outcome)
+    }
 }
 
 /// Checks a level as [`init`] would, without setting it.
@@ -173,5 +218,33 @@ where
         fmt::layer().fmt_fields(fmt::format::JsonFields::new()).event_format(events).with_writer(writer).boxed()
     } else {
         fmt::layer().with_ansi(terminal).with_target(false).with_writer(writer).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let failed = Arc::default();
+        let (mut writer, guard) = apart(Full, &failed);
+        for _ in 0..3 {
+            writer.write_all(b"a line\n").unwrap();
+        }
+        drop(guard);
+        assert_eq!(failed.load(Ordering::Relaxed), 3);
     }
 }

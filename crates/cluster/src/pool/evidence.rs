@@ -129,6 +129,7 @@ impl Pool {
                     let hears_candidate = candidate.is_some_and(|candidate| ears.hears(candidate));
                     if hears_candidate && now >= self.outvotes_at(&active.node, since) {
                         edges.outvote += 1;
+                        let since = self.granted_at().map_or(since, |granted| granted.max(since));
                         edges.outvote_since = Some(edges.outvote_since.map_or(since, |first| first.min(since)));
                     }
                 }
@@ -140,9 +141,13 @@ impl Pool {
     /// When an edge that has been deaf to the active since then outvotes its session, which stands. One that lost it before
     /// it was granted the role speaks of another time: it is given as long to find it as one that has just come.
     fn outvotes_at(&self, active: &NodeId, deaf_since: Instant) -> Instant {
-        let granted = self.opening.as_ref().map(Opening::written).filter(|granted| deaf_since < *granted);
+        let granted = self.granted_at().filter(|granted| deaf_since < *granted);
         let from = granted.map_or(deaf_since + self.rules.edges_wait, |granted| granted + self.rules.witness_after);
         from + self.seen(active).map_or(Duration::ZERO, |seen| seen.ears.allowance(&self.rules))
+    }
+
+    fn granted_at(&self) -> Option<Instant> {
+        self.opening.as_ref().and_then(Opening::granted)
     }
 
     /// Edges that have ever heard a member of the pool.

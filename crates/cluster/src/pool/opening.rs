@@ -35,9 +35,9 @@ impl Opening {
         }
     }
 
-    /// When the grant was on disk.
-    pub(super) fn written(&self) -> Instant {
-        self.written
+    /// When the role was granted. Whoever was adopted had it before.
+    pub(super) fn granted(&self) -> Option<Instant> {
+        (!self.adopted).then_some(self.written)
     }
 
     /// Whether a member is to hear of the grant later.
