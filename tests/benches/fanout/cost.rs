@@ -1,4 +1,4 @@
-//! CPU time for each GB, latency and memory: every server with the same viewers, in turns.
+//! CPU time for each GB, and latency: every server with the same viewers, in turns.
 
 use std::collections::BTreeMap;
 
@@ -105,7 +105,7 @@ fn text(lines: &[Line], findings: &Findings, setting: Setting) -> String {
         "harmed frames",
     ];
     format!(
-        "Medians of {} runs of {} s each, in turns.\n\n{}\nSound alone, 64 kb/s:\n\n{}\nMemory and what is promised:\n\n{}",
+        "Medians of {} runs of {} s each, in turns.\n\n{}\nSound alone, 64 kb/s:\n\n{}\nWhat is promised:\n\n{}",
         setting.runs,
         setting.seconds,
         table(&head, &rows(Media::Video)),
@@ -184,16 +184,5 @@ fn promises<'a>(
     }
     let harmed = found((DEFAULT, Media::Video, FULL)).map(|found| found.iter().map(Found::harmed).sum::<u64>() as f64);
     promise("`balanced`, 1,000 viewers: harmed frames", 0.0, "", harmed);
-    promise("memory a viewer, from 100 to 1,000", 8.0, " kB", slope(DEFAULT, found));
-    promise("the same of nginx-rtmp, to compare", 16.0, " kB", slope(Kind::Nginx, found));
     rows
-}
-
-/// Resident kB that each viewer takes.
-fn slope<'a>(kind: Kind, found: &impl Fn(Line) -> Option<&'a [Found]>) -> Option<f64> {
-    let [few, many] = [CROWDS[0], FULL].map(|viewers| {
-        let resident = found((kind, Media::Video, viewers))?.iter().map(|found| found.server.resident_kb as f64);
-        median(resident.collect())
-    });
-    Some((many? - few?) / (FULL - CROWDS[0]) as f64)
 }

@@ -29,6 +29,8 @@ pub struct Load {
     pub stay: u64,
     /// Its thread never sleeps.
     pub awake: bool,
+    /// What [`publish`] publishes is watched; otherwise each run has a stream of its own.
+    pub standing: bool,
 }
 
 /// As much of its result as is used here.
@@ -123,11 +125,21 @@ const BESIDE: Duration = Duration::from_secs(90);
 
 /// Each run has a stream of its own.
 static RUNS: AtomicUsize = AtomicUsize::new(0);
+/// But for those that watch this one.
+const STANDING: &str = "standing";
+
+/// Publishes one stream of video that outlasts all who watch it. Dropping the process ends it.
+pub fn publish(server: &Server, dir: &Path) -> Result<Process> {
+    let url = server.publish.as_ref().context("it makes its own stream")?;
+    let mut command = program("headwater");
+    command.args(["load", &format!("{url}/{STANDING}"), "--publish-only"]);
+    Ok(Process::spawn("publisher", dir, command))
+}
 
 impl Load {
     /// Viewers of video who stay.
     pub fn of(viewers: usize, media: Media, seconds: u64) -> Self {
-        Self { viewers, ramp: 500, media, seconds, stalled: 0, stay: 0, awake: false }
+        Self { viewers, ramp: 500, media, seconds, stalled: 0, stay: 0, awake: false, standing: false }
     }
 
     /// Starts it; the server is watched.
@@ -136,6 +148,9 @@ impl Load {
         let mut command = program("headwater");
         let text = |number: usize| number.to_string();
         match &server.publish {
+            Some(_) if self.standing => {
+                command.args(["load", &format!("{}/{STANDING}", server.play), "--play-only"]);
+            }
             Some(publish) => {
                 command.args(["load", &format!("{}/run-{run}", server.play)]);
                 command.args(["--publish", &format!("{publish}/run-{run}")]);
@@ -149,7 +164,7 @@ impl Load {
         for pid in &server.pids {
             command.args(["--pid", &pid.to_string()]);
         }
-        if self.media == Media::Audio && server.publish.is_some() {
+        if self.media == Media::Audio && server.publish.is_some() && !self.standing {
             command.arg("--audio-only");
         }
         if self.stalled > 0 {
