@@ -3,7 +3,8 @@
 //! `make bench` builds the programs in release form and runs it. A name given on the command line runs the sets whose name has it in
 //! it. Each set's tables go to their place in docs/benchmarks.md. It asserts nothing about speed.
 //!
-//! `HEADWATER_RUNS` (3) is how often each line of the first set is measured, `HEADWATER_SECONDS` (8) for how long.
+//! `HEADWATER_RUNS` (3) is how often each line of the first set is measured, and each of what stalled viewers do; `HEADWATER_SECONDS`
+//! (8) for how long.
 
 mod bare;
 mod cost;
