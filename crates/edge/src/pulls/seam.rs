@@ -7,7 +7,7 @@
 //! viewers had last, and the stream goes on right behind it. Where that frame is not there, viewers go on at the first
 //! keyframe, set-up first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use hub::{Body, Event};
 use media::{Frame, Kind, Medium};
@@ -20,6 +20,8 @@ pub(super) struct Tail {
     /// The newest coded frame of each medium.
     video: Option<Frame>,
     audio: Option<Frame>,
+    /// The last keyframes, oldest first.
+    keys: VecDeque<Frame>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,8 @@ const STEP_MS: u64 = 40;
 const AHEAD_MS_MAX: u64 = 10_000;
 /// An edge sends at most two seconds again of what viewers have had: what is not further behind may be on its way there.
 const AGAIN_MS_MAX: u64 = 3_000;
+/// Keyframes that are remembered: those of the time in which something may come again, where there is one each half second.
+const KEYS_MAX: usize = 6;
 /// Items, and bytes of payload, that are held back where the stream can be joined nowhere: as much as a ring holds.
 const HELD_MAX: usize = 8192;
 const HELD_BYTES_MAX: usize = 32 << 20;
@@ -48,6 +52,12 @@ impl Tail {
         let track = self.tracks.entry((frame.medium, frame.track)).or_insert(Track { dts: frame.dts, step: STEP_MS });
         if frame.dts > track.dts {
             *track = Track { dts: frame.dts, step: (frame.dts - track.dts).min(2 * STEP_MS) };
+        }
+        if frame.medium == Medium::Video && frame.kind == Kind::Key {
+            if self.keys.len() == KEYS_MAX {
+                self.keys.pop_front();
+            }
+            self.keys.push_back(frame.clone());
         }
         match frame.medium {
             Medium::Video => self.video = Some(frame.clone()),
@@ -197,11 +207,23 @@ impl Seam {
 
     /// Whether what is held is what viewers have had shortly before the last frame.
     fn comes_again(&self, tail: &Tail) -> bool {
+        let moved = self.moved(tail).unwrap_or(0);
         let of_anchor = |anchor: &Frame| {
             let newest = self.held.iter().rev().filter_map(coded).find(|frame| frame.medium == anchor.medium);
-            newest.is_some_and(|newest| newest.dts < anchor.dts && newest.dts + AGAIN_MS_MAX >= anchor.dts)
+            let time = newest.map(|newest| newest.dts.saturating_add_signed(moved));
+            time.is_some_and(|time| time < anchor.dts && time + AGAIN_MS_MAX >= anchor.dts)
         };
         tail.anchor().is_some_and(of_anchor)
+    }
+
+    /// What is added to the times of what was written since, where it brings a keyframe again that viewers had at another
+    /// time: its publication began on both sides of a cut, and has its place on each timeline by itself.
+    fn moved(&self, tail: &Tail) -> Option<i64> {
+        let since = self.held.iter().filter(|item| self.numbers == Numbers::Anew && item.seq > self.head);
+        since.rev().filter_map(coded).find_map(|frame| {
+            let same = tail.keys.iter().filter(|key| is_same(key, frame));
+            same.map(|had| had.dts.cast_signed() - frame.dts.cast_signed()).min_by_key(|moved| moved.unsigned_abs())
+        })
     }
 
     /// All that came, later than what viewers have had.
@@ -214,11 +236,13 @@ impl Seam {
 
     fn behind_the_same_frame(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
         let anchor = tail.anchor()?;
+        let moved = self.moved(tail);
         let same = self.held.iter().enumerate().filter_map(|(at, item)| {
             let frame = coded(item).filter(|frame| is_same(frame, anchor))?;
             let dts = anchor.dts.cast_signed() - frame.dts.cast_signed();
             // Where the clock is the same, equal frames of another time are others.
-            (self.numbers != Numbers::Anew || dts == 0).then_some((at, dts))
+            let on_the_clock = dts == 0 || moved == Some(dts) && item.seq > self.head;
+            (self.numbers != Numbers::Anew || on_the_clock).then_some((at, dts))
         });
         // Small frames may come again: the nearest in time is it.
         let (at, dts) = same.min_by_key(|(_, dts)| dts.unsigned_abs())?;
@@ -265,8 +289,13 @@ impl Seam {
 
     /// Whether viewers cannot have had it: of a log that begins as what they had, what is later, or was written since.
     fn is_unseen(&self, item: &Item, frame: &Frame, tail: &Tail) -> bool {
-        let is_later = || tail.last_dts(frame).is_none_or(|last| frame.dts > last);
-        self.numbers != Numbers::Anew || item.seq > self.head || is_later()
+        let is_later =
+            |moved: i64| tail.last_dts(frame).is_none_or(|last| frame.dts.saturating_add_signed(moved) > last);
+        match self.numbers {
+            Numbers::Same | Numbers::Foreign => true,
+            Numbers::Anew if item.seq > self.head => self.moved(tail).is_none_or(is_later),
+            Numbers::Anew => is_later(0),
+        }
     }
 
     /// From the item at `at` on, with all the set-up before it.

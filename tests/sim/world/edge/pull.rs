@@ -1,6 +1,6 @@
 //! A pull of a simulated edge: where its viewers are, and where they go on in another log.
 
-use std::{mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use hub::{Body, Item};
 use media::{Frame, Kind, StreamName};
@@ -32,7 +32,12 @@ pub struct Pull {
     /// The last position that viewers have, and the last frame.
     had: Option<u64>,
     anchor: Option<Frame>,
+    /// The last keyframes that viewers have, oldest first.
+    keys: VecDeque<Frame>,
 }
+
+/// Keyframes that are remembered.
+const KEYS_MAX: usize = 6;
 
 /// Holds back what comes until it is clear where viewers go on.
 #[derive(Debug, Default)]
@@ -56,6 +61,7 @@ impl Pull {
             seam: None,
             had: None,
             anchor: None,
+            keys: VecDeque::new(),
         }
     }
 
@@ -104,7 +110,8 @@ impl Pull {
         let mut due: Vec<_> = items.into_iter().filter(|item| !matches!(item.body, Body::Setup(_))).collect();
         if let Some(seam) = &mut self.seam {
             seam.held.append(&mut due);
-            let Some((at, shift)) = seam.joint(self.anchor.as_ref(), self.had.map_or(0, |had| had + 1)) else {
+            let Some((at, shift)) = seam.joint(self.anchor.as_ref(), &self.keys, self.had.map_or(0, |had| had + 1))
+            else {
                 return Vec::new();
             };
             (due, self.shift, self.is_anew) = (seam.held.split_off(at), shift, false);
@@ -117,6 +124,10 @@ impl Pull {
             (self.last, self.had) = (Some(item.seq), Some(position));
             if let Body::Frame(frame) = &item.body {
                 self.anchor = Some(frame.clone());
+                if frame.kind == Kind::Key {
+                    self.keys.push_back(frame.clone());
+                    self.keys.drain(..self.keys.len().saturating_sub(KEYS_MAX));
+                }
             }
             placed.push((position, item));
         }
@@ -126,20 +137,25 @@ impl Pull {
 
 impl Seam {
     /// From which of the held items on viewers go on, and what is added to positions. `next` is the one that comes next.
-    fn joint(&self, anchor: Option<&Frame>, next: u64) -> Option<(usize, u64)> {
+    fn joint(&self, anchor: Option<&Frame>, keys: &VecDeque<Frame>, next: u64) -> Option<(usize, u64)> {
         let head = self.head.filter(|head| self.held.last().is_some_and(|last| last.seq >= *head))?;
-        if let Some(at) = anchor.and_then(|anchor| self.behind(anchor)) {
+        let moved = self.moved(head, keys);
+        if let Some(at) = anchor.and_then(|anchor| self.behind(anchor, moved.unwrap_or(0))) {
             return Some((at, next.wrapping_sub(self.held[at - 1].seq + 1)));
         }
         let newest = self.held.iter().rev().find_map(|item| item.frame());
         let comes_again = |anchor: &Frame| {
-            newest.is_some_and(|newest| newest.dts < anchor.dts && newest.dts + AGAIN_MS_MAX >= anchor.dts)
+            let time = newest.map(|newest| newest.dts.saturating_add_signed(moved.unwrap_or(0)));
+            time.is_some_and(|time| time < anchor.dts && time + AGAIN_MS_MAX >= anchor.dts)
         };
         if anchor.is_some_and(comes_again) {
             return None;
         }
         let starts = |item: &Arc<Item>| {
-            let unseen = |frame: &Frame| item.seq > head || anchor.is_none_or(|anchor| frame.dts > anchor.dts);
+            let unseen = |frame: &Frame| {
+                let is_later = |moved| anchor.is_none_or(|anchor| frame.dts.saturating_add_signed(moved) > anchor.dts);
+                if item.seq > head { moved.is_none_or(is_later) } else { is_later(0) }
+            };
             item.frame().is_some_and(|frame| frame.kind == Kind::Key && unseen(frame))
         };
         let at = self.held.iter().position(starts)?;
@@ -147,9 +163,21 @@ impl Seam {
         Some((at, (next + 1).wrapping_sub(self.held[at].seq)))
     }
 
+    /// What is added to the times of what was written since, where its publication began on both sides of a cut.
+    fn moved(&self, head: u64, keys: &VecDeque<Frame>) -> Option<i64> {
+        let since = self.held.iter().rev().filter(|item| item.seq > head).filter_map(|item| item.frame());
+        since.filter(|frame| frame.kind == Kind::Key).find_map(|frame| {
+            let had = keys.iter().find(|key| key.payload == frame.payload)?;
+            Some(had.dts.cast_signed() - frame.dts.cast_signed())
+        })
+    }
+
     /// The place right behind the frame that viewers had last, if all that follows it is there.
-    fn behind(&self, anchor: &Frame) -> Option<usize> {
-        let is_it = |frame: &Frame| frame.payload == anchor.payload && frame.dts == anchor.dts;
+    fn behind(&self, anchor: &Frame, moved: i64) -> Option<usize> {
+        let is_it = |frame: &Frame| {
+            let times = [0, moved].map(|moved| frame.dts.saturating_add_signed(moved));
+            frame.payload == anchor.payload && times.contains(&anchor.dts)
+        };
         let at = self.held.iter().position(|item| item.frame().is_some_and(is_it))?;
         self.held[at..].windows(2).all(|pair| pair[1].seq == pair[0].seq + 1).then_some(at + 1)
     }

@@ -196,6 +196,25 @@ fn what_an_origin_had_alone_is_found_again_where_the_encoders_edge_brings_it() {
 }
 
 #[test]
+fn a_publication_that_began_on_both_sides_of_a_cut_is_found_again_at_another_time() {
+    let mut seam = Seam::new(Numbers::Anew, 71);
+    let ring = with_setup(items(70, vec![key(1000, 1), delta(1040, 2)]));
+    assert_eq!(seam.push(ring, &had_alone(), 500), None);
+    assert_eq!(seam.push(items(72, vec![key(7000, 3)]), &had_alone(), 500), None, "viewers had that at 5 s");
+    let joint = seam.push(items(73, vec![delta(7040, 4), delta(7080, 5)]), &had_alone(), 500).unwrap();
+    assert_eq!(told(&joint), [(500, 5080, 5)]);
+    assert_eq!((joint.shift.seq(75), joint.shift.dts), (501, -2000));
+}
+
+#[test]
+fn what_such_a_publication_has_more_is_begun_at_a_keyframe() {
+    let mut seam = Seam::new(Numbers::Anew, 71);
+    seam.push(with_setup(items(70, vec![key(1000, 1), delta(1040, 2), key(7000, 3)])), &had_alone(), 500);
+    let joint = seam.push(items(73, vec![delta(7080, 5), key(8000, 6)]), &had_alone(), 500).unwrap();
+    assert_eq!(told(&joint), [(501, 8000, 6)], "the last frame that viewers had was left out there");
+}
+
+#[test]
 fn a_log_that_has_grown_meanwhile_holds_more_than_viewers_had() {
     let ring = vec![key(1000, 1), key(5000, 3), delta(5040, 4), delta(5080, 5), key(6000, 6)];
     let joint = Seam::new(Numbers::Anew, 74).push(items(70, ring), &had_alone(), 500).unwrap();
