@@ -114,7 +114,7 @@ async fn a_node_that_never_came_back_can_be_taken_out_after_a_restart() {
     let mut watch = scene.operator().await.watch_pools(0).await.unwrap();
     let (first, second) = (scene.origin("o1", 1).await, scene.origin("o2", 1).await);
     let edge = scene.edge("edge-1", 1).await;
-    until(&mut watch, |pool| pool.view.members.len() == 2).await;
+    until(&mut watch, |pool| pool.view.members.len() == 2 && pool.view.active_member().is_some()).await;
     drop(watch);
     soon(scene.stop()).await;
     drop((first, second, edge));
