@@ -3,21 +3,25 @@
 //! ```text
 //! Server ─accepts─▶ connection (a StallGuard) ─request─▶ router ─▶ Playback::play ─▶ hub::Reader
 //!                                                                                        │
-//!                          body of the response, or WebSocket frames ◀── pieces ──── Feed ┘
+//!                        Sending (a row, mostly), or a response's body ◀── pieces ──── Feed ┘
 //! ```
 //!
-//! The usual request, a `GET` and nothing else, needs no router: `plain` reads it off the socket and writes what is due
-//! into it, as RTMP does. WebSockets and whatever else is asked go through the web server.
+//! The usual request, a `GET` and nothing else, needs no router: `plain` reads it off the socket. Whatever else is asked goes
+//! to the web server, which hands WebSockets over once they are open. Either way `sending` writes what is due into the
+//! socket, as RTMP does, wrapped as `framing` says.
 //!
 //! Each viewer is a cursor into the hub: nothing is queued for it beyond what its connection is taking now.
 
 mod feed;
+mod framing;
 mod plain;
 mod playback;
 mod router;
+mod sending;
 mod server;
 mod stall;
 mod stats;
+mod upgraded;
 mod websocket;
 
 pub use playback::Playback;

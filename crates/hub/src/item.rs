@@ -105,8 +105,10 @@ pub enum WireForm {
     Flv,
     /// The same in a chunk of HTTP.
     FlvChunk,
+    /// The same in a message of a WebSocket.
+    FlvMessage,
 }
 
 impl WireForm {
-    pub(crate) const COUNT: usize = 3;
+    pub(crate) const COUNT: usize = 4;
 }

@@ -21,7 +21,10 @@ use rtmp_net::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::stats::{Stats, add};
+use super::{
+    framing::Framing,
+    stats::{Stats, add},
+};
 
 /// What one look into the stream may bring: a few writes' worth, so that a viewer holds little while it waits.
 const BUDGET: Budget = Budget { items: 16, bytes: 1 << 20 };
@@ -31,9 +34,6 @@ const TAG_HEADER_LEN: usize = 11;
 const PARTS_KEPT: usize = 4;
 /// The size of the tag, behind it.
 const TAG_TRAILER_LEN: usize = 4;
-
-/// What stands behind the bytes of a chunk.
-pub(super) const END_OF_CHUNK: &[u8] = b"\r\n";
 
 static FILE_HEADER: [u8; flv::FILE_HEADER.len()] = flv::FILE_HEADER;
 
@@ -64,19 +64,20 @@ pub(super) struct House {
     pub(super) rows: Arc<FlvRows>,
 }
 
-/// Where viewers sit who are all sent the same.
+/// Where viewers sit who are all sent the same, by how it is wrapped.
 #[derive(Debug)]
-pub(super) struct FlvRows {
-    /// Tag after tag.
-    pub(super) plain: Rows,
-    /// In chunks of HTTP.
-    pub(super) chunked: Rows,
-}
+pub(super) struct FlvRows([Rows; Framing::COUNT]);
 
 impl FlvRows {
     pub(super) fn new(stats: &Arc<Stats>, pressure: &Pressure) -> Self {
-        let rows = |form, make| Rows::new(Manner { form, make, totals: stats.clone(), pressure: pressure.clone() });
-        Self { plain: rows(WireForm::Flv, tags), chunked: rows(WireForm::FlvChunk, chunk_of_tags) }
+        Self(Framing::ALL.map(|framing| {
+            let (form, make) = (framing.form(), framing.make());
+            Rows::new(Manner { form, make, totals: stats.clone(), pressure: pressure.clone() })
+        }))
+    }
+
+    fn of(&self, framing: Framing) -> &Rows {
+        &self.0[framing as usize]
     }
 }
 
@@ -87,7 +88,7 @@ impl Feed {
     }
 
     /// The next bytes to send; `None` when the viewer has had all. Safe to drop at any await.
-    pub(super) async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(part) = self.parts.pop_front() {
                 self.count(part.len());
@@ -123,11 +124,11 @@ impl Feed {
         Poll::Ready(())
     }
 
-    /// Pending while a row, one of these, writes for the viewer. Ready with what the row has left to be written first, or with
+    /// Pending while a row of this framing writes for the viewer. Ready with what the row has left to be written first, or with
     /// nothing if there is no row to sit in.
     pub(super) fn poll_row(
         &mut self,
-        these: fn(&FlvRows) -> &Rows,
+        framing: Framing,
         seat: Arc<Seat<dyn Take>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Bytes>> {
@@ -135,8 +136,8 @@ impl Feed {
             return self.ticket.poll_left(&seat, &mut self.reader, cx).map(Some);
         }
         let ready = self.parts.is_empty() && !self.over;
-        if ready && self.ticket.sit(these(&self.house.rows), &mut self.reader, (seat, self.session.clone()), cx.waker())
-        {
+        let rows = self.house.rows.of(framing);
+        if ready && self.ticket.sit(rows, &mut self.reader, (seat, self.session.clone()), cx.waker()) {
             self.behind = None;
             return Poll::Pending;
         }
@@ -162,11 +163,6 @@ impl Feed {
     fn count(&self, bytes: usize) {
         self.session.add_out(bytes as u64);
         add(&self.house.stats.bytes_out, bytes as u64);
-    }
-
-    /// Whether [`Feed::next`] has more to give at once.
-    pub(super) fn has_parts(&self) -> bool {
-        !self.parts.is_empty()
     }
 
     /// The feed as the body of a response.
@@ -217,7 +213,7 @@ impl Drop for Feed {
 }
 
 /// A group as every viewer gets it: tags one after the other, in one piece.
-fn tags(items: &[Arc<Item>]) -> Bytes {
+pub(super) fn tags(items: &[Arc<Item>]) -> Bytes {
     let frames = || items.iter().filter_map(|item| item.frame());
     let mut out =
         BytesMut::with_capacity(frames().map(|frame| TAG_HEADER_LEN + TAG_TRAILER_LEN + frame.payload.len()).sum());
@@ -228,15 +224,6 @@ fn tags(items: &[Arc<Item>]) -> Bytes {
         out.put_slice(&flv::tag_trailer(len));
     }
     out.freeze()
-}
-
-/// The same as a chunk of HTTP. One without bytes would be the last.
-fn chunk_of_tags(items: &[Arc<Item>]) -> Bytes {
-    let tags = tags(items);
-    match tags.is_empty() {
-        true => tags,
-        false => Bytes::from([format!("{:X}\r\n", tags.len()).as_bytes(), &tags, END_OF_CHUNK].concat()),
-    }
 }
 
 /// Says whether the item is something that viewers get.

@@ -4,35 +4,24 @@
 //! the stream: what is due goes out in one write, as it does over RTMP. Whatever else a connection may say goes to the web
 //! server, unread.
 
-use std::{
-    collections::VecDeque,
-    future::poll_fn,
-    io::{self, IoSlice},
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
     header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE},
 };
-use bytes::{Buf, Bytes, BytesMut};
-use rtmp_net::{
-    Entry, SharedSocket,
-    rows::Rows,
-    seat::{Seat, Take},
-};
+use bytes::BytesMut;
+use rtmp_net::{Entry, SharedSocket};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
 use super::{
-    feed::{END_OF_CHUNK, Feed, FlvRows},
+    framing::Framing,
     playback::Playback,
     router::{self, FLV_TYPE, NO_STORE},
+    sending::Sending,
     server::Shared,
     stall::StallGuard,
 };
@@ -42,15 +31,8 @@ use super::{
 pub(super) struct Usual {
     uri: Uri,
     headers: HeaderMap,
-    version: Version,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
-    /// The body ends with the connection.
-    Http10,
-    /// The body comes in chunks, so that its end is told from a broken connection.
-    Http11,
+    /// How the body is wrapped, which says the version of HTTP as well.
+    framing: Framing,
 }
 
 /// Longer heads go to the web server, which has a bound of its own.
@@ -76,9 +58,9 @@ impl Usual {
         else {
             return None;
         };
-        let version = match version {
-            "HTTP/1.0" => Version::Http10,
-            "HTTP/1.1" => Version::Http11,
+        let framing = match version {
+            "HTTP/1.0" => Framing::Bare,
+            "HTTP/1.1" => Framing::Chunks,
             _ => return None,
         };
         let uri: Uri = target.parse().ok()?;
@@ -94,7 +76,7 @@ impl Usual {
             }
             headers.append(name, HeaderValue::from_str(value.trim_matches([' ', '\t'])).ok()?);
         }
-        Some(Self { uri, headers, version })
+        Some(Self { uri, headers, framing })
     }
 
     /// Gives the viewer its stream, or says why not. Safe to drop at any await, which closes the connection.
@@ -112,7 +94,7 @@ impl Usual {
         match opened {
             Ok(feed) => {
                 let head = self.head("200 OK", &[("content-type", FLV_TYPE), ("cache-control", NO_STORE)]);
-                Sending::new(stream, head, feed, self.version).run().await
+                Sending::of_body(stream, head, feed, self.framing).run().await
             }
             Err(error) => {
                 let text = format!("{error}\n");
@@ -125,10 +107,10 @@ impl Usual {
     }
 
     fn head(&self, status: &str, headers: &[(&str, &str)]) -> String {
-        let version = if self.version == Version::Http11 { "HTTP/1.1" } else { "HTTP/1.0" };
+        let version = if self.framing == Framing::Bare { "HTTP/1.0" } else { "HTTP/1.1" };
         let date = httpdate::fmt_http_date(std::time::SystemTime::now());
         let mut head = format!("{version} {status}\r\ndate: {date}\r\naccess-control-allow-origin: *\r\n");
-        let chunked = !headers.iter().any(|(name, _)| *name == "content-length") && self.version == Version::Http11;
+        let chunked = !headers.iter().any(|(name, _)| *name == "content-length") && self.framing == Framing::Chunks;
         let own: &[_] = if chunked { &[("transfer-encoding", "chunked")] } else { &[] };
         for (name, value) in headers.iter().chain(own).chain(&[("connection", "close")]) {
             head += &format!("{name}: {value}\r\n");
@@ -158,152 +140,22 @@ async fn finish(mut stream: StallGuard<SharedSocket>, answer: String) -> io::Res
     stream.shutdown().await
 }
 
-/// A stream on its way to one viewer.
-struct Sending {
-    stream: StallGuard<SharedSocket>,
-    feed: Feed,
-    version: Version,
-    /// What waits to be written; mostly nothing.
-    parts: VecDeque<Bytes>,
-    /// The end is among it.
-    ended: bool,
-}
-
-/// Parts handed to the kernel at once.
-const SLICES_MAX: usize = 64;
-/// An empty queue with room for more parts than this is given back.
-const PARTS_KEPT: usize = 4;
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
-impl Sending {
-    fn new(stream: StallGuard<SharedSocket>, head: String, feed: Feed, version: Version) -> Self {
-        Self { stream, feed, version, parts: VecDeque::from([Bytes::from(head)]), ended: false }
-    }
-
-    /// Sends until the stream has ended or the viewer has left.
-    async fn run(mut self) -> io::Result<()> {
-        let stop = self.feed.stop();
-        let left = tokio::select! {
-            sent = poll_fn(|cx| self.poll_sent(cx)) => sent?,
-            () = stop.cancelled() => false,
-        };
-        if !left {
-            let seat = self.seat();
-            self.parts.extend(self.feed.get_up(&*seat).filter(|rest| !rest.is_empty()));
-            self.feed.end();
-            poll_fn(|cx| self.poll_sent(cx)).await?;
-            self.stream.shutdown().await?;
-        }
-        Ok(())
-    }
-
-    /// Sends all that is due. Ready with whether the viewer has left before the end.
-    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        loop {
-            if self.poll_write(cx)?.is_pending() {
-                return self.poll_left(cx);
-            }
-            if self.ended {
-                return Poll::Ready(Ok(false));
-            }
-            if self.poll_more(cx).is_pending() {
-                return self.poll_left(cx);
-            }
-        }
-    }
-
-    /// Ready once there may be more to write here. Meanwhile a row writes.
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let rows: fn(&FlvRows) -> &Rows = match self.version {
-            Version::Http10 => |rows| &rows.plain,
-            Version::Http11 => |rows| &rows.chunked,
-        };
-        let seat = self.seat();
-        if let Some(rest) = ready!(self.feed.poll_row(rows, seat, cx))
-            && !rest.is_empty()
-        {
-            self.parts.push_back(rest);
-            return Poll::Ready(());
-        }
-        // Whoever got up looks for itself before it sits again: there may be something that no row writes.
-        ready!(self.feed.poll_more(cx));
-        self.put_out();
-        Poll::Ready(())
-    }
-
-    fn seat(&self) -> Arc<Seat<dyn Take>> {
-        self.stream.get_ref().seat().clone()
-    }
-
-    /// Takes what the feed has, as one chunk.
-    fn put_out(&mut self) {
-        let before = self.parts.len();
-        let bytes = self.feed.take(&mut self.parts);
-        self.ended = bytes == 0;
-        match self.version {
-            Version::Http10 => {}
-            Version::Http11 if self.ended => self.parts.push_back(Bytes::from_static(LAST_CHUNK)),
-            Version::Http11 => {
-                self.parts.insert(before, Bytes::from(format!("{bytes:X}\r\n")));
-                self.parts.push_back(Bytes::from_static(END_OF_CHUNK));
-            }
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.parts.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let filled = self.parts.iter().zip(&mut slices).map(|(part, slice)| *slice = IoSlice::new(part)).count();
-            let mut written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled]))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            while let Some(part) = self.parts.front_mut() {
-                if written < part.len() {
-                    part.advance(written);
-                    break;
-                }
-                written -= part.len();
-                self.parts.pop_front();
-            }
-        }
-        if self.parts.capacity() > PARTS_KEPT {
-            self.parts = VecDeque::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Whether the viewer has left. What it says is not for anybody.
-    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut said = [0; 256];
-        // So often in one turn: who talks without end does not keep its stream from others.
-        for _ in 0..16 {
-            let mut said = ReadBuf::new(&mut said);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut said))?;
-            if said.filled().is_empty() {
-                return Poll::Ready(Ok(true));
-            }
-        }
-        Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(head: &str) -> Option<(String, usize, Version)> {
+    fn parsed(head: &str) -> Option<(String, usize, Framing)> {
         let usual = Usual::parse(head.as_bytes())?;
-        Some((usual.uri.to_string(), usual.headers.len(), usual.version))
+        Some((usual.uri.to_string(), usual.headers.len(), usual.framing))
     }
 
     #[test]
     fn what_players_say_is_usual() {
         let vlc =
             "GET /live/a.flv HTTP/1.1\r\nHost: edge:8080\r\nAccept: */*\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n\r\n";
-        assert_eq!(parsed(vlc), Some(("/live/a.flv".into(), 4, Version::Http11)));
+        assert_eq!(parsed(vlc), Some(("/live/a.flv".into(), 4, Framing::Chunks)));
         let old = "GET /live/i/a.flv?key=%6b&x HTTP/1.0\r\n\r\n";
-        assert_eq!(parsed(old), Some(("/live/i/a.flv?key=%6b&x".into(), 0, Version::Http10)));
+        assert_eq!(parsed(old), Some(("/live/i/a.flv?key=%6b&x".into(), 0, Framing::Bare)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     Extension, Router,
     body::Body,
-    extract::{State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
+    extract::{Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{
@@ -27,7 +27,7 @@ use super::{
     playback::Playback,
     server::{Connection, Shared},
     stats::add,
-    websocket,
+    upgraded, websocket,
 };
 
 /// Requests for streams; whatever is not one finds nothing here.
@@ -36,27 +36,23 @@ pub(super) fn router<P: Playback>(shared: Arc<Shared<P>>) -> Router {
     Router::new().route("/{*path}", methods).layer(middleware::from_fn(allow_any_origin)).with_state(shared)
 }
 
-type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
-
 async fn play<P: Playback>(
     State(shared): State<Arc<Shared<P>>>,
     Extension(connection): Extension<Connection>,
-    uri: Uri,
-    headers: HeaderMap,
-    upgrade: Upgrade,
+    request: Request,
 ) -> Result<Response, Error> {
+    let (uri, headers) = (request.uri(), request.headers());
     if !headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        let feed = open(&shared, (connection.peer, connection.session), &uri, &headers).await?;
+        let feed = open(&shared, (connection.peer, connection.session), uri, headers).await?;
         return Ok((flv_headers(), Body::from_stream(feed.into_stream())).into_response());
     }
-    match upgrade {
-        Ok(upgrade) => {
-            let session = Arc::new(shared.sessions.open(Protocol::WebSocketFlv, connection.peer));
-            let feed = open(&shared, (connection.peer, session.clone()), &uri, &headers).await?;
-            Ok(websocket::serve(upgrade, feed, session, &shared))
-        }
-        Err(rejection) => Ok(rejection.into_response()),
+    let answer = websocket::handshake(&request);
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let session = Arc::new(shared.sessions.open(Protocol::WebSocketFlv, connection.peer));
+        let feed = open(&shared, (connection.peer, session.clone()), uri, headers).await?;
+        upgraded::serve(request, (feed, session), &shared);
     }
+    Ok(answer)
 }
 
 /// HEAD: what GET would answer, without the stream.
@@ -133,7 +129,7 @@ fn flv_headers() -> [(HeaderName, &'static str); 2] {
     [(CONTENT_TYPE, FLV_TYPE), (CACHE_CONTROL, NO_STORE)]
 }
 
-async fn allow_any_origin(request: axum::extract::Request, next: Next) -> Response {
+async fn allow_any_origin(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response

@@ -1,6 +1,6 @@
 //! Listeners of the HTTP side and the connections they accept.
 
-use std::{cell::Cell, error::Error, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{cell::Cell, error::Error, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use bytes::{Bytes, BytesMut};
@@ -33,6 +33,7 @@ use super::{
     router::router,
     stall::StallGuard,
     stats::{Stats, add},
+    upgraded::Served,
 };
 
 /// Bounds and habits of the HTTP side.
@@ -228,7 +229,7 @@ async fn serve_any<P: Playback>(
         request.extensions_mut().insert(connection.clone());
         router.call(request)
     });
-    let io = TokioIo::new(StallGuard::new(stream, shared.config.stall_timeout).with_unread(unread));
+    let io: Served = TokioIo::new(StallGuard::new(stream, shared.config.stall_timeout).with_unread(unread));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(shared.config.head_timeout).max_buf_size(BUFFER_BYTES_MAX);
     let mut serving = pin!(http.serve_connection(io, service).with_upgrades());
@@ -255,14 +256,22 @@ async fn serve_usual<P: Playback>(
     (peer, session): (SocketAddr, Arc<Entry>),
     shared: &Shared<P>,
 ) {
-    let id = session.id();
+    attend(usual.serve(stream, (peer, session.clone()), shared), &session, shared).await;
+}
+
+/// Lets a viewer be served until that ends, or an operator or the server ends it.
+pub(super) async fn attend<P: Playback>(
+    serving: impl Future<Output = io::Result<()>>,
+    session: &Entry,
+    shared: &Shared<P>,
+) {
     let ended = tokio::select! {
-        ended = usual.serve(stream, (peer, session.clone()), shared) => ended.map_err(|error| shared.why(&error)),
+        ended = serving => ended.map_err(|error| shared.why(&error)),
         reason = session.kicked() => Err(shared.on_kicked(&reason)),
         () = shared.cut.cancelled() => Err("stopped".to_owned()),
     };
     if let Err(reason) = ended {
-        debug!(session = %id, reason, "http.closed");
+        debug!(session = %session.id(), reason, "http.closed");
     }
 }
 

@@ -37,6 +37,11 @@ impl<T> StallGuard<T> {
         &self.inner
     }
 
+    /// The connection, and what was read of it before it came here and has not been asked for yet.
+    pub(super) fn into_parts(self) -> (T, Bytes) {
+        (self.inner, self.unread)
+    }
+
     /// The same, for a connection of which this was read already.
     pub(super) fn with_unread(self, unread: Bytes) -> Self {
         Self { unread, ..self }

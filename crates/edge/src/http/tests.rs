@@ -344,13 +344,44 @@ async fn websocket_carries_the_same_bytes_in_binary_frames() {
     assert_eq!(tags(&file).len(), 5);
 }
 
+/// As a browser sends it: masked, here with a mask of zeros.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+}
+
+#[tokio::test]
+async fn a_websocket_that_pings_is_answered_between_messages_and_may_close() {
+    let edge = Edge::start(Config::default()).await;
+    let mut writer = edge.stream(DEFAULT_VHOST, "live/foo");
+    let mut client = edge.request(&format!("GET /live/foo.flv {UPGRADE}")).await;
+    client.head().await;
+    let mut file = Vec::new();
+    for n in 0..3 {
+        append(&mut writer, frame(Medium::Audio, 1041 + n, b"\xaf\x01\x21"));
+        while file.is_empty() || tags(&file).len() < 5 + n as usize {
+            let (opcode, part) = client.message().await;
+            assert_eq!(opcode, 2);
+            file.extend(part);
+        }
+        // A row writes by now: who pings gets up for it, and sits down again.
+        client.socket.write_all(&masked(0x89, &[n as u8; 9])).await.unwrap();
+        assert_eq!(client.message().await, (10, vec![n as u8; 9]));
+    }
+    client.socket.write_all(&masked(0x88, b"\x03\xe8")).await.unwrap();
+    assert_eq!(client.message().await, (8, b"\x03\xe8".to_vec()));
+    readers(&writer, 0).await;
+}
+
 #[tokio::test]
 async fn websocket_upgrades_are_refused_like_requests() {
     let edge = Edge::start(Config::default()).await;
     assert_eq!(edge.request(&format!("GET /live/none.flv {UPGRADE}")).await.head().await.status, 404);
     let _writer = edge.stream(DEFAULT_VHOST, "live/foo");
     let wrong = "GET /live/foo.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket";
-    assert_eq!(edge.request(wrong).await.head().await.status, 400);
+    let head = edge.request(wrong).await.head().await;
+    assert!(head.status == 426 && head.has("sec-websocket-version: 13"), "{}", head.text);
+    let keyless = format!("{wrong}\r\nSec-WebSocket-Version: 13");
+    assert_eq!(edge.request(&keyless).await.head().await.status, 400);
     let other = "GET /live/foo.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c";
     assert_eq!(edge.request(other).await.head().await.status, 200, "another upgrade is not taken up");
 }
