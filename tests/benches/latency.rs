@@ -148,5 +148,12 @@ async fn way(cluster: &Cluster) -> Result<Vec<Duration>> {
 fn row(what: &str, mut times: Vec<Duration>) {
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-    println!("| {what} | {} | {:.2} ms | {:.2} ms | {:.2} ms | {:.2} ms |", times.len(), at(0.5), at(0.95), at(0.99), at(1.0));
+    println!(
+        "| {what} | {} | {:.2} ms | {:.2} ms | {:.2} ms | {:.2} ms |",
+        times.len(),
+        at(0.5),
+        at(0.95),
+        at(0.99),
+        at(1.0)
+    );
 }

@@ -1,6 +1,7 @@
 //! Whether an encoder may publish here: its key, and names that an operator has closed.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -10,6 +11,7 @@ use std::{
 
 use cluster::{Bans, PublishPolicy};
 use media::StreamName;
+use telemetry::Throttle;
 use tokio::sync::watch;
 
 /// The one place where publishing is decided, for pushes and for encoders at the public port alike.
@@ -18,12 +20,16 @@ pub struct Admission {
     policy: watch::Receiver<PublishPolicy>,
     bans: Mutex<Bans>,
     denied: AtomicU64,
+    /// Denials are told of one peer so often.
+    complaints: Throttle,
 }
+
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 impl Admission {
     /// Decides by this policy, as it stands at each question.
     pub fn new(policy: watch::Receiver<PublishPolicy>) -> Self {
-        Self { policy, bans: Mutex::default(), denied: AtomicU64::new(0) }
+        Self { policy, bans: Mutex::default(), denied: AtomicU64::new(0), complaints: Throttle::new(COMPLAIN_EVERY) }
     }
 
     /// Whether the holder of this key may publish the stream now.
@@ -32,7 +38,10 @@ impl Admission {
         let admitted = !banned && self.policy.borrow().allows(name, key);
         if !admitted {
             self.denied.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(stream = %name, peer, banned, "publish.denied");
+            let host = peer.parse().map_or_else(|_| peer.to_owned(), |peer: SocketAddr| peer.ip().to_string());
+            if let Some(silenced) = self.complaints.allow(&host) {
+                tracing::warn!(stream = %name, peer, banned, silenced, "publish.denied");
+            }
         }
         admitted
     }

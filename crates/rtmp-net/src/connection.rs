@@ -19,7 +19,10 @@ use rtmp::{
     command::status::{Status, code},
     server::Event,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until, timeout},
+};
 
 pub(crate) use self::io::poll_scratch;
 use self::{bell::Bell, io::Wire, publishing::Publishing, requests::Pending, viewing::Viewing};
@@ -27,7 +30,7 @@ use crate::{
     connections::{Greeted, Shared, Signals},
     ended::Ended,
     service::Service,
-    sessions::Entry,
+    sessions::{Entry, Kind},
     stats::add,
     target::Target,
     transport::Transport,
@@ -45,7 +48,13 @@ pub(crate) struct Connection<S: Service, T: Transport> {
     pending: Vec<Pending<S::Ingest>>,
     publishing: Vec<Publishing<S::Ingest>>,
     viewing: Vec<Viewing>,
+    /// How often in a row there was something to read at once.
+    reads: u8,
 }
+
+/// So often in one turn a client is read, some milliseconds of work at worst: who sends faster than it can be heard keeps its
+/// thread from nobody. The socket's reads are not counted by the runtime, which would otherwise see to that.
+const READS_A_TURN: u8 = 2;
 
 /// What ends a connection from outside.
 struct Interrupts {
@@ -81,6 +90,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
             pending: Vec::new(),
             publishing: Vec::new(),
             viewing: Vec::new(),
+            reads: 0,
         }
     }
 
@@ -137,7 +147,13 @@ impl<S: Service, T: Transport> Connection<S, T> {
                 self.poll_moved(&bell, cx)
             });
             match woke.await? {
-                Woke::Read(count) => self.on_read(count as u64),
+                Woke::Read(count) => {
+                    self.on_read(count as u64);
+                    if self.reads >= READS_A_TURN {
+                        self.reads = 0;
+                        yield_now().await;
+                    }
+                }
                 Woke::Decided(at, decision) => self.on_decision(at, decision),
                 Woke::Halted | Woke::Said | Woke::Over => {}
                 Woke::Time => self.on_time()?,
@@ -167,7 +183,9 @@ impl<S: Service, T: Transport> Connection<S, T> {
         if !self.wire.wants_read() {
             return Poll::Pending;
         }
-        self.wire.poll_read(&mut Context::from_waker(&bell.waker())).map_ok(Woke::Read)
+        let read = self.wire.poll_read(&mut Context::from_waker(&bell.waker()));
+        self.reads = if read.is_ready() { self.reads + 1 } else { 0 };
+        read.map_ok(Woke::Read)
     }
 
     async fn handle_events(&mut self) -> Result<(), Ended> {
@@ -204,6 +222,16 @@ impl<S: Service, T: Transport> Connection<S, T> {
     fn on_read(&mut self, bytes: u64) {
         self.interrupts.entry.add_in(bytes);
         add(&self.shared.stats.bytes_in, bytes);
+    }
+
+    /// Says what operators see of the session. One that publishes does so also while it plays something.
+    fn note_role(&self) {
+        let entry = &self.interrupts.entry;
+        match (self.publishing.first(), self.viewing.first()) {
+            (Some(publishing), _) => entry.set(Kind::Publish, publishing.stream().clone()),
+            (None, Some(viewing)) => entry.set(Kind::Play, viewing.stream().clone()),
+            (None, None) => entry.set_idle(),
+        }
     }
 
     fn note_first_frame(&mut self) {

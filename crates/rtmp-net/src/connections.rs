@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use telemetry::Throttle;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,10 +38,14 @@ pub(crate) struct Shared<S> {
     pub(crate) sessions: Sessions,
     pub(crate) stats: Arc<Stats>,
     pub(crate) rows: crate::rows::Rows,
+    /// Refusals are told of one address so often.
+    pub(crate) refusals: Throttle,
     gate: Arc<Gate>,
     tasks: TaskTracker,
     signals: Mutex<Signals>,
 }
+
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// How the connections of one term are told to end.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +81,7 @@ impl<S: Service> Connections<S> {
             config,
             sessions,
             stats,
+            refusals: Throttle::new(REFUSALS_TOLD_EVERY),
             gate,
             tasks: TaskTracker::new(),
             signals: Mutex::default(),

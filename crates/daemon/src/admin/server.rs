@@ -24,10 +24,11 @@ use super::State;
 
 /// The most connections at once; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
-/// How long a client may take to send a request's head, and to take what it asked for.
+/// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one connection is kept; monitors simply connect again.
-const CONNECTION_MAX: Duration = Duration::from_secs(300);
+/// How long it may take in all, until it has taken what it asked for. One connection brings one answer, so that nobody keeps a
+/// place that a balancer's check needs; monitors simply connect again.
+const CONNECTION_MAX: Duration = Duration::from_secs(10);
 
 /// Policy of the status page: its own style sheet and nothing else, in no frame.
 const POLICY: &str =
@@ -79,6 +80,7 @@ async fn connection(stream: TcpStream, router: Router, place: OwnedSemaphorePerm
     let serve = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .keep_alive(false)
         .max_buf_size(16 * 1024)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     match timeout(CONNECTION_MAX, serve).await {

@@ -43,8 +43,14 @@ const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// Reads up to the end of a request's head. What was read is in `head`, whatever it is.
 pub(super) async fn read_head(stream: &mut TcpStream, head: &mut BytesMut) -> io::Result<()> {
-    let ended = |head: &[u8]| head.windows(END_OF_HEAD.len()).any(|bytes| bytes == END_OF_HEAD);
-    while !ended(head) && head.len() < HEAD_BYTES_MAX && stream.read_buf(head).await? > 0 {}
+    // What was looked through once cannot end the head any more, but for its last bytes.
+    let mut looked_through = 0;
+    while head.len() < HEAD_BYTES_MAX && stream.read_buf(head).await? > 0 {
+        if head[looked_through..].windows(END_OF_HEAD.len()).any(|bytes| bytes == END_OF_HEAD) {
+            break;
+        }
+        looked_through = (head.len() + 1).saturating_sub(END_OF_HEAD.len());
+    }
     Ok(())
 }
 

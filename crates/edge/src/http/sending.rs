@@ -75,6 +75,7 @@ impl Sending {
 
     /// Sends all that is due. Ready with whether the viewer has left before the end.
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut reads = 0;
         loop {
             if self.poll_write(cx)?.is_ready() {
                 if self.ended {
@@ -84,7 +85,7 @@ impl Sending {
                     continue;
                 }
             }
-            match ready!(self.poll_said(cx))? {
+            match ready!(self.poll_said(cx, &mut reads))? {
                 None => return Poll::Ready(Ok(true)),
                 Some(said) => self.on_said(said),
             }
@@ -172,13 +173,14 @@ impl Sending {
         Poll::Ready(Ok(()))
     }
 
-    /// What the viewer says that is to be answered; nothing once it has left.
-    fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Said>>> {
+    /// What the viewer says that is to be answered; nothing once it has left. So often it was read in this turn.
+    fn poll_said(&mut self, cx: &mut Context<'_>, reads: &mut usize) -> Poll<io::Result<Option<Said>>> {
         let mut bytes = [0; 256];
-        for _ in 0..READS_A_TURN {
+        while *reads < READS_A_TURN {
             if let Some(said) = self.inbox.as_mut().and_then(|inbox| inbox.poll_said()) {
                 return Poll::Ready(Ok(Some(said)));
             }
+            *reads += 1;
             let mut read = ReadBuf::new(&mut bytes);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
             if read.filled().is_empty() {

@@ -197,7 +197,10 @@ mod tests {
         assert_eq!(heard(&bytes), (vec![Said::Ping, Said::Ping], Some(Bytes::from_static(b"\x8a\x03two"))));
         let mut inbox = Inbox::default();
         inbox.handle_bytes(&bytes);
-        assert_eq!((inbox.poll_said(), inbox.poll_said(), inbox.poll_said()), (Some(Said::Ping), Some(Said::Ping), None));
+        assert_eq!(
+            (inbox.poll_said(), inbox.poll_said(), inbox.poll_said()),
+            (Some(Said::Ping), Some(Said::Ping), None)
+        );
     }
 
     #[test]

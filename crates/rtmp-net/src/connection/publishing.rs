@@ -21,6 +21,8 @@ pub(super) struct Publishing<I> {
     rate: Option<Rate>,
 }
 
+/// Bytes that a message counts beside its payload: also one without any is work for everybody on its way.
+const MESSAGE_PRICE: usize = 64;
 /// Whoever takes a message may keep the encoder waiting. When it was so long, the encoder's own deadlines start over.
 const WAIT_NOTICED: Duration = Duration::from_secs(1);
 
@@ -30,14 +32,27 @@ impl<I: Ingest> Publishing<I> {
         Self { msid, stream, ingest, rate: bytes_per_second.map(Rate::new) }
     }
 
-    /// Counts what came; says until when nothing more is to be taken, if it came too fast.
-    fn count(&mut self, bytes: usize, stats: &Stats) -> Option<Instant> {
-        let too_fast = self.rate.as_mut()?.take(bytes, Instant::now())?;
+    /// What is published.
+    pub(super) fn stream(&self) -> &StreamName {
+        &self.stream
+    }
+
+    /// Counts a message that came; says until when nothing more is to be taken, if it came too fast.
+    fn count(&mut self, payload: usize, stats: &Stats) -> Option<Instant> {
+        let too_fast = self.rate.as_mut()?.take(MESSAGE_PRICE + payload, Instant::now())?;
         add(&stats.publishes_slowed, 1);
         if too_fast.is_news {
             tracing::warn!(stream = %self.stream, "publish.too_fast");
         }
         Some(too_fast.until)
+    }
+
+    /// Comes back when the next message may be taken. Nothing is read meanwhile, so the encoder is slowed by its own socket.
+    async fn keep_pace(&mut self, payload: usize, stats: &Stats, interrupts: &Interrupts) -> Result<(), Ended> {
+        match self.count(payload, stats) {
+            Some(until) => interrupts.unless_ended(sleep_until(until)).await,
+            None => Ok(()),
+        }
     }
 
     /// The encoder, or an operator, ended it.
@@ -58,10 +73,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
             return Ok(());
         };
         let asked_at = Instant::now();
-        if let Some(until) = publishing.count(message.payload.len(), &self.shared.stats) {
-            // Nothing is read meanwhile, so the encoder is slowed by its own socket.
-            self.interrupts.unless_ended(sleep_until(until)).await?;
-        }
+        publishing.keep_pace(message.payload.len(), &self.shared.stats, &self.interrupts).await?;
         let handed_on = self.interrupts.unless_ended(publishing.ingest.message(message)).await?;
         self.excuse_since(asked_at);
         self.check(msid, handed_on)
@@ -72,6 +84,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
             return Ok(());
         };
         let asked_at = Instant::now();
+        publishing.keep_pace(0, &self.shared.stats, &self.interrupts).await?;
         let handed_on = self.interrupts.unless_ended(publishing.ingest.metadata_cleared()).await?;
         self.excuse_since(asked_at);
         self.check(msid, handed_on)
@@ -88,7 +101,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         self.forget_pending(msid);
         let Some(at) = self.publishing.iter().position(|publishing| publishing.msid == msid) else { return Ok(()) };
         let publishing = self.publishing.swap_remove(at);
-        self.interrupts.entry.set_idle();
+        self.note_role();
         publishing.close(&self.interrupts).await;
         Ok(())
     }

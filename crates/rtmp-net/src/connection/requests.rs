@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use super::{Connection, publishing::Publishing, viewing::Viewing};
 use crate::{
     service::{Play, PlayRefusal, Publish, PublishRefusal, Service},
-    sessions::Kind,
     stats::add,
     target::Target,
     transport::Transport,
@@ -105,7 +104,9 @@ impl<S: Service, T: Transport> Connection<S, T> {
         match decision {
             Decision::Publish { request, asked, outcome: Ok(ingest) } => self.begin_publish(request, asked, ingest),
             Decision::Publish { request, asked, outcome: Err(refusal) } => {
-                tracing::info!(stream = %asked.stream, peer = %self.peer, reason = %refusal, "publish.refused");
+                if let Some(silenced) = self.shared.refusals.allow(&self.peer.ip().to_string()) {
+                    tracing::info!(stream = %asked.stream, peer = %self.peer, reason = %refusal, silenced, "publish.refused");
+                }
                 self.refuse_publish(request, &refusal.status());
             }
             Decision::Play { request, asked, outcome: Ok(reader) } => self.begin_play(request, asked, reader),
@@ -122,10 +123,10 @@ impl<S: Service, T: Transport> Connection<S, T> {
             return;
         }
         add(&self.shared.stats.publishes, 1);
-        self.interrupts.entry.set(Kind::Publish, asked.stream.clone());
         tracing::info!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "publish.began");
         let bytes_per_second = self.shared.session_config.limits.publish_bytes_per_second;
         self.publishing.push(Publishing::new(msid, asked.stream, ingest, bytes_per_second));
+        self.note_role();
     }
 
     fn begin_play(&mut self, request: PlayRequest, asked: Play, reader: hub::Reader) {
@@ -134,7 +135,6 @@ impl<S: Service, T: Transport> Connection<S, T> {
             return;
         }
         add(&self.shared.stats.plays, 1);
-        self.interrupts.entry.set(Kind::Play, asked.stream.clone());
         tracing::debug!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "play.began");
         self.wire.bound(&self.shared.config.send);
         let soft = self.shared.session_config.limits.send_queue_soft_bytes as u64;
@@ -143,6 +143,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         // Nearly all play one stream.
         self.viewing.reserve_exact(1);
         self.viewing.push(Viewing::new(msid, reader.with_lag_bytes_max(soft)));
+        self.note_role();
     }
 
     fn refuse_publish(&mut self, request: PublishRequest, status: &Status) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hub::{Body, Budget, Event, Item, Read, Reader, WireForm};
-use media::{Frame, Kind, Medium};
+use media::{Frame, Kind, Medium, StreamName};
 use tokio::time::Instant;
 
 use super::{Connection, Interrupts, io::Wire};
@@ -63,6 +63,11 @@ impl Viewing {
             key_awaited: false,
             behind_since: None,
         }
+    }
+
+    /// What is played.
+    pub(super) fn stream(&self) -> &StreamName {
+        self.reader.stream().name()
     }
 
     /// A live stream does not wait: what came during the pause is left out, and it goes on at a keyframe.
@@ -214,9 +219,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         self.get_up();
         self.forget_pending(msid);
         self.viewing.retain(|viewing| viewing.msid != msid);
-        if self.viewing.is_empty() {
-            self.interrupts.entry.set_idle();
-        }
+        self.note_role();
     }
 
     /// Puts out what is due: what the session has to say, and, once all before it is gone, the next frames. The answer is

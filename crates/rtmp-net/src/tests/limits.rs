@@ -120,7 +120,7 @@ async fn a_publication_brings_no_more_in_a_second_than_it_may() {
     let mut beside = Raw::publishing(&house, "live/beside").await;
     let started = tokio::time::Instant::now();
     for number in 0..50 {
-        fast.send(9, 1, number, &[&b"\x27\x01\0\0\0"[..], &[0; 9_995]].concat()).await;
+        fast.send(9, 1, number, &[&b"\x27\x01\0\0\0"[..], &[0; 9_995 - 64]].concat()).await;
     }
     beside.send(9, 1, 0, b"\x17\x01\0\0\0beside").await;
     beside.settle().await;
@@ -128,4 +128,10 @@ async fn a_publication_brings_no_more_in_a_second_than_it_may() {
     fast.settle().await;
     assert_eq!(started.elapsed(), Duration::from_secs(4), "half a megabyte, of which a second's worth was free");
     assert!(house.connections.stats().publishes_slowed.load(std::sync::atomic::Ordering::Relaxed) > 1);
+    // Messages without a byte of their own are not free either.
+    for number in 0..3_125 {
+        beside.send(8, 1, number, b"").await;
+    }
+    beside.settle().await;
+    assert!(started.elapsed() >= Duration::from_secs(5), "two seconds' worth, of which one was free");
 }

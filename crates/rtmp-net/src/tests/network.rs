@@ -1,6 +1,11 @@
 //! Over real sockets on loopback.
 
-use std::io::ErrorKind;
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_util::sync::CancellationToken;
@@ -66,6 +71,80 @@ async fn a_viewer_whose_socket_fills_up_gets_every_frame_once_and_in_order_and_s
     }
     assert_eq!(house.connections.rows_open(), 1);
     assert_eq!(house.connections.stats().skips.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_viewer_that_stops_reading_is_cut_and_its_neighbour_is_not() {
+    let send = SendBounds { buffer_bytes: 64 << 10, unsent_bytes: 32 << 10, ..SendBounds::default() };
+    let mut config = Config { send, ..Config::default() };
+    config.session.limits.stall_timeout = Duration::from_millis(300);
+    let house = House::with(config, RingLimits::default());
+    let (port, _stop, _running) = serve(Server::bind(any(), house.connections.clone()).await.unwrap()).await;
+    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
+    let options = client::Options::default();
+    let mut publisher = client::publish(&url, &options).await.unwrap();
+    send_all(&mut publisher, &[self::config(), key(0)]).await;
+    let mut stalled = client::play(&url, &options).await.unwrap();
+    let mut neighbour = client::play(&url, &options).await.unwrap();
+    assert_eq!(take(&mut stalled, 2).await, [self::config(), key(0)]);
+    assert_eq!(take(&mut neighbour, 2).await, [self::config(), key(0)]);
+    let started = std::time::Instant::now();
+    let mut number = 0;
+    while house.ended("stalled") == 0 {
+        assert!(started.elapsed() < Duration::from_secs(20), "it is still there");
+        number += 1;
+        let frame = delta(number, 500_000);
+        publisher.send(&frame).await.unwrap();
+        assert_eq!(next(&mut neighbour).await, frame);
+    }
+    assert_eq!(house.sessions.list().len(), 2, "the publisher and the neighbour");
+}
+
+/// Shakes hands, and then acknowledges what it never got, in as many messages as it can, until it is told to stop.
+fn flood(port: u16, stop: &AtomicBool, flooding: tokio::sync::oneshot::Sender<()>) -> std::io::Result<()> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+    let (mut handshake, hello) = rtmp::handshake::Handshake::client();
+    socket.write_all(&hello)?;
+    let mut answer = [0; 3073];
+    socket.read_exact(&mut answer)?;
+    socket.write_all(&handshake.handle_bytes(&answer).expect("an answer").to_send)?;
+    socket.write_all(&[0x02, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 0, 1])?;
+    let acknowledgements = [0xc2, 0, 0, 0, 1].repeat(16 << 10);
+    socket.write_all(&acknowledgements)?;
+    let _whoever_waits = flooding.send(());
+    for _ in 0..FLOOD_MAX / acknowledgements.len() {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        socket.write_all(&acknowledgements)?;
+    }
+    panic!("nobody else was served meanwhile")
+}
+
+/// Some seconds of work for one thread.
+const FLOOD_MAX: usize = 64 << 20;
+
+/// There is one thread for both.
+#[tokio::test]
+async fn a_client_that_talks_without_end_keeps_the_thread_from_nobody() {
+    let house = House::new();
+    let (port, _stop, _running) = serve(Server::bind(any(), house.connections.clone()).await.unwrap()).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (flooding, begun) = tokio::sync::oneshot::channel();
+    let flooder = thread::spawn({
+        let stop = stop.clone();
+        move || flood(port, &stop, flooding)
+    });
+    begun.await.unwrap();
+    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
+    let options = client::Options::default();
+    let mut publisher = client::publish(&url, &options).await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut player = client::play(&url, &options).await.unwrap();
+    assert_eq!(take(&mut player, 2).await, [config(), key(0)]);
+    stop.store(true, Ordering::Relaxed);
+    let flooded = tokio::task::spawn_blocking(|| flooder.join().unwrap());
+    flooded.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Streams from publishers to viewers, and their ends.
 
-use super::*;
+use super::{raw::Raw, *};
 
 #[tokio::test(start_paused = true)]
 async fn viewers_get_what_is_published() {
@@ -147,4 +147,18 @@ async fn a_kicked_publisher_ends_its_stream_and_a_kicked_viewer_itself() {
     drop((publisher, player, victim));
     house.empty().await;
     assert_eq!(house.ended("kicked"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_also_plays_is_listed_as_a_publisher() {
+    let house = House::new();
+    let mut raw = Raw::publishing(&house, "live/foo").await;
+    raw.send(9, 1, 0, &key(0).payload).await;
+    raw.call(0, "createStream", 3.0, vec![]).await;
+    for closed in [false, true] {
+        raw.notice(2, if closed { "closeStream" } else { "play" }, vec!["foo".into()]).await;
+        raw.settle().await;
+        let kinds: Vec<_> = house.sessions.list().iter().map(|session| session.kind).collect();
+        assert_eq!(kinds, [Kind::Publish]);
+    }
 }
