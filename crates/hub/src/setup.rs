@@ -1,5 +1,6 @@
 //! What a decoder must have before the first frame.
 
+use bytes::Bytes;
 use media::{
     Frame,
     tag::{ConfigSlot, classify, is_clear_metadata, is_metadata},
@@ -36,7 +37,7 @@ impl Setup {
     fn after_frame(&self, frame: &Frame) -> Option<Self> {
         match frame.kind {
             media::Kind::Data if is_metadata(&frame.payload) => {
-                Some(Self { metadata: Some(frame.clone()), configs: self.configs.clone() })
+                Some(Self { metadata: Some(kept(frame)), configs: self.configs.clone() })
             }
             media::Kind::Data if is_clear_metadata(&frame.payload) => {
                 Some(Self { metadata: None, configs: self.configs.clone() })
@@ -50,8 +51,8 @@ impl Setup {
         let slot = classify(frame.medium, &frame.payload).slot?;
         let mut next = self.clone();
         match next.configs.iter().position(|(held, _)| *held == slot) {
-            Some(at) => next.configs[at].1 = frame.clone(),
-            None if next.configs.len() < SLOTS_MAX => next.configs.push((slot, frame.clone())),
+            Some(at) => next.configs[at].1 = kept(frame),
+            None if next.configs.len() < SLOTS_MAX => next.configs.push((slot, kept(frame))),
             None => return None,
         }
         Some(next)
@@ -67,5 +68,41 @@ impl Setup {
     pub(crate) fn frames_at(&self, dts: u64) -> impl Iterator<Item = Frame> + '_ {
         let metadata = self.metadata.iter().map(|frame| Frame { dts: 0, ..frame.clone() });
         metadata.chain(self.configs.iter().map(move |(_, frame)| Frame { dts, ..frame.clone() }))
+    }
+}
+
+/// The frame in a buffer of its own. What comes from another node shares one with the frames around it, which may be much
+/// longer; in the ring they leave together, but set-up is kept for as long as the stream lives.
+fn kept(frame: &Frame) -> Frame {
+    Frame { payload: Bytes::copy_from_slice(&frame.payload), ..frame.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn set_up_does_not_keep_what_came_with_it() {
+        let Body::Frame(config) = samples::config() else { panic!("not a frame") };
+        let metadata = Frame::classify(media::Medium::Data, 0, Bytes::from_static(b"\x02\0\x0aonMetaData"));
+        for frame in [config, metadata] {
+            let came_with = Arc::new([&frame.payload[..], &[0; 1000]].concat());
+            let payload = Bytes::from_owner(Buffer(came_with.clone())).slice(..frame.payload.len());
+            let setup = Setup::of(vec![Frame { payload, ..frame.clone() }]);
+            assert!(setup.frames().eq([&frame]));
+            assert_eq!(Arc::strong_count(&came_with), 1);
+        }
+    }
+
+    /// What a frame in it holds on to.
+    struct Buffer(Arc<Vec<u8>>);
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
     }
 }

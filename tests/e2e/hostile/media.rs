@@ -15,6 +15,8 @@ use super::{Beside, Case, Stage, message};
 const STEP: Duration = Duration::from_millis(40);
 /// Messages in one aggregate.
 const AGGREGATE_MESSAGES: usize = 4096;
+/// The longest audio message.
+const AUDIO_BYTES_MAX: u32 = 1 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn senseless_media_harms_neither_its_own_stream_nor_another() {
@@ -159,9 +161,18 @@ fn aggregates() -> Vec<Case> {
         Case::goes_on("an aggregate of empty tags", aggregate(&tag(9, 0, &[]).repeat(100))),
         Case::goes_on("an aggregate whose back pointers lie", aggregate(&lying_end)),
         Case::goes_on("an aggregate of commands", aggregate(&tag(20, 3, b"abc"))),
+        Case::goes_on(
+            "a tag of audio as long as may be",
+            aggregate(&tag(8, AUDIO_BYTES_MAX, &[0xaf; AUDIO_BYTES_MAX as usize])),
+        ),
         Case::goes_on("as many tags as may be", aggregate(&tag(8, 1, &[0xaf]).repeat(AGGREGATE_MESSAGES))),
         Case::closed("one tag more", aggregate(&tag(8, 1, &[0xaf]).repeat(AGGREGATE_MESSAGES + 1)), "aggregate"),
         Case::closed("a tag of 16 MiB that has nine bytes", aggregate(&tag(9, (1 << 24) - 1, &[9; 9])), "aggregate"),
+        Case::closed(
+            "a tag of audio longer than audio may be",
+            aggregate(&tag(8, AUDIO_BYTES_MAX + 1, &[0xaf; AUDIO_BYTES_MAX as usize + 1])),
+            "chunk",
+        ),
         Case::closed("half a tag", aggregate(&[9; 40]), "aggregate"),
         Case::closed("an aggregate within an aggregate", aggregate(&tag(22, 3, b"abc")), "aggregate"),
     ]

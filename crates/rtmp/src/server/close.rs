@@ -1,6 +1,6 @@
 //! Why a connection ends.
 
-use crate::{command::CommandError, wire::WireError};
+use crate::{aggregate, command::CommandError, wire::WireError};
 
 /// Why a session ended its connection.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum Closed {
     Command(#[from] CommandError),
     /// An aggregate cannot be split.
     #[error(transparent)]
-    Aggregate(#[from] crate::aggregate::Error),
+    Aggregate(#[from] aggregate::Error),
     /// Something came that must not come yet, or not again.
     #[error("out of order: {0}")]
     OutOfOrder(&'static str),
@@ -58,7 +58,8 @@ impl Closed {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Wire(WireError::Handshake(_)) => "handshake",
-            Self::Wire(WireError::Chunk(_)) => "chunk",
+            // A message that is too long is that wherever it lies.
+            Self::Wire(WireError::Chunk(_)) | Self::Aggregate(aggregate::Error::TooLong(_)) => "chunk",
             Self::Wire(WireError::Control(_)) => "control",
             Self::Command(_) => "command",
             Self::Aggregate(_) => "aggregate",

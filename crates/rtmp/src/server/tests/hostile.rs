@@ -73,6 +73,22 @@ fn aggregates_that_lie_end_the_connection() {
 }
 
 #[test]
+fn a_message_in_an_aggregate_that_is_too_long_ends_the_connection_as_one_by_itself_does() {
+    let length = Limits::default().audio_bytes_max + 1;
+    let long = vec![0xaf; length];
+    let tag = [&[type_id::AUDIO], &length.to_be_bytes()[5..], &[0; 7], &long].concat();
+    let ends = [(type_id::AUDIO, long), (type_id::AGGREGATE, tag)].map(|(type_id, payload)| {
+        let mut peer = Peer::publishing();
+        peer.send(&message(type_id, 1, payload.into()));
+        let events = peer.events();
+        assert_eq!(events.len(), 1);
+        let closed = closed(&events);
+        (closed.to_string(), closed.reason())
+    });
+    assert_eq!(ends[0], ends[1]);
+}
+
+#[test]
 fn control_messages_cut_short_end_the_connection_and_user_events_do_not() {
     let mut peer = Peer::connected();
     peer.send(&message(type_id::WINDOW_ACK_SIZE, 0, Bytes::from_static(b"\0\0")));
