@@ -132,8 +132,11 @@ section! {
         /// How many of these may wait to be sent, so that a viewer's cursor falls behind and skips before what it gets is
         /// old. 0: all of them.
         pub send_unsent: Size = Size(SendBounds::default().unsent_bytes.into()),
-        /// Streams fetched at a time.
+        /// Streams fetched or waited for at a time.
         pub streams_max: usize = pulls::Config::default().streams_max,
+        /// How many of them may be waited for, because nobody publishes them or no origin answers. For one more, the one
+        /// waited for longest is given up.
+        pub absent_max: usize = pulls::Config::default().absent_max,
         /// Payload bytes of a stream kept for viewers who join late or are slow.
         pub ring_bytes: Size = Size(RingLimits::default().bytes as u64),
         /// Frames of a stream kept.
@@ -210,6 +213,9 @@ impl daemon::config::Config for Config {
                 problems.add(key, "must be above 0, or nobody comes in");
             }
         }
+        if self.playback.streams_max == 0 || self.playback.absent_max == 0 {
+            problems.add("playback", "streams_max and absent_max must be above 0, or nobody sees anything");
+        }
         if self.playback.ring_items == 0 || self.playback.ring_bytes.0 == 0 {
             problems.add("playback", "ring_items and ring_bytes must be above 0");
         }
@@ -232,6 +238,7 @@ impl Playback {
             hold: *self.hold,
             lag_bytes_max: self.lag.0,
             streams_max: self.streams_max,
+            absent_max: self.absent_max,
             start: match self.start {
                 StartAt::Gop => Start::Live,
                 StartAt::Live => Start::NextKeyframe,

@@ -30,6 +30,7 @@ pub(crate) fn register(registry: &Registry, node: Arc<EdgeNode>) {
             ("pull_calls_total", "Calls to origins for streams.", &pulls.calls),
             ("pull_reconnects_total", "Pulls taken up again.", &pulls.reconnects),
             ("coalesced_requests_total", "Viewers who joined a pull that was there.", &pulls.coalesced),
+            ("names_given_up_total", "Names waited for that were given up for others.", &pulls.given_up),
             ("pull_items_repeated_total", "Items that came again and were left out.", &pulls.repeated),
             ("http_plays_total", "HTTP viewers who got their stream.", &http.plays),
             ("http_plays_refused_total", "HTTP viewers who did not.", &http.plays_refused),

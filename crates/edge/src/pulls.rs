@@ -1,5 +1,6 @@
 //! The streams that this edge fetches: one pull each, however many viewers.
 
+mod absent;
 mod feed;
 mod mirror;
 mod seam;
@@ -25,6 +26,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{latency::Latencies, upstream::Upstream};
+use absent::{Absent, Place};
 use mirror::Mirror;
 
 /// How the edge waits for streams, and how long it keeps them.
@@ -38,8 +40,10 @@ pub struct Config {
     pub hold: Duration,
     /// The most payload bytes that a viewer may be behind before it skips to a newer keyframe.
     pub lag_bytes_max: u64,
-    /// Streams fetched at a time.
+    /// Streams fetched or waited for at a time.
     pub streams_max: usize,
+    /// How many of them may be waited for. For one more, the one waited for longest is given up.
+    pub absent_max: usize,
     /// Where viewers start.
     pub start: Start,
 }
@@ -52,6 +56,7 @@ impl Default for Config {
             hold: Duration::from_secs(120),
             lag_bytes_max: 4 << 20,
             streams_max: 10_000,
+            absent_max: 2_500,
             start: Start::Live,
         }
     }
@@ -67,6 +72,8 @@ pub struct Pulls {
     upstream: Upstream,
     config: Config,
     pulls: DashMap<StreamName, Arc<Pull>>,
+    /// Those of them that are waited for.
+    absent: Absent,
     /// Where calls to origins run, whoever asks for a stream.
     home: Handle,
     /// None: viewers are shown each message by itself.
@@ -96,6 +103,8 @@ pub struct Stats {
     pub coalesced: AtomicU64,
     /// Items that origins sent again and that were left out.
     pub repeated: AtomicU64,
+    /// Names that were given up for others.
+    pub given_up: AtomicU64,
 }
 
 /// One stream that is fetched.
@@ -107,6 +116,10 @@ struct Pull {
     state: watch::Sender<State>,
     /// Viewers who wait for the stream to be there.
     waiting: watch::Sender<usize>,
+    /// Among those that are not there.
+    place: Place,
+    /// Others need its place: it never has a stream any more.
+    given_up: CancellationToken,
     /// What the edge has of the stream.
     mirror: Mutex<Mirror>,
 }
@@ -127,7 +140,7 @@ enum State {
 /// Why a viewer does not get a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoPlay {
-    /// No route entry matches the name, or nobody published it in time.
+    /// No route entry matches the name, or nobody published it in time, or before others needed its place.
     #[error("no such stream")]
     NotFound,
     /// No origin answered in time, or this edge fetches as many streams as it may.
@@ -143,6 +156,7 @@ impl Pulls {
             upstream,
             config,
             pulls: DashMap::new(),
+            absent: Absent::default(),
             home: Handle::current(),
             pacing: None,
             tasks: TaskTracker::new(),
@@ -163,14 +177,16 @@ impl Pulls {
         }
         let waiting = self.join(name)?;
         let mut state = waiting.pull.state.subscribe();
-        let decided = state.wait_for(|state| matches!(state, State::Live(_) | State::Refused));
-        let decided = timeout(self.config.wait, decided).await;
-        let state = match &decided {
-            Ok(Ok(state)) => (**state).clone(),
-            // The sender is held by `waiting`; so only the time has run out.
-            Ok(Err(_)) | Err(_) => waiting.pull.state.borrow().clone(),
+        let decided = async {
+            let decided = state.wait_for(|state| matches!(state, State::Live(_) | State::Refused)).await;
+            // The sender is held by `waiting`.
+            decided.ok().map(|state| state.clone())
         };
-        drop(decided);
+        let decided = tokio::select! {
+            decided = timeout(self.config.wait, decided) => decided.ok().flatten(),
+            () = waiting.pull.given_up.cancelled() => None,
+        };
+        let state = decided.unwrap_or_else(|| waiting.pull.state.borrow().clone());
         match state {
             State::Live(stream) => {
                 Ok(stream.subscribe_paced(self.config.start).with_lag_bytes_max(self.config.lag_bytes_max))
@@ -229,13 +245,14 @@ impl Pulls {
 
     /// Joins the pull of a stream, or begins it.
     fn join(self: &Arc<Self>, name: &StreamName) -> Result<Waiting, NoPlay> {
-        let full = self.pulls.len() >= self.config.streams_max;
+        // Before the entry is locked, as those of others are looked at.
+        let has_room = self.pulls.contains_key(name) || self.make_room();
         let slot = match self.pulls.entry(name.clone()) {
             Entry::Occupied(slot) => {
                 self.stats.coalesced.fetch_add(1, Ordering::Relaxed);
                 return Ok(Waiting::new(slot.get().clone()));
             }
-            Entry::Vacant(_) if full => {
+            Entry::Vacant(_) if !has_room => {
                 tracing::warn!(stream = %name, streams_max = self.config.streams_max, "pull.too_many");
                 return Err(NoPlay::Unreachable);
             }
@@ -243,9 +260,24 @@ impl Pulls {
         };
         let pull = Arc::new(Pull::new(name.clone()));
         let waiting = Waiting::new(pull.clone());
+        self.absent.enter(&pull);
         slot.insert(pull.clone());
         self.tasks.spawn_on(self.clone().run(pull), &self.home);
         Ok(waiting)
+    }
+
+    /// Whether one more may be waited for: what nobody publishes keeps nobody from asking for what somebody does.
+    fn make_room(&self) -> bool {
+        let Config { streams_max, absent_max, .. } = self.config;
+        while self.pulls.len() >= streams_max || self.absent.len() >= absent_max {
+            let Some(oldest) = self.absent.pop_oldest() else { return false };
+            let given_up = self.pulls.remove_if(&oldest.name, |_, pull| Arc::ptr_eq(pull, &oldest) && pull.give_up());
+            if given_up.is_some() {
+                self.stats.given_up.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(stream = %oldest.name, "pull.given_up");
+            }
+        }
+        true
     }
 
     /// Feeds the stream until nobody has wanted it for a while.
@@ -256,6 +288,8 @@ impl Pulls {
             tokio::select! {
                 () = &mut feed => unreachable!("a feed goes on until it is dropped"),
                 () = self.stop.cancelled() => break,
+                // It has left already, and its name may be another's.
+                () = pull.given_up.cancelled() => return,
                 () = pull.unwanted_for(self.config.linger.min(ABSENT_LINGER), self.config.linger) => {
                     if self.forget_if_idle(&pull) {
                         tracing::debug!(stream = %pull.name, "pull.ended");
@@ -264,20 +298,33 @@ impl Pulls {
                 }
             }
         }
-        self.pulls.remove(&pull.name);
+        self.pulls.remove_if(&pull.name, |_, there| Arc::ptr_eq(there, &pull));
+        self.absent.leave(&pull);
         pull.end_stream();
     }
 
     /// Under the lock of the entry, so that a viewer either joins before, and it stays, or begins another after.
-    fn forget_if_idle(&self, pull: &Pull) -> bool {
-        let forgotten = self.pulls.remove_if(&pull.name, |_, pull| {
-            let idle = !pull.is_wanted();
+    fn forget_if_idle(&self, pull: &Arc<Pull>) -> bool {
+        let forgotten = self.pulls.remove_if(&pull.name, |_, there| {
+            let idle = Arc::ptr_eq(there, pull) && !pull.is_wanted();
             if idle {
                 pull.end_stream();
             }
             idle
         });
+        if forgotten.is_some() {
+            self.absent.leave(pull);
+        }
         forgotten.is_some()
+    }
+
+    /// The stream is over for now, and the name is waited for.
+    fn end_stream(&self, pull: &Arc<Pull>) {
+        let was_open = pull.is_open();
+        pull.end_stream();
+        if was_open {
+            self.absent.enter(pull);
+        }
     }
 }
 
@@ -290,6 +337,8 @@ impl Pull {
             rate: Rate::default(),
             state,
             waiting: watch::Sender::new(0),
+            place: Place::default(),
+            given_up: CancellationToken::new(),
             mirror: Mutex::default(),
         }
     }
@@ -344,6 +393,16 @@ impl Pull {
     fn end_stream(&self) {
         self.state.send_replace(State::Unanswered);
         self.mirror().end();
+    }
+
+    /// Whether it is over: not if its stream has come in the meantime.
+    fn give_up(&self) -> bool {
+        // Under the lock under which a stream comes.
+        let mirror = self.mirror();
+        if !mirror.is_open() {
+            self.given_up.cancel();
+        }
+        !mirror.is_open()
     }
 
     fn is_open(&self) -> bool {

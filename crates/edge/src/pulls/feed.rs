@@ -21,7 +21,7 @@ use crate::{
 const ABSENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Asks for the stream again and again, each time from where it stands. Goes on until it is dropped.
-pub(super) async fn run(pulls: &Pulls, pull: &Pull) {
+pub(super) async fn run(pulls: &Pulls, pull: &Arc<Pull>) {
     let mut directing = pulls.upstream.directing();
     let mut feed =
         Feed { pulls, pull, choice: Choice::default(), retry: Retry::default(), served: false, failing_since: None };
@@ -57,7 +57,7 @@ async fn news_of(pool: Option<watch::Receiver<Origins>>) {
 
 struct Feed<'a> {
     pulls: &'a Pulls,
-    pull: &'a Pull,
+    pull: &'a Arc<Pull>,
     choice: Choice,
     retry: Retry,
     /// The last call gave us the stream.
@@ -153,7 +153,7 @@ impl Feed<'_> {
                 Ok(down) => down,
                 Err(Ended::InOrder) => {
                     // The stream has ended, also for one that waited for a keyframe and so never saw its close.
-                    self.pull.end_stream();
+                    self.pulls.end_stream(self.pull);
                     return Broken::StreamEnded;
                 }
                 Err(ended) => return Broken::Ended(ended),
@@ -187,9 +187,14 @@ impl Feed<'_> {
             tracing::info!(stream = %self.pull.name, origin = call.address(), gap_ms, "pull.resumed");
         }
         let mut mirror = self.pull.mirror();
+        if self.pull.given_up.is_cancelled() {
+            // The name may be another pull's by now.
+            return;
+        }
         let opened = mirror.open(&self.pulls.hub, &self.pull.name, pool.name(), head);
         drop(mirror);
         if let Some(stream) = opened.expect("a name has one pull, and only pulls open streams") {
+            self.pulls.absent.leave(self.pull);
             self.pulls.show(&stream);
             self.pull.state.send_replace(State::Live(stream));
         }
@@ -199,7 +204,7 @@ impl Feed<'_> {
         let appended = self.pull.mirror().append(items);
         self.pulls.stats.repeated.fetch_add(appended.repeated as u64, Ordering::Relaxed);
         if appended.closed {
-            self.pull.end_stream();
+            self.pulls.end_stream(self.pull);
         }
     }
 
@@ -271,7 +276,7 @@ impl Feed<'_> {
         if *error != UpstreamError::NoRoute {
             tracing::warn!(stream = %self.pull.name, %error, "pull.refused");
         }
-        self.pull.end_stream();
+        self.pulls.end_stream(self.pull);
         self.pull.state.send_replace(State::Refused);
     }
 
@@ -280,7 +285,7 @@ impl Feed<'_> {
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         if self.pull.is_open() && since.elapsed() > at_most {
             tracing::warn!(stream = %self.pull.name, "pull.held_too_long");
-            self.pull.end_stream();
+            self.pulls.end_stream(self.pull);
         }
     }
 }

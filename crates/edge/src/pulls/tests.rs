@@ -1,3 +1,4 @@
+mod absent;
 mod moves;
 mod pools;
 
@@ -52,8 +53,12 @@ impl Bench {
 
     /// A viewer asks.
     fn play(&self) -> tokio::task::JoinHandle<Result<Reader, NoPlay>> {
+        self.play_of(name())
+    }
+
+    fn play_of(&self, name: StreamName) -> tokio::task::JoinHandle<Result<Reader, NoPlay>> {
         let pulls = self.pulls.clone();
-        tokio::spawn(async move { pulls.play(&name()).await })
+        tokio::spawn(async move { pulls.play(&name).await })
     }
 
     /// A viewer at position 8, fed by origin A in epoch 5.

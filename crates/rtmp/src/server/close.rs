@@ -17,7 +17,7 @@ pub enum Closed {
     /// Something came that must not come yet, or not again.
     #[error("out of order: {0}")]
     OutOfOrder(&'static str),
-    /// More requests out of order, or refused, than are forgiven.
+    /// More requests out of order, refused, or withdrawn before they were decided, than are forgiven.
     #[error("too many mistakes")]
     TooManyMistakes,
     /// The connect was refused, by the session itself or by its owner.

@@ -90,13 +90,15 @@ impl Session {
     /// The client is done with what the message stream is used for.
     fn end_use(&mut self, msid: u32) -> Result<(), Closed> {
         let Some(stream) = self.streams.get_mut(msid) else { return Ok(()) };
-        match std::mem::replace(&mut stream.used, Use::Idle) {
+        let was = std::mem::replace(&mut stream.used, Use::Idle);
+        match was {
             Use::Idle => return Ok(()),
             Use::PublishAsked(_) | Use::Publishing { .. } => self.events.push_back(Event::Unpublished { msid }),
             Use::PlayAsked(_) | Use::Playing => self.events.push_back(Event::PlayEnded { msid }),
         }
         self.idle_since = self.now;
-        Ok(())
+        // Or whoever withdraws in time what would be refused could ask for ever.
+        if was.undecided().is_some() { self.on_mistake() } else { Ok(()) }
     }
 
     fn on_publish(&mut self, msid: u32, command: &Command) -> Result<(), Closed> {

@@ -15,7 +15,8 @@ pub struct Config {
     pub ping_after: Duration,
     /// A publisher of which nothing came for so long is cut.
     pub publisher_silence_max: Duration,
-    /// Requests out of order, or refused one after the other, before the connection is cut.
+    /// Requests out of order, refused, or withdrawn before they were decided, with none accepted between them, before the
+    /// connection is cut.
     pub mistakes_max: u32,
 }
 

@@ -25,6 +25,50 @@ fn refusals_one_after_the_other_end_the_connection() {
     assert!(matches!(closed(&peer.events()), Closed::TooManyMistakes));
 }
 
+/// Sixteen plays that nobody decides, each withdrawn in time by what this sends on its message stream.
+fn asks_for_ever(withdraw: impl Fn(&mut Peer, u32)) {
+    let streams = Limits::default().message_streams_max as u32;
+    let mut peer = Peer::with_streams(streams);
+    let (mut asked, mut first) = (0, 1);
+    let ended = loop {
+        for msid in first..first + streams {
+            peer.notice(msid, "play", ["absent".into()]);
+        }
+        let events = peer.events();
+        asked += events.iter().filter(|event| matches!(event, Event::Play(_))).count();
+        if matches!(events.last(), Some(Event::Closed(_))) {
+            break events;
+        }
+        peer.pass(Duration::from_secs(9));
+        (first..first + streams).for_each(|msid| withdraw(&mut peer, msid));
+        first = peer.session.streams.iter().map(|stream| stream.msid).min().unwrap_or(first);
+        assert!(asked < 100, "it goes on");
+    };
+    assert!(matches!(closed(&ended), Closed::TooManyMistakes));
+}
+
+#[test]
+fn plays_withdrawn_before_they_are_decided_end_the_connection() {
+    asks_for_ever(|_, _| {});
+    asks_for_ever(|peer, msid| peer.notice(msid, "closeStream", []));
+    asks_for_ever(|peer, msid| {
+        peer.notice(0, "deleteStream", [msid.into()]);
+        peer.notice(0, "createStream", []);
+    });
+}
+
+#[test]
+fn a_player_that_changes_its_mind_now_and_then_is_served() {
+    let mut peer = Peer::with_streams(1);
+    for _ in 0..3 {
+        for _ in 0..Config::default().mistakes_max {
+            peer.notice(1, "play", ["foo".into()]);
+        }
+        let Some(Event::Play(request)) = peer.events().pop() else { panic!("no play") };
+        request.accept(&mut peer.session).unwrap();
+    }
+}
+
 #[test]
 fn connects_without_an_application_are_refused() {
     let object = |fields: Vec<(&str, Value)>| Value::object(fields);
