@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::retry::Retry;
+use super::{Line, retry::Retry};
 use crate::{
     pulse::{Pulse, Silent},
     streams::Streams,
@@ -28,6 +28,7 @@ pub(super) struct Follower {
     pub(super) target: Target,
     pub(super) streams: Arc<Streams>,
     pub(super) urgent: Arc<Notify>,
+    pub(super) line: Arc<Line>,
 }
 
 /// Why a Follow ended, or did not begin.
@@ -70,6 +71,7 @@ impl Follower {
                 Ok(talk) => {
                     retry = Retry::default();
                     told.clear();
+                    self.line.opened();
                     tracing::info!(peer = %self.node, "follow.opened");
                     let (broken, seat) = talk.go_on().await;
                     if let Broken::Call(RelayError::Unheard) = broken {
@@ -81,6 +83,7 @@ impl Follower {
                 }
                 Err(broken) => broken,
             };
+            self.line.broke();
             // Said once for each reason, however often it is tried.
             let reason = broken.to_string();
             if reason != told {

@@ -172,23 +172,29 @@ async fn an_origin_that_takes_nothing_is_left() {
     assert!(matches!(talk.go_on().await.0, Broken::NoAnswer));
 }
 
-#[tokio::test]
-async fn each_other_member_that_the_control_plane_names_is_followed_where_it_says() {
+/// An origin `o2` with all it needs to follow `o1`, which is active in epoch 3 and served by the last.
+async fn pair() -> (Origin, Peers, String, impl Sized) {
     let (o1, o2) = (Origin::new("o1"), Origin::new("o2"));
     o1.grant("o1", "o1", 3);
     o2.grant("o2", "o1", 3);
     let relay = crate::relay::tests::relay(o1.streams.clone());
     let (address, token, server) = crate::relay::tests::served(relay).await;
-    let pool = watch::Sender::new(Some(view(&[("o1", &address), ("o2", "127.0.0.1:9")])));
     let peers =
         Peers { me: member("o2").node, streams: o2.streams.clone(), token: Some(token), urgent: o2.urgent.clone() };
+    (o2, peers, address, server)
+}
+
+#[tokio::test]
+async fn each_other_member_that_the_control_plane_names_is_followed_where_it_says() {
+    let (o2, peers, address, server) = pair().await;
+    let pool = watch::Sender::new(Some(view((3, 1), &[("o1", &address), ("o2", NOWHERE)])));
     let stop = CancellationToken::new();
     let running = tokio::spawn(peers.run(pool.subscribe(), stop.clone()));
     until(&o2, |o2| o2.streams.standing().follows).await;
     assert_eq!(o2.hears(), [member("o1").node]);
-    pool.send_replace(Some(view(&[("o2", "127.0.0.1:9")])));
+    pool.send_replace(Some(view((3, 2), &[("o2", NOWHERE)])));
     until(&o2, |o2| o2.hears().is_empty()).await;
-    pool.send_replace(Some(view(&[("o1", &address)])));
+    pool.send_replace(Some(view((3, 3), &[("o1", &address)])));
     until(&o2, |o2| o2.streams.standing().follows).await;
     drop(server);
     until(&o2, |o2| o2.hears().is_empty()).await;
@@ -196,7 +202,58 @@ async fn each_other_member_that_the_control_plane_names_is_followed_where_it_say
     running.await.unwrap();
 }
 
-fn view(members: &[(&str, &str)]) -> PoolView {
+#[tokio::test]
+async fn a_follow_that_stands_outlives_a_control_plane_that_has_lost_its_store() {
+    let (o2, peers, address, server) = pair().await;
+    let mut follows = Follows::default();
+    peers.keep_following(&mut follows, Some(&view((3, 7), &[("o1", &address), ("o2", NOWHERE)])));
+    until(&o2, |o2| o2.streams.standing().follows).await;
+    let o1 = member("o1").node;
+    let first = Arc::downgrade(&follows.kept[&o1].line);
+    let of_lost_stores = [
+        None,
+        Some(view((0, 0), &[])),
+        // We have said by which version we go; the active has not come yet.
+        Some(view((0, 8), &[("o2", NOWHERE)])),
+        // Copies of before the member had joined, or had moved.
+        Some(view((2, 8), &[("o2", NOWHERE)])),
+        Some(view((2, 9), &[("o1", NOWHERE), ("o2", NOWHERE)])),
+        Some(view((3, 6), &[("o2", NOWHERE)])),
+        Some(view((3, 9), &[("o1", &address), ("o2", NOWHERE)])),
+    ];
+    for view in &of_lost_stores {
+        peers.keep_following(&mut follows, view.as_ref());
+        assert!(first.strong_count() > 0 && follows.kept[&o1].line.stands(), "{view:?}");
+    }
+    // Once it is broken, it is not tried again where nobody is said to be.
+    peers.keep_following(&mut follows, of_lost_stores[1].as_ref());
+    drop(server);
+    follows.broken.notified().await;
+    assert!(follows.kept.contains_key(&o1));
+    peers.keep_following(&mut follows, of_lost_stores[1].as_ref());
+    assert!(follows.kept.is_empty());
+}
+
+#[tokio::test]
+async fn a_follow_ends_when_a_newer_record_has_the_member_elsewhere_or_not_at_all() {
+    let (o2, peers, address, _server) = pair().await;
+    let named = view((3, 7), &[("o1", &address)]);
+    let newer = [(3, 8), (4, 1)].into_iter().flat_map(|at| [view(at, &[]), view(at, &[("o1", NOWHERE)])]);
+    for newer in newer {
+        let mut follows = Follows::default();
+        peers.keep_following(&mut follows, Some(&named));
+        until(&o2, |o2| o2.streams.standing().follows).await;
+        peers.keep_following(&mut follows, Some(&newer));
+        until(&o2, |o2| o2.hears().is_empty()).await;
+        assert_eq!(follows.kept.len(), newer.members.len(), "it is looked for where it is now");
+    }
+}
+
+/// Where nobody listens.
+const NOWHERE: &str = "127.0.0.1:9";
+
+/// What a record of this epoch and version says.
+fn view((epoch, version): (u64, u64), members: &[(&str, &str)]) -> PoolView {
     let member = |(name, address): &(&str, &str)| PoolViewMember {
         member: member(name),
         role: Role::Standby,
@@ -206,8 +263,8 @@ fn view(members: &[(&str, &str)]) -> PoolView {
     };
     PoolView {
         id: PoolId::main(),
-        version: 1,
-        epoch: Epoch(3),
+        version,
+        epoch: Epoch(epoch),
         loss_epoch: Epoch(0),
         active: None,
         members: members.iter().map(member).collect(),
