@@ -28,6 +28,7 @@
 //! | three members, one behind | `of_three_members_the_one_in_sync_is_promoted` |
 //! | active, then the next killed | `the_active_and_then_the_next_are_killed` |
 //! | none in sync | `nobody_is_in_sync_and_the_active_dies`, `…_and_an_unclean_promotion_is_not_wanted` |
+//! | … and the encoder had come back in between | `the_one_behind_is_promoted_and_lacks_the_publication_on_air` |
 //! | every origin restarts empty | `every_origin_restarts_with_empty_memory` |
 //! | encoder moves while the active dies | `the_encoder_moves_to_another_edge_while_the_active_dies` |
 //! | encoder at the VIP | `an_encoder_at_the_pool_itself_publishes_again` |
@@ -438,6 +439,19 @@ fn nobody_is_in_sync_and_an_unclean_promotion_is_not_wanted() {
     world.befall(Fault::Kill(O1));
     world.run_for(10 * S);
     assert_eq!((world.active(), world.moves()), (None, 0), "{}", history(&world));
+}
+
+#[test]
+fn the_one_behind_is_promoted_and_lacks_the_publication_on_air() {
+    let mut world = after(playing(pool(2, 3)), [Fault::Cut(O1, O2)], 2 * S);
+    world.befall(Fault::MoveEncoder { from: E1, to: E2 });
+    world.run_for(4 * S);
+    world.befall(Fault::Kill(O1));
+    world.run_for(12 * S);
+    // 2 s until it is promoted, and 3 s for the publication that it knows (R2, P3).
+    assert_moved(&world, 1, 6500);
+    assert!(world.judge.has_noticed("RESUME_WITH_LOSS"), "{}", history(&world));
+    assert_eq!(world.judge.encoders_lost, 0, "{}", history(&world));
 }
 
 #[test]

@@ -160,7 +160,9 @@ section! {
         pub unacked_duration: Period = Period(ingest::Config::default().duration_max),
         /// Bytes of all publications together. Beyond, those who keep more than an even share make room.
         pub unacked_total: Size = Size(ingest::Config::default().total_bytes_max as u64),
-        /// How long an encoder waits for an origin to take its stream, once what it published there before is over.
+        /// How long an encoder waits for an origin to take its stream, once what it published there before is over; and one on
+        /// air for its name, where a promoted origin holds that for an encoder of before. So more than origins'
+        /// `replication.resume_wait`.
         pub open_wait: Period = Period(ingest::Config::default().open_wait),
         /// How long the rest of a stream whose encoder has gone may take to reach the origin. The next publication of its name
         /// waits for it.

@@ -33,7 +33,7 @@ pub struct Config {
     pub duration_max: Duration,
     /// Bytes of all publications together.
     pub total_bytes_max: usize,
-    /// How long an encoder waits for an origin to take its publication.
+    /// How long an encoder waits for an origin to take its publication, and for its name at one that gives it to another.
     pub open_wait: Duration,
     /// How long the rest of a publication that has ended may take to reach the origin.
     pub flush_wait: Duration,

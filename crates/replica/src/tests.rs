@@ -435,6 +435,41 @@ fn a_promotion_with_loss_names_what_is_lost_and_begins_above_it() {
 }
 
 #[test]
+fn a_publication_that_the_promoted_never_had_goes_on_when_the_one_before_it_has_not_come() {
+    let sequence = || {
+        let (mut pool, ticket) = pair();
+        // So that o2 hears of what is committed.
+        pool.feed("o1", &ticket, 10..20);
+        pool.talk();
+        pool.cut_off("o2");
+        pool.grant("o1", 1, &["o1"]);
+        let now = pool.now;
+        pool.at("o1").lost(&ticket, now);
+        let second = pool.publish("o1", B);
+        pool.feed("o1", &second, 0..40);
+        assert_eq!(second.acked.borrow().through, Some(39), "its encoder knows that it is on air");
+        pool.grant_with_loss("o2", 2, &["o2"], 2);
+        assert!(matches!(pool.try_publish("o2", B, 30), Err(Refused::Busy)), "A may live");
+        pool
+    };
+    let mut pool = sequence();
+    pool.pass(3010);
+    let again = pool.try_publish("o2", B, 30).unwrap();
+    pool.feed("o2", &again, 30..45);
+    assert_eq!(again.acked.borrow().through, Some(44));
+    assert!(matches!(pool.at("o2").poll_notice(), Some(Notice { what: Mishap::Lost { .. }, .. })));
+    assert!(matches!(pool.try_publish("o2", A, 10), Err(Refused::Gone)), "it was replaced");
+
+    let mut pool = sequence();
+    let first = pool.try_publish("o2", A, 10).unwrap();
+    for n in (first.next_number..).take(500) {
+        pool.pass(10);
+        pool.feed("o2", &first, n..n + 1);
+    }
+    assert!(matches!(pool.try_publish("o2", B, 30), Err(Refused::Busy)), "a living encoder keeps its name");
+}
+
+#[test]
 fn a_stream_that_was_lost_whole_is_named_whenever_its_edge_comes_back() {
     for later in [3, 5] {
         let mut pool = Pool::new(&["o2"]);

@@ -24,6 +24,8 @@ pub(super) struct Push {
     opened: Option<oneshot::Sender<Result<(), Refusal>>>,
     /// Since when no origin has it.
     failing_since: Option<Instant>,
+    /// Since when the answer has been that another publication has the name, though this one was opened.
+    name_taken_since: Option<Instant>,
     /// The call broke on which an origin was told that the encoder is lost, or was to be: the next one would wait for it.
     loss_untold: bool,
 }
@@ -50,7 +52,16 @@ impl Push {
         outbox: Arc<Outbox>,
         opened: oneshot::Sender<Result<(), Refusal>>,
     ) -> Self {
-        Self { upstream, config, hello, outbox, opened: Some(opened), failing_since: None, loss_untold: false }
+        Self {
+            upstream,
+            config,
+            hello,
+            outbox,
+            opened: Some(opened),
+            failing_since: None,
+            name_taken_since: None,
+            loss_untold: false,
+        }
     }
 
     /// Pushes until the publication is over, is refused, or nobody takes it for too long.
@@ -70,8 +81,15 @@ impl Push {
                 choice.note_served();
                 retry.reset();
             }
+            let waits = self.waits_for_name(&over);
             let pause = match over {
                 Over::Done => break,
+                Over::Refused(error) if waits => {
+                    self.note_broken(begin, &error.to_string());
+                    // Soon, lest a new encoder is first; the origin itself takes its time over each of these calls.
+                    retry.reset();
+                    retry.next_delay()
+                }
                 Over::Refused(error) => {
                     self.refused(&error);
                     break;
@@ -135,7 +153,20 @@ impl Push {
         }
     }
 
+    /// Whether another publication has the name of this one, that was opened, and may yet yield it. An origin that was
+    /// promoted without having this one waits for the one before it first, which does not come: that is no reason to cut an
+    /// encoder off. From one that is there the name is not taken, and this one gives up.
+    fn waits_for_name(&mut self, over: &Over) -> bool {
+        let taken = matches!(over, Over::Refused(RelayError::Refused(PublishRefusal::NameTaken)));
+        if !taken || self.opened.is_some() {
+            self.name_taken_since = None;
+            return false;
+        }
+        self.name_taken_since.get_or_insert_with(Instant::now).elapsed() < self.config.open_wait
+    }
+
     fn note_opened(&mut self, origin: &str) {
+        self.name_taken_since = None;
         if let Some(since) = self.failing_since.take() {
             let gap_ms = since.elapsed().as_millis() as u64;
             tracing::info!(stream = %self.hello.stream, publication = %self.hello.publication, origin, gap_ms, "push.resumed");

@@ -58,6 +58,15 @@ impl Bench {
         tokio::spawn(async move { ingests.publish(request).await })
     }
 
+    /// A push comes to origin A, and after a while is told that another publication has the name.
+    async fn refuse_name(&mut self) {
+        let (_, _, reply) = timeout(Duration::from_secs(20), self.a.push()).await.expect("a push in time");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        reply.refuse(RelayError::Refused(PublishRefusal::NameTaken));
+        // It has come to the edge.
+        tokio::task::yield_now().await;
+    }
+
     /// No push comes to origin A for a while.
     async fn asks_for_nothing(&mut self) {
         assert!(timeout(Duration::from_millis(100), self.a.push()).await.is_err(), "it asks");
@@ -255,6 +264,39 @@ async fn a_second_encoder_is_refused_and_told_so() {
     let (_, _, reply) = bench.a.push().await;
     reply.refuse(RelayError::Refused(PublishRefusal::NameTaken));
     assert_eq!(publishing.await.unwrap().map(drop), Err(Refusal::NameTaken));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encoder_is_not_cut_off_by_an_origin_that_waits_for_an_older_publication() {
+    let mut bench = Bench::new();
+    let (mut ingest, mut first) = bench.publish().await;
+    send(&mut ingest, KEY).await.unwrap();
+    first.through(0).await;
+    first.ack(5, 0);
+    first.reset();
+    let promoted = Instant::now();
+    while promoted.elapsed() < Duration::from_secs(3) {
+        bench.refuse_name().await;
+        send(&mut ingest, DELTA).await.unwrap();
+    }
+    let mut second = take(&mut bench.a, 6, 0).await;
+    send(&mut ingest, KEY).await.unwrap();
+    let last = second.hello.first_number.max(1);
+    assert!(second.through(last).await.contains(&(last, last)));
+    assert!(promoted.elapsed() < Duration::from_millis(3500), "{:?}", promoted.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encoder_whose_name_another_keeps_is_cut_off_in_time() {
+    let mut bench = Bench::new();
+    let (mut ingest, first) = bench.publish().await;
+    first.reset();
+    let begin = Instant::now();
+    while send(&mut ingest, KEY).await.is_ok() {
+        bench.refuse_name().await;
+    }
+    let waited = begin.elapsed();
+    assert!(waited >= Duration::from_secs(10) && waited < Duration::from_secs(11), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
