@@ -25,6 +25,8 @@ struct Origin {
     address: String,
     /// Which node that is, where the control plane has told.
     node: Option<NodeId>,
+    /// The target has it. One that has left it stays as long as it is heard.
+    is_listed: bool,
     link: LinkState,
     /// How often its Link was lost.
     losses: u64,
@@ -99,7 +101,8 @@ impl Origins {
     pub(crate) fn to_link(&self) -> Vec<String> {
         let is_known = |origin: &Origin| origin.node.is_some();
         let heard = self.members.iter().any(|origin| is_known(origin) && origin.link == LinkState::Heard);
-        let linked = self.members.iter().filter(|origin| !heard || is_known(origin));
+        let stays = |origin: &Origin| origin.is_listed || origin.link == LinkState::Heard;
+        let linked = self.members.iter().filter(|origin| stays(origin) && (!heard || is_known(origin)));
         linked.map(|origin| origin.address.clone()).collect()
     }
 
@@ -124,22 +127,24 @@ impl Origins {
     }
 
     /// The target's addresses are these now. True when that is news.
+    ///
+    /// A node that has left it and is heard stays until its Link is lost: a control plane that has lost its store knows no
+    /// member of a pool that serves.
     pub(crate) fn set_members(&mut self, members: Vec<(String, Option<NodeId>)>) -> bool {
-        let same = members.len() == self.members.len()
-            && members
-                .iter()
-                .zip(&self.members)
-                .all(|((address, node), held)| (address, node) == (&held.address, &held.node));
-        if same {
+        let listed = self.members.iter().filter(|origin| origin.is_listed);
+        if members.iter().map(|(address, node)| (address, node)).eq(listed.map(|held| (&held.address, &held.node))) {
             return false;
         }
-        let known = std::mem::take(&mut self.members);
+        let mut known = std::mem::take(&mut self.members);
         let member = |(address, node): (String, Option<NodeId>)| {
-            let known = known.iter().find(|known| known.address == address);
-            let (link, losses) = known.map_or_else(Default::default, |known| (known.link, known.losses));
-            Origin { address, node, link, losses }
+            let at = known.iter().position(|known| known.address == address);
+            let (link, losses) = at.map_or_else(Default::default, |at| (known[at].link, known[at].losses));
+            at.map(|at| known.swap_remove(at));
+            Origin { address, node, is_listed: true, link, losses }
         };
         self.members = members.into_iter().map(member).collect();
+        let heard = known.into_iter().filter(|origin| origin.node.is_some() && origin.link == LinkState::Heard);
+        self.members.extend(heard.map(|origin| Origin { is_listed: false, ..origin }));
         true
     }
 
@@ -413,6 +418,22 @@ mod tests {
         assert_eq!(origins.judge(&call), None, "we hung up, not the origin");
         origins.note_silence(A);
         assert_eq!(origins.to_link(), [A, "vip:1"]);
+    }
+
+    #[test]
+    fn one_that_is_heard_outlives_a_view_without_it() {
+        let mut origins = settled();
+        let call = origins.stance(direct(A));
+        assert!(origins.set_members(Vec::new()));
+        assert!(!origins.set_members(Vec::new()));
+        assert_eq!((origins.to_link(), origins.heard().count()), (vec![A.to_owned(), B.to_owned()], 2));
+        assert_eq!((origins.judge(&call), &asked(&origins)[0]), (None, &(A.to_owned(), false)));
+        assert!(origins.set_members(vec![(B.into(), NodeId::new("b").ok())]));
+        assert!(origins.note_silence(A));
+        assert_eq!(origins.judge(&call), Some(Leave::Unheard));
+        assert_eq!(origins.to_link(), [B], "it has left, and is not heard any more");
+        origins.note_silence(B);
+        assert_eq!(origins.to_link(), [B], "it may be heard again");
     }
 
     #[test]
