@@ -236,7 +236,7 @@ impl Commits {
     /// caught up are asked in, and with nobody to ask the active may go on alone.
     pub fn tick(&mut self, now: Instant, around: Surroundings) {
         let passed = self.own.tick(now, self.rules.tick);
-        self.own.forget_before(self.followers.values().filter_map(Follower::acked).min());
+        self.own.forget(self.committed.unwrap_or_default(), self.rules.behind_max);
         let missing = self.missing();
         self.ask_out(&missing);
         self.ask_in(passed);

@@ -1,6 +1,7 @@
 //! How much of a stream stays in memory.
 
-/// Bounds of one stream's ring. Whichever is reached first lets the oldest items go.
+/// Bounds of one stream's ring. Whichever is reached first lets the oldest items go, as far as they are committed: who
+/// appends stops in time (`Writer::is_backlogged`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingLimits {
     /// Payload bytes.

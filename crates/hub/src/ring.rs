@@ -111,7 +111,17 @@ impl Ring {
         let seq = seq.min(self.head().next_seq);
         let more = seq > self.committed_below;
         self.committed_below = self.committed_below.max(seq);
+        self.evict();
         more
+    }
+
+    /// Whether what is not committed takes more than half of the bounds. Within that much nothing leaves in the moment
+    /// when it is committed, before a reader can take it.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        let (head, seen) = (self.head(), self.before(self.committed_below));
+        head.items - seen.items > self.limits.items as u64 / 2
+            || head.bytes - seen.bytes > self.limits.bytes as u64 / 2
+            || head.media_ms - seen.media_ms > self.limits.duration_ms / 2
     }
 
     /// Lets paced readers see all that is committed. True: that is more than before.
@@ -170,8 +180,9 @@ impl Ring {
             let over = self.items.len() > self.limits.items
                 || head.bytes - self.base.bytes > self.limits.bytes as u64
                 || head.media_ms - front.after.media_ms > self.limits.duration_ms;
-            // The newest item stays whatever its size: it has been seen by nobody yet.
-            if !over || self.items.len() == 1 {
+            // What nobody has seen yet stays, whatever its size; so does the newest item.
+            let unseen = front.item.seq >= self.committed_below || self.items.len() == 1;
+            if !over || unseen {
                 break;
             }
             let Some(front) = self.items.pop_front() else { break };

@@ -182,6 +182,12 @@ impl Writer {
         }
     }
 
+    /// Whether so much is not committed that no more should be appended: what is not committed stays in memory, beyond
+    /// the ring's bounds if need be.
+    pub fn is_backlogged(&self) -> bool {
+        self.stream.ring().is_backlogged()
+    }
+
     /// Appends what is known to be committed, as an edge gets it. Positions that the log has passed are left out; the
     /// number of those is returned.
     pub fn append_at(&mut self, items: impl IntoIterator<Item = (u64, Body)>) -> usize {

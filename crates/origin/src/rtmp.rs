@@ -11,6 +11,7 @@ use rtmp_net::{IngestEnded, Play, PlayRefusal, Publish, PublishRefusal};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
+    pulse::BEAT,
     role::Term,
     streams::{Feed, Streams},
 };
@@ -44,7 +45,7 @@ impl rtmp_net::Service for Service {
         let publish = replica::Publish { name: request.stream, publication, source, first_number: 0 };
         match self.streams.publish(publish).await {
             Ok(feed) => Ok(Ingest { feed, term: self.term.clone(), next_number: 0 }),
-            Err(Refused::NotActive) => Err(PublishRefusal::Unavailable),
+            Err(Refused::NotActive | Refused::HeldUp) => Err(PublishRefusal::Unavailable),
             Err(Refused::Busy | Refused::Gone | Refused::Ending) => Err(PublishRefusal::Taken),
         }
     }
@@ -80,7 +81,11 @@ impl Ingest {
             if !self.feed.is_held_up() {
                 return Ok(());
             }
-            self.feed.committed().await.map_err(ended)?;
+            // What holds us up may be another's, and nothing of ours may be left to be committed.
+            match timeout(BEAT, self.feed.committed()).await {
+                Ok(committed) => committed.map_err(ended).map(drop)?,
+                Err(_looks_again) => {}
+            }
         }
     }
 
@@ -114,4 +119,75 @@ impl rtmp_net::Ingest for Ingest {
 
 fn ended(_why: NotTaken) -> IngestEnded {
     IngestEnded::TakenOver
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::{Epoch, Member, Surroundings};
+    use media::StreamName;
+    use replica::{FollowHello, FollowUp};
+    use rtmp_net::Ingest as _;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::streams::tests::{active_of_two, key};
+
+    const A: PublicationId = PublicationId::from_bits(0xa);
+    const B: PublicationId = PublicationId::from_bits(0xb);
+
+    async fn ingest(streams: &Arc<Streams>, name: &str, publication: PublicationId) -> Ingest {
+        let name = StreamName::from_app(media::DEFAULT_VHOST, "live", name).unwrap();
+        let source = Source { edge: None, peer: "test".into() };
+        let feed = streams.publish(replica::Publish { name, publication, source, first_number: 0 }).await.unwrap();
+        Ingest { feed, term: watch::channel(Term::default()).1, next_number: 0 }
+    }
+
+    /// The other member opens its Follow and has everything, up to this order.
+    fn follow(streams: &Streams, other: &Member) -> u64 {
+        streams.with(|replica, now| {
+            let hello = FollowHello { member: other.clone(), epoch: Epoch(1) };
+            let follower = replica.follower_opened(hello, now);
+            replica.poll_down(follower);
+            replica.handle_up(follower, FollowUp::State { epoch: Epoch(1), logs: vec![] }, now).unwrap();
+            follower
+        })
+    }
+
+    fn ack(streams: &Streams, follower: u64) {
+        let order = streams.standing().head.1;
+        streams
+            .with(|replica, now| replica.handle_up(follower, FollowUp::Ack { epoch: Epoch(1), order }, now))
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_encoder_with_nothing_to_be_committed_goes_on_when_all_do() {
+        let (streams, other) = active_of_two();
+        let run = streams.clone();
+        let _running = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+            run.run(Surroundings::default, CancellationToken::new()).await;
+        }));
+        let follower = follow(&streams, &other);
+        let acking = async {
+            loop {
+                ack(&streams, follower);
+                tokio::task::yield_now().await;
+            }
+        };
+        let (mut one, mut two) = tokio::select! {
+            both = async { (ingest(&streams, "a", A).await, ingest(&streams, "b", B).await) } => both,
+            () = acking => unreachable!(),
+        };
+        streams.with(|replica, _| replica.follower_closed(follower));
+        one.message(key(0)).await.unwrap();
+        while !two.feed.is_held_up() {
+            tokio::time::advance(BEAT).await;
+        }
+        let goes_on = two.message(key(0));
+        tokio::pin!(goes_on);
+        assert!(timeout(BEAT * 20, &mut goes_on).await.is_err(), "it waits");
+        let back = follow(&streams, &other);
+        ack(&streams, back);
+        timeout(BEAT * 2, goes_on).await.expect("it is looked after").unwrap();
+    }
 }

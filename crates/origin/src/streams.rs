@@ -98,7 +98,7 @@ impl Streams {
                     Err(Refused::Ending) if changes.changed().await.is_ok() => {}
                     // It may have ended: calls overtake one another, those of one encoder at two edges too.
                     // Whoever waits asks now and then, and not at every change of any stream: there may be many of them.
-                    Err(Refused::Busy) if TokioInstant::now() < busy_until => sleep(BUSY_STEP).await,
+                    Err(Refused::Busy | Refused::HeldUp) if TokioInstant::now() < busy_until => sleep(BUSY_STEP).await,
                     outcome => return outcome,
                 }
             }

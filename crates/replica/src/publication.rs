@@ -63,6 +63,9 @@ pub enum Refused {
     /// The stream is ending: to be asked again in a moment.
     #[error("the stream is ending")]
     Ending,
+    /// Nothing has been committed for long: one more stream would only wait with the rest.
+    #[error("nothing has been committed for too long")]
+    HeldUp,
 }
 
 /// Why a message is not taken.
@@ -111,6 +114,9 @@ impl Replica {
         if self.gone.has(*publication) {
             return Err(Refused::Gone);
         }
+        if self.is_stalled() {
+            return Err(Refused::HeldUp);
+        }
         let writer = self.hub.open(name).expect("the logs hold all streams of the hub");
         let splice = Splice::open(self.config.splice, *publication, now);
         self.logs.insert(name.clone(), Log::begin(writer, splice, source.clone(), now));
@@ -129,9 +135,15 @@ impl Replica {
     /// Lets a publication take up, or take over, a stream that is open.
     fn join(&mut self, publish: &Publish, now: Instant) -> Result<(), Refused> {
         let Publish { name, publication, source, .. } = publish;
+        let stalled = self.is_stalled();
         let log = self.logs.get_mut(name).expect("the caller found it");
-        if log.publication() != *publication && self.gone.has(*publication) {
+        // One that comes back appends nothing by that.
+        let is_new = log.publication() != *publication;
+        if is_new && self.gone.has(*publication) {
             return Err(Refused::Gone);
+        }
+        if is_new && stalled {
+            return Err(Refused::HeldUp);
         }
         let opened = log.splice.publish(*publication, now).map_err(|taken| match taken {
             Taken::Busy => Refused::Busy,
@@ -151,9 +163,14 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether what was taken has waited so long to be committed that no more should come: the edges keep it, within
-    /// their bounds, and name what they cannot.
-    pub fn is_held_up(&self) -> bool {
+    /// Whether what was taken waits to be committed for so long, or is so much of this stream, that no more should come:
+    /// the edges keep it, within their bounds, and name what they cannot.
+    pub fn is_held_up(&self, ticket: &Ticket) -> bool {
+        let backlogged = || self.logs.get(&ticket.name).is_some_and(|log| log.writer.is_backlogged());
+        self.term.is_some() && (self.is_stalled() || backlogged())
+    }
+
+    fn is_stalled(&self) -> bool {
         self.term.as_ref().is_some_and(|term| term.commits.lag() >= self.config.lag_max)
     }
 

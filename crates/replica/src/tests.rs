@@ -11,6 +11,7 @@ use media::{MediaMessage, Medium, PublicationId, StreamName};
 use super::*;
 
 mod alone;
+mod brake;
 
 const A: PublicationId = PublicationId::from_bits(0xa);
 const B: PublicationId = PublicationId::from_bits(0xb);
@@ -124,10 +125,14 @@ impl Pool {
     }
 
     fn pass(&mut self, ms: u64) {
+        self.pass_in(ms, CALM);
+    }
+
+    fn pass_in(&mut self, ms: u64, around: Surroundings) {
         for _ in 0..ms / 10 {
             self.now += Duration::from_millis(10);
             let now = self.now;
-            self.origins.values_mut().for_each(|origin| origin.handle_timeout(now, CALM));
+            self.origins.values_mut().for_each(|origin| origin.handle_timeout(now, around));
         }
     }
 

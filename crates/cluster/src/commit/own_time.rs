@@ -11,19 +11,16 @@ use std::{
 pub(super) struct OwnTime {
     now: Duration,
     ticked: Instant,
-    /// When orders were given, from `first` on.
-    given: VecDeque<Duration>,
-    first: u64,
+    /// The first order of each of our moments in which any was given, and that moment.
+    given: VecDeque<(u64, Duration)>,
 }
 
 /// So many ticks may pass in one; the rest of a late tick does not count.
 const LATE_TICKS_MAX: u32 = 3;
-/// Orders whose time is remembered; an older one counts as old as the oldest remembered.
-const GIVEN_MAX: usize = 65_536;
 
 impl OwnTime {
     pub(super) fn new(now: Instant) -> Self {
-        Self { now: Duration::ZERO, ticked: now, given: VecDeque::new(), first: 1 }
+        Self { now: Duration::ZERO, ticked: now, given: VecDeque::new() }
     }
 
     /// Since the beginning of the term.
@@ -40,27 +37,24 @@ impl OwnTime {
     }
 
     pub(super) fn note_order(&mut self, order: u64) {
-        if self.given.is_empty() {
-            self.first = order;
-        }
-        self.given.push_back(self.now);
-        if self.given.len() > GIVEN_MAX {
-            self.given.pop_front();
-            self.first += 1;
+        if self.given.back().is_none_or(|(_, given)| *given != self.now) {
+            self.given.push_back((order, self.now));
         }
     }
 
-    /// How long ago an order was given.
+    /// How long ago an order was given; one that was forgotten counts as old as the oldest remembered.
     pub(super) fn age(&self, order: u64) -> Duration {
-        let at = usize::try_from(order.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.given.get(at).map_or(Duration::ZERO, |given| self.now - *given)
+        let moment = self.given.partition_point(|(first, _)| *first <= order).saturating_sub(1);
+        self.given.get(moment).map_or(Duration::ZERO, |(_, given)| self.now - *given)
     }
 
-    /// All members hold these orders; without members nobody asks for the age of any.
-    pub(super) fn forget_before(&mut self, order: Option<u64>) {
-        while self.given.len() > 1 && order.is_none_or(|order| self.first <= order) {
+    /// Of orders up to `committed` nobody asks how old they are, once they are older than this. Later ones are never
+    /// forgotten: what is held up must not look young.
+    pub(super) fn forget(&mut self, committed: u64, older_than: Duration) {
+        let old = |(first, given): &(u64, Duration)| *first <= committed + 1 && self.now - *given >= older_than;
+        // The oldest that stays is that old itself: it stands for all before it.
+        while self.given.get(1).is_some_and(old) {
             self.given.pop_front();
-            self.first += 1;
         }
     }
 }
@@ -83,16 +77,18 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_all_hold_are_forgotten() {
+    fn committed_orders_are_forgotten_and_stay_old() {
         let t = Instant::now();
         let mut own = OwnTime::new(t);
         for n in 1..=10u32 {
-            own.note_order(n.into());
+            own.note_order(u64::from(n) * 2 - 1);
+            own.note_order(u64::from(n) * 2);
             own.tick(t + TICK * n, TICK);
         }
-        own.forget_before(Some(4));
-        assert_eq!((own.given.len(), own.age(5)), (6, TICK * 6));
-        own.forget_before(None);
-        assert_eq!(own.given.len(), 1);
+        own.forget(9, TICK * 3);
+        assert_eq!((own.given.len(), own.age(10), own.age(11)), (6, TICK * 6, TICK * 5), "10 is not committed");
+        own.forget(20, TICK * 3);
+        assert_eq!((own.given.len(), own.age(16)), (3, TICK * 3));
+        assert_eq!(own.age(1), TICK * 3, "at least");
     }
 }

@@ -352,3 +352,24 @@ fn time_in_which_it_was_frozen_does_not_make_it_alone() {
     }
     assert_eq!(term.commits.alone(), None);
 }
+
+#[test]
+fn what_waits_for_a_member_that_has_left_ages_at_any_rate() {
+    let mut term = Term::new(&["a", "bb"]);
+    term.commits.rules.when_alone = WhenAlone::Stall;
+    term.follow(1, "bb");
+    term.commits.append();
+    term.ack(1);
+    term.pass(500, CALM);
+    term.commits.follower_closed(1);
+    // 10,000 a second.
+    for _ in 0..1100 {
+        for _ in 0..100 {
+            term.commits.append();
+        }
+        term.pass(10, DESERTED);
+    }
+    assert_eq!((term.commits.committed(), term.commits.lag()), (Some(1), Duration::from_secs(11)));
+    term.follow(2, "bb");
+    assert_eq!(term.commits.lag(), Duration::ZERO);
+}

@@ -52,3 +52,20 @@ fn starts_leave_with_their_keyframes() {
     (1..5).for_each(|n| push(&mut ring, video(Kind::Delta, n, 1)));
     assert!(ring.newest_start().is_none());
 }
+
+#[test]
+fn what_is_not_committed_stays_and_is_more_than_should_be_there_from_half_of_the_ring_on() {
+    let limits = RingLimits { bytes: 1000, items: 100, duration_ms: 30_000 };
+    let mut ring = Ring::new(limits, 1);
+    (0..4).for_each(|n| push(&mut ring, video(Kind::Key, n, 250)));
+    let append = |ring: &mut Ring| ring.append(Arc::new(Item::new(ring.head().next_seq, video(Kind::Key, 4, 250))));
+    append(&mut ring);
+    append(&mut ring);
+    assert_eq!((ring.first_seq(), ring.is_backlogged()), (3, false));
+    append(&mut ring);
+    assert!(ring.is_backlogged());
+    (0..7).for_each(|_| append(&mut ring));
+    assert_eq!(ring.first_seq(), 5, "seen by nobody yet");
+    ring.commit_below(13);
+    assert_eq!((ring.first_seq(), ring.is_backlogged()), (11, false));
+}

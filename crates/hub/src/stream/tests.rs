@@ -131,6 +131,7 @@ fn a_cut_takes_back_everything_the_tail_changed() {
 fn set_up_that_has_left_the_ring_survives_a_cut_to_the_oldest_item() {
     let (_hub, mut writer) = open(RingLimits { items: 2, ..RingLimits::default() });
     append_all(&mut writer, [config(), key(0), key(40), key(80)]);
+    writer.commit_below(u64::MAX);
     writer.cut(4);
     assert_eq!(writer.items().count(), 0);
     push(&mut writer, key(50));
@@ -144,6 +145,7 @@ fn set_up_that_has_left_the_ring_survives_a_cut_to_the_oldest_item() {
 fn a_restored_log_replaces_all_and_is_not_committed() {
     let (_hub, mut writer) = open(RingLimits { items: 3, ..RingLimits::default() });
     append_all(&mut writer, [config(), key(0), delta(40), key(80)]);
+    writer.commit_below(u64::MAX);
     let snapshot = writer.snapshot();
     assert_eq!(snapshot.setup.len(), 1);
     let follower = Hub::new(RingLimits::default());
@@ -223,12 +225,15 @@ proptest! {
         let limits = RingLimits { items, ..RingLimits::default() };
         let (_hub, mut writer) = open(limits);
         append_all(&mut writer, first);
+        writer.commit_below(u64::MAX);
         let follower = Hub::new(limits);
         let mut mirror = follower.mirror(&name()).unwrap();
         mirror.restore(writer.snapshot());
         for body in second {
             mirror.follow([writer.append(body, None)]);
         }
+        mirror.commit_below(u64::MAX);
+        writer.commit_below(u64::MAX);
         prop_assert_eq!(mirror.snapshot(), writer.snapshot());
     }
 }

@@ -176,5 +176,6 @@ fn refusal(refused: Refused, term: &watch::Receiver<Term>) -> RelayError {
         Refused::Busy | Refused::Ending => RelayError::Refused(PublishRefusal::NameTaken),
         Refused::Gone => RelayError::Gone,
         Refused::NotActive => not_active(&term.borrow()),
+        Refused::HeldUp => RelayError::Transport(refused.to_string()),
     }
 }

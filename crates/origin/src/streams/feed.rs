@@ -53,9 +53,9 @@ impl Feed {
         closed
     }
 
-    /// Whether no more should be taken, because what was taken has waited too long to be committed.
+    /// Whether no more should be taken, because what was taken waits for too long, or is too much, to be committed.
     pub fn is_held_up(&self) -> bool {
-        self.streams.with(|replica, _| replica.is_held_up())
+        self.streams.with(|replica, _| replica.is_held_up(&self.ticket))
     }
 
     /// What is committed of the publication, as far as was told.

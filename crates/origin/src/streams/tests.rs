@@ -21,6 +21,17 @@ pub(crate) fn streams() -> Arc<Streams> {
     Arc::new(streams)
 }
 
+/// The streams of an origin that is active, and the other member that is in sync.
+pub(crate) fn active_of_two() -> (Arc<Streams>, Member) {
+    let member = |node: &str| Member { node: NodeId::new(node).unwrap(), incarnation: Incarnation::from_bits(1) };
+    let (me, other) = (member("o1"), member("o2"));
+    let hub = Hub::new(RingLimits::default());
+    let streams = Streams::new(me.clone(), hub, replica::Config::default(), Arc::new(Notify::new()));
+    let grant = Grant { in_sync: [me.clone(), other.clone()].into(), ..grant(me, 1) };
+    streams.with(|replica, now| replica.handle_grant(grant, now)).unwrap();
+    (Arc::new(streams), other)
+}
+
 /// What the record says to an active that is alone in sync.
 pub(crate) fn grant(me: Member, epoch: u64) -> Grant {
     Grant {

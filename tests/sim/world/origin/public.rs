@@ -93,7 +93,7 @@ impl Origin {
                 let answer = match refused {
                     Refused::NotActive => Msg::NotActive { epoch: self.replica.standing().epoch },
                     Refused::Gone => Msg::Refused { gone: true },
-                    Refused::Busy | Refused::Ending => Msg::Refused { gone: false },
+                    Refused::Busy | Refused::Ending | Refused::HeldUp => Msg::Refused { gone: false },
                 };
                 net.send(conn, self.me, answer);
                 net.close(conn, self.me);
