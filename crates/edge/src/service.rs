@@ -101,12 +101,7 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         let stop = stop.clone();
         async move { peer_server.serve(ports.peer, stop.cancelled()).await }
     });
-    tasks.spawn({
-        let (stop, links) = (stop.clone(), node.upstream.clone().keep_links());
-        async move {
-            stop.run_until_cancelled(links).await;
-        }
-    });
+    tasks.spawn(node.upstream.clone().keep_links(stop.clone()));
     let mut reload = Reload { policy, auth, directions, snapshot, in_force, dev: process.dev };
     // Before anybody is let in: an edge that restarts goes by what its disk remembers.
     reload.direct();

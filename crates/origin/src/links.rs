@@ -12,12 +12,19 @@ use cluster::{NodeId, Surroundings};
 /// (REPLICATION C5).
 #[derive(Debug, Default)]
 pub struct Links {
-    edges: Mutex<BTreeMap<NodeId, Edge>>,
+    edges: Mutex<Edges>,
+}
+
+#[derive(Debug, Default)]
+struct Edges {
+    by_node: BTreeMap<NodeId, Edge>,
+    /// Links that were ever opened, by which they are numbered.
+    opened: u64,
 }
 
 #[derive(Debug)]
 struct Edge {
-    /// Counts this edge's Links: what an older one says, or its end, means nothing any more.
+    /// Its newest Link: what an older one says, or its end, means nothing any more.
     link: u64,
     standing: EdgeStanding,
 }
@@ -44,9 +51,11 @@ impl Links {
     /// An edge opens a Link.
     pub(crate) fn opened(&self, node: NodeId) -> Link {
         let mut edges = self.lock();
-        let edge = edges.entry(node.clone()).or_insert(Edge { link: 0, standing: EdgeStanding::Here { hears: false } });
-        edge.link += 1;
-        Link { node, link: edge.link }
+        edges.opened += 1;
+        let link = edges.opened;
+        let new = Edge { link, standing: EdgeStanding::Here { hears: false } };
+        edges.by_node.entry(node.clone()).or_insert(new).link = link;
+        Link { node, link }
     }
 
     /// It beats, and says whether it hears our beats.
@@ -59,32 +68,40 @@ impl Links {
         self.change(link, EdgeStanding::Gone { since: now });
     }
 
+    /// The edge ends in good order: it is not waited for, whoever can be asked.
+    pub(crate) fn left(&self, link: &Link) {
+        let by_node = &mut self.lock().by_node;
+        if by_node.get(&link.node).is_some_and(|edge| edge.link == link.link) {
+            by_node.remove(&link.node);
+        }
+    }
+
     fn change(&self, link: &Link, standing: EdgeStanding) {
-        if let Some(edge) = self.lock().get_mut(&link.node).filter(|edge| edge.link == link.link) {
+        if let Some(edge) = self.lock().by_node.get_mut(&link.node).filter(|edge| edge.link == link.link) {
             edge.standing = standing;
         }
     }
 
     /// Edges that are here or were lately, and those that hear us.
     pub(crate) fn counts(&self) -> Counts {
-        Counts::of(&self.lock())
+        Counts::of(&self.lock().by_node)
     }
 
-    /// What is seen around this origin. While the control plane is away nobody is forgotten: edges on the other side of
-    /// a cut must not cease to count.
+    /// What is seen around this origin. While the control plane is away nobody is forgotten who has not said that it
+    /// leaves: edges on the other side of a cut must not cease to count.
     pub fn around(&self, control_heard: bool, now: Instant) -> Surroundings {
-        let mut edges = self.lock();
+        let edges = &mut self.lock().by_node;
         if control_heard {
             edges.retain(|_, edge| match edge.standing {
                 EdgeStanding::Here { .. } => true,
                 EdgeStanding::Gone { since } => now.saturating_duration_since(since) < REMEMBERED,
             });
         }
-        let Counts { edges, edges_hearing } = Counts::of(&edges);
+        let Counts { edges, edges_hearing } = Counts::of(edges);
         Surroundings { control_heard, edges, edges_hearing }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Edge>> {
+    fn lock(&self) -> MutexGuard<'_, Edges> {
         // A panic while the lock was held left one edge as it was.
         self.edges.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,6 +154,25 @@ mod tests {
         links.heard(&new, true);
         links.closed(&old, now);
         assert_eq!(counts(links.around(true, now)), (1, 1));
+    }
+
+    #[test]
+    fn an_edge_that_leaves_in_good_order_counts_no_more_although_nobody_can_be_asked() {
+        let (links, now) = (Links::default(), Instant::now());
+        let one = links.opened(node("edge-1"));
+        let two = links.opened(node("edge-2"));
+        links.heard(&two, true);
+        links.left(&one);
+        assert_eq!(counts(links.around(false, now)), (1, 1));
+        let again = links.opened(node("edge-1"));
+        links.heard(&again, true);
+        links.closed(&one, now);
+        links.left(&one);
+        assert_eq!(
+            counts(links.around(false, now)),
+            (2, 2),
+            "what is left of the old Link says nothing of the new one"
+        );
     }
 
     #[test]

@@ -15,8 +15,9 @@ use futures_util::{
 use rpc::relay::{LinkDown, LinkHello, LinkUp, RelayError};
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Directing, Upstream, admitted, channels::Channels, pool::Pool};
 use crate::{patience::within, retry::Retry};
@@ -25,12 +26,15 @@ use crate::{patience::within, retry::Retry};
 const BEAT: Duration = Duration::from_millis(100);
 /// Beats that have not come for so long will not come (REPLICATION L2).
 const SILENCE: Duration = Duration::from_millis(400);
+/// How long the origins have to hear that we leave.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
 /// A Link that has stood for so long is not the same trouble again when it breaks.
 const STOOD: Duration = Duration::from_secs(1);
 
 impl Upstream {
-    /// Holds the Links, one to an address, as the directions change. Until it is dropped.
-    pub async fn keep_links(mut self) {
+    /// Holds the Links, one to an address, as the directions change. Until this node is leaving: then each origin is told
+    /// so, if that can be done in a second.
+    pub async fn keep_links(mut self, leaving: CancellationToken) {
         let mut tasks = JoinSet::new();
         let mut held: HashMap<String, AbortHandle> = HashMap::new();
         loop {
@@ -49,14 +53,20 @@ impl Upstream {
                 held.entry(address).or_insert_with_key(|address| {
                     let (node, channels, directing) =
                         (self.node.clone(), self.channels.clone(), self.directing.clone());
-                    tasks.spawn(Link { node, channels, directing, address: address.clone() }.keep())
+                    let (address, leaving) = (address.clone(), leaving.clone());
+                    tasks.spawn(Link { node, channels, directing, address, leaving }.keep())
                 });
             }
             tokio::select! {
                 () = self.directing.changed() => {}
                 () = news => {}
                 Some(_aborted) = tasks.join_next() => {}
+                () = leaving.cancelled() => break,
             }
+        }
+        let told = timeout(LEAVE_WAIT, async { while tasks.join_next().await.is_some() {} }).await;
+        if told.is_err() {
+            tracing::debug!("link.left_without_a_word");
         }
     }
 }
@@ -86,15 +96,19 @@ struct Link {
     channels: Arc<Channels>,
     directing: Directing,
     address: String,
+    leaving: CancellationToken,
 }
 
 impl Link {
-    /// Opens it again whenever it breaks.
+    /// Opens it again whenever it breaks, until we leave.
     async fn keep(self) {
         let mut retry = Retry::default();
         loop {
             let begin = Instant::now();
             let broken = self.hold().await;
+            if self.leaving.is_cancelled() {
+                return;
+            }
             if broken == RelayError::Unheard && self.is_heard() {
                 // Our beats came late, and its answer came: it is there, and the Link is opened anew.
                 tracing::info!(origin = self.address, "link.we_were_late");
@@ -107,7 +121,9 @@ impl Link {
             if begin.elapsed() > STOOD {
                 retry.reset();
             }
-            sleep(retry.next_delay()).await;
+            if self.leaving.run_until_cancelled(sleep(retry.next_delay())).await.is_none() {
+                return;
+            }
         }
     }
 
@@ -116,7 +132,7 @@ impl Link {
         let opening = async {
             let origin = self.channels.connect(&self.address).await?;
             let hello = LinkHello { node: self.node.clone(), kind: NodeKind::Edge, epoch: epoch_of(&self.pools()) };
-            origin.link(hello, self.beats()).await
+            origin.link(hello, self.says()).await
         };
         let opened = match self.is_heard() {
             // It has answered a moment ago, and is not to count as heard for longer than any other.
@@ -147,16 +163,21 @@ impl Link {
         }
     }
 
-    /// What we say: that we are there, and whether we hear the other side.
-    fn beats(&self) -> BoxStream<'static, LinkUp> {
+    /// What we say: that we are there, and whether we hear the other side; last, that we leave.
+    fn says(&self) -> BoxStream<'static, LinkUp> {
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let state = (ticks, self.directing.clone(), self.address.clone());
-        stream::unfold(state, |(mut ticks, directing, address)| async {
-            ticks.tick().await;
+        let state = (ticks, self.directing.clone(), self.address.clone(), self.leaving.clone());
+        stream::unfold(Some(state), |state| async {
+            let (mut ticks, directing, address, leaving) = state?;
+            let stays = leaving.run_until_cancelled(ticks.tick()).await.is_some();
             let pools = directing.pools_at(&address);
-            let beat = LinkUp::Beat { epoch: epoch_of(&pools), hears: hears(&pools, &address) };
-            Some((beat, (ticks, directing, address)))
+            let epoch = epoch_of(&pools);
+            if !stays {
+                return Some((LinkUp::Leave { epoch }, None));
+            }
+            let beat = LinkUp::Beat { epoch, hears: hears(&pools, &address) };
+            Some((beat, Some((ticks, directing, address, leaving))))
         })
         .boxed()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::{NodeKind, Role};
+use cluster::{Epoch, NodeKind, Role};
 use futures_util::{StreamExt, stream};
 use rpc::relay::{LinkDown, LinkHello, LinkUp, RelayError, Stream};
 use tokio::sync::watch;
@@ -26,7 +26,8 @@ pub(super) fn serve(relay: &Relay, hello: LinkHello, up: Stream<LinkUp>) -> Stre
     stream::unfold(Some(telling), |telling| async {
         let mut telling = telling?;
         match telling.next().await {
-            Ok(down) => Some((Ok(down), Some(telling))),
+            Ok(Some(down)) => Some((Ok(down), Some(telling))),
+            Ok(None) => None,
             Err(error) => Some((Err(error), None)),
         }
     })
@@ -42,28 +43,34 @@ struct Telling {
 }
 
 impl Telling {
-    async fn next(&mut self) -> Result<LinkDown, RelayError> {
+    /// What is to be told next; None when the other side has left in good order.
+    async fn next(&mut self) -> Result<Option<LinkDown>, RelayError> {
         loop {
             tokio::select! {
                 biased;
                 changed = self.term.changed() => {
                     changed.map_err(|_| RelayError::Transport("the origin is shutting down".into()))?;
-                    return Ok(self.beat());
+                    return Ok(Some(self.beat()));
                 }
                 said = self.up.next() => match said {
-                    Some(said) => self.handle(said?),
+                    Some(Ok(LinkUp::Beat { epoch, hears })) => self.handle_beat(epoch, hears),
+                    Some(Ok(LinkUp::Leave { epoch })) => {
+                        self.relay.hear(epoch);
+                        self.seat.leave();
+                        return Ok(None);
+                    }
+                    Some(Err(error)) => return Err(error),
                     None => return Err(RelayError::Transport("the edge has left".into())),
                 },
                 beat = self.pulse.next() => {
                     beat.map_err(|_silent| RelayError::Unheard)?;
-                    return Ok(self.beat());
+                    return Ok(Some(self.beat()));
                 }
             }
         }
     }
 
-    fn handle(&mut self, said: LinkUp) {
-        let LinkUp::Beat { epoch, hears } = said;
+    fn handle_beat(&mut self, epoch: Epoch, hears: bool) {
         self.pulse.heard();
         self.relay.hear(epoch);
         self.seat.heard(hears);
@@ -90,6 +97,12 @@ impl Seat {
     fn heard(&self, hears: bool) {
         if let Some(link) = &self.counted {
             self.links.heard(link, hears);
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(link) = self.counted.take() {
+            self.links.left(&link);
         }
     }
 }

@@ -315,6 +315,18 @@ async fn an_edge_counts_while_its_beats_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edge_that_says_that_it_leaves_is_not_counted_as_one_that_does_not_hear() {
+    let (relay, _term) = origin(PublishPolicy::Open);
+    let (up, mut down) = link(&relay, 5).await;
+    up.send(LinkUp::Beat { epoch: Epoch(5), hears: true }).await.unwrap();
+    up.send(LinkUp::Leave { epoch: Epoch(5) }).await.unwrap();
+    while let Some(told) = down.next().await {
+        told.expect("it ends in order");
+    }
+    assert_eq!(relay.links.counts(), Counts { edges: 0, edges_hearing: 0 });
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_origin_that_hears_of_a_later_epoch_is_active_no_more() {
     let (by_hello, _term) = origin(PublishPolicy::Open);
     let _link = link(&by_hello, 6).await;

@@ -23,6 +23,11 @@ pub enum LinkUp {
         /// Whether this origin's beats have come in the last 400 ms.
         hears: bool,
     },
+    /// It ends in good order, and is not to be counted any more.
+    Leave {
+        /// The highest epoch that it has heard of.
+        epoch: Epoch,
+    },
 }
 
 /// What an origin says on a link: every 100 ms, and at once when it changes.

@@ -1,6 +1,7 @@
 //! The active origin changes while viewers watch.
 
 use cluster::Role;
+use futures_util::StreamExt as _;
 use rpc::relay::LinkDown;
 
 use super::*;
@@ -51,7 +52,7 @@ impl Bench {
     /// A bench whose Links stand: A is active in epoch 5, B follows.
     async fn linked() -> (Self, Beats, Beats) {
         let mut bench = Self::new();
-        tokio::spawn(bench.pulls.upstream.clone().keep_links());
+        tokio::spawn(bench.pulls.upstream.clone().keep_links(CancellationToken::new()));
         let a = beats(&mut bench.a, 5, Role::Active).await;
         let b = beats(&mut bench.b, 5, Role::Standby).await;
         while bench.pulls.upstream.counts().heard < 2 {
@@ -221,7 +222,7 @@ async fn viewers_wait_for_a_successor_that_has_nothing_new_for_them() {
 async fn both_sides_of_a_link_say_whether_they_hear() {
     let mut bench = Bench::new();
     let upstream = bench.pulls.upstream.clone();
-    tokio::spawn(upstream.clone().keep_links());
+    tokio::spawn(upstream.clone().keep_links(CancellationToken::new()));
     let (hello, mut up, down) = bench.a.link().await;
     assert_eq!((hello.kind, hello.epoch), (cluster::NodeKind::Edge, Epoch(0)));
     let first = futures_util::StreamExt::next(&mut up).await;
@@ -240,10 +241,33 @@ async fn both_sides_of_a_link_say_whether_they_hear() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_edge_that_ends_says_so_on_its_links_and_waits_until_that_is_heard() {
+    let mut bench = Bench::new();
+    let leaving = CancellationToken::new();
+    let links = tokio::spawn(bench.pulls.upstream.clone().keep_links(leaving.clone()));
+    let (_hello, mut a_up, a_down) = bench.a.link().await;
+    let (_hello, mut b_up, b_down) = bench.b.link().await;
+    let beat = Some(relay::LinkUp::Beat { epoch: Epoch(0), hears: false });
+    assert_eq!((a_up.next().await, b_up.next().await), (beat, beat));
+    leaving.cancel();
+    let leave = Some(relay::LinkUp::Leave { epoch: Epoch(0) });
+    assert_eq!((a_up.next().await, a_up.next().await), (leave, None));
+    assert_eq!((b_up.next().await, b_up.next().await), (leave, None));
+    drop(a_down);
+    tokio::task::yield_now().await;
+    assert!(!links.is_finished(), "b has not ended the call");
+    // As an origin does that does not know the word.
+    b_down.send(Err(RelayError::Invalid("a link request without a body".into()))).unwrap();
+    let begin = TokioInstant::now();
+    links.await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_origin_that_has_not_heard_us_is_heard_all_the_same_unless_it_stays_silent() {
     let mut bench = Bench::new();
     let upstream = bench.pulls.upstream.clone();
-    tokio::spawn(upstream.clone().keep_links());
+    tokio::spawn(upstream.clone().keep_links(CancellationToken::new()));
     let (_hello, _up, down) = bench.a.link().await;
     down.send(Ok(LinkDown::Beat { epoch: Epoch(7), role: Role::Active, active: None })).unwrap();
     upstream.hearing().notified().await;

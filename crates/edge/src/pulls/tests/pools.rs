@@ -110,7 +110,7 @@ async fn a_vip_leads_to_the_origins_behind_it() {
     let mut bench = Bench::along(Config::default(), &[r#""*:*;a:1""#]);
     bench.routes.send_modify(|directions| directions.pools = vec![view("main", "b:1")]);
     let upstream = bench.pulls.upstream.clone();
-    tokio::spawn(upstream.clone().keep_links());
+    tokio::spawn(upstream.clone().keep_links(CancellationToken::new()));
     let (_, _vip_up, vip) = timeout(LONG, bench.a.link()).await.expect("a Link to the VIP");
     let beat = |active: Option<&str>| {
         Ok(relay::LinkDown::Beat { epoch: Epoch(5), role: Role::Active, active: active.map(str::to_owned) })

@@ -10,16 +10,17 @@ fn hello(kind: NodeKind) -> LinkHello {
 #[tokio::test]
 async fn both_sides_of_a_link_hear_each_other() {
     let mut made = made().await;
-    let beats = [LinkUp::Beat { epoch: Epoch(6), hears: false }, LinkUp::Beat { epoch: EPOCH, hears: true }];
-    let up = stream::iter(beats).chain(stream::pending());
+    let beat = |epoch, hears| LinkUp::Beat { epoch, hears };
+    let said = [beat(Epoch(6), false), beat(EPOCH, true), LinkUp::Leave { epoch: EPOCH }];
+    let up = stream::iter(said).chain(stream::pending());
     let down = made.client.link(hello(NodeKind::Edge), up).await.unwrap();
     let told: Vec<_> = down.take(3).map(Result::unwrap).collect().await;
     let beat = |role, active: Option<&str>| LinkDown::Beat { epoch: EPOCH, role, active: active.map(str::to_owned) };
     let standby = beat(Role::Standby, Some("127.0.0.1:9001"));
     assert_eq!(told, [standby, beat(Role::Active, None), beat(Role::Fenced, None)]);
     assert_eq!(made.followed.recv().await.unwrap(), Followed::LinkHello(hello(NodeKind::Edge)));
-    for beat in beats {
-        assert_eq!(made.followed.recv().await.unwrap(), Followed::LinkUp(Ok(beat)));
+    for said in said {
+        assert_eq!(made.followed.recv().await.unwrap(), Followed::LinkUp(Ok(said)));
     }
     let ended = made.followed.recv().await.unwrap();
     assert!(matches!(ended, Followed::End | Followed::LinkUp(Err(_))), "{ended:?}");

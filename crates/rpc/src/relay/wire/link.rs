@@ -31,8 +31,11 @@ pub(crate) fn hello_in(request: pb::LinkRequest) -> Result<LinkHello, RelayError
 }
 
 pub(crate) fn up_out(up: LinkUp) -> pb::LinkRequest {
-    let LinkUp::Beat { epoch, hears } = up;
-    pb::LinkRequest { epoch: epoch.0, body: Some(pb::link_request::Body::Beat(pb::LinkBeat { hears })) }
+    let (epoch, body) = match up {
+        LinkUp::Beat { epoch, hears } => (epoch, pb::link_request::Body::Beat(pb::LinkBeat { hears })),
+        LinkUp::Leave { epoch } => (epoch, pb::link_request::Body::Leave(pb::LinkLeave {})),
+    };
+    pb::LinkRequest { epoch: epoch.0, body: Some(body) }
 }
 
 pub(crate) fn up_in(request: pb::LinkRequest) -> Result<LinkUp, RelayError> {
@@ -40,6 +43,7 @@ pub(crate) fn up_in(request: pb::LinkRequest) -> Result<LinkUp, RelayError> {
     match request.body.ok_or_else(|| invalid("a link request without a body"))? {
         pb::link_request::Body::Hello(_) => Err(invalid("a second hello")),
         pb::link_request::Body::Beat(beat) => Ok(LinkUp::Beat { epoch, hears: beat.hears }),
+        pb::link_request::Body::Leave(pb::LinkLeave {}) => Ok(LinkUp::Leave { epoch }),
     }
 }
 
