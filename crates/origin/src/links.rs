@@ -24,7 +24,8 @@ struct Edges {
 
 #[derive(Debug)]
 struct Edge {
-    /// Its newest Link: what an older one says, or its end, means nothing any more.
+    /// The Link that was opened or beat last: the end of another says nothing. There are two while an edge reaches us
+    /// by a VIP and by our own address.
     link: u64,
     standing: EdgeStanding,
 }
@@ -60,12 +61,15 @@ impl Links {
 
     /// It beats, and says whether it hears our beats.
     pub(crate) fn heard(&self, link: &Link, hears: bool) {
-        self.change(link, EdgeStanding::Here { hears });
+        let edge = Edge { link: link.link, standing: EdgeStanding::Here { hears } };
+        self.lock().by_node.insert(link.node.clone(), edge);
     }
 
     /// The Link is gone.
     pub(crate) fn closed(&self, link: &Link, now: Instant) {
-        self.change(link, EdgeStanding::Gone { since: now });
+        if let Some(edge) = self.lock().by_node.get_mut(&link.node).filter(|edge| edge.link == link.link) {
+            edge.standing = EdgeStanding::Gone { since: now };
+        }
     }
 
     /// The edge ends in good order: it is not waited for, whoever can be asked.
@@ -73,12 +77,6 @@ impl Links {
         let by_node = &mut self.lock().by_node;
         if by_node.get(&link.node).is_some_and(|edge| edge.link == link.link) {
             by_node.remove(&link.node);
-        }
-    }
-
-    fn change(&self, link: &Link, standing: EdgeStanding) {
-        if let Some(edge) = self.lock().by_node.get_mut(&link.node).filter(|edge| edge.link == link.link) {
-            edge.standing = standing;
         }
     }
 
@@ -173,6 +171,20 @@ mod tests {
             (2, 2),
             "what is left of the old Link says nothing of the new one"
         );
+    }
+
+    #[test]
+    fn an_edge_whose_link_by_the_vip_ends_is_here_while_its_other_one_beats() {
+        let (links, now) = (Links::default(), Instant::now());
+        let direct = links.opened(node("edge-1"));
+        let by_vip = links.opened(node("edge-1"));
+        links.heard(&direct, true);
+        links.closed(&by_vip, now);
+        assert_eq!(counts(links.around(false, now)), (1, 1));
+        links.heard(&by_vip, true);
+        links.closed(&by_vip, now);
+        links.heard(&direct, true);
+        assert_eq!(counts(links.around(false, now)), (1, 1));
     }
 
     #[test]
