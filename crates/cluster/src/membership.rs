@@ -97,8 +97,10 @@ pub struct Beat {
     pub role: Option<Role>,
     /// The epoch in which its public port is open.
     pub serving: Option<Epoch>,
-    /// The highest epoch it has ever heard of.
+    /// The highest epoch it has ever heard of, of whatever pool.
     pub highest_epoch: Epoch,
+    /// Of an edge: the same by pool; under None, of pools that it knows by address alone.
+    pub pool_epochs: BTreeMap<Option<PoolId>, Epoch>,
     /// Which nodes it hears itself.
     pub hears: Vec<NodeId>,
     /// Of an origin: the last entry of its logs, as the epoch in which it was applied and its order in that.
@@ -109,6 +111,18 @@ pub struct Beat {
     pub record: Option<KnownRecord>,
     /// Of an origin that serves: what came of the streams that were live when it began to.
     pub first_frame: FirstFrame,
+}
+
+impl Beat {
+    /// The highest epoch of this pool of which an edge has heard, or may have.
+    pub fn epoch_of(&self, pool: &PoolId) -> Epoch {
+        // An edge of an earlier version does not say of which pool it speaks.
+        if self.pool_epochs.is_empty() {
+            return self.highest_epoch;
+        }
+        let of = |pool| self.pool_epochs.get(&pool).copied().unwrap_or_default();
+        of(Some(pool.clone())).max(of(None))
+    }
 }
 
 /// What came of the streams that were live when an origin began to serve.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cluster::{NodeId, Pool, PoolChange, PoolId, PoolRecord};
+use cluster::{Node, NodeId, NodeKind, Pool, PoolChange, PoolId, PoolRecord};
 use rpc::{
     control::PoolInfo,
     status::{Code, Failure},
@@ -21,17 +21,24 @@ use crate::plane::{ControlPlane, lock};
 impl ControlPlane {
     /// A pool begins with its first origin.
     pub(crate) fn ensure_pool(&self, id: &PoolId) -> Result<(), Failure> {
+        if lock(&self.inner.pools).contains_key(id) {
+            return Ok(());
+        }
+        // What edges have said before there was the pool may be of it: the store may have been lost.
+        let is_edge = |node: &&Node| node.registration.kind == NodeKind::Edge;
+        let edges: Vec<_> = lock(&self.inner.members).nodes().filter(is_edge).cloned().collect();
         let mut pools = lock(&self.inner.pools);
-        if !pools.contains_key(id) && pools.len() >= POOLS_MAX {
+        if pools.len() >= POOLS_MAX {
             let message = format!("there are {POOLS_MAX} pools already");
             return Err(Failure::new(Code::ResourceExhausted, "TOO_MANY_POOLS", message));
         }
-        let rules = || self.inner.config.rules(id);
-        let new = || {
-            let pool = Pool::new(PoolRecord::new(id.clone()), rules(), self.inner.started);
-            pool.granting_as(&self.inner.granter)
-        };
-        pools.entry(id.clone()).or_insert_with(new);
+        let pool = Pool::new(PoolRecord::new(id.clone()), self.inner.config.rules(id), self.inner.started);
+        let mut pool = pool.granting_as(&self.inner.granter);
+        for Node { registration, beat, .. } in edges {
+            pool.handle_epochs(&registration.member.node, beat.highest_epoch, beat.epoch_of(id));
+        }
+        // Another origin may have come meanwhile.
+        pools.entry(id.clone()).or_insert(pool);
         Ok(())
     }
 

@@ -106,6 +106,7 @@ impl Local for EdgeNode {
             role: None,
             serving: None,
             highest_epoch: self.upstream.highest_epoch(),
+            pool_epochs: self.upstream.pool_epochs(),
             hears: self.upstream.hears(),
             head: (Epoch(0), 0),
             follows_active: false,

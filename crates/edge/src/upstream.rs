@@ -19,9 +19,9 @@ mod search;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use cluster::{Epoch, NodeId};
+use cluster::{Epoch, NodeId, PoolId};
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use media::StreamName;
 use rpc::{
@@ -81,6 +81,19 @@ impl Upstream {
     /// The highest epoch that any origin has answered with, of whatever pool.
     pub fn highest_epoch(&self) -> Epoch {
         self.directing.pools().iter().map(|pool| pool.epoch()).max().unwrap_or_default()
+    }
+
+    /// The same by pool; under None, of those that the control plane has not named.
+    pub fn pool_epochs(&self) -> BTreeMap<Option<PoolId>, Epoch> {
+        let mut epochs = BTreeMap::new();
+        for pool in self.directing.pools() {
+            let origins = pool.origins();
+            if origins.epoch() > Epoch(0) {
+                let highest = epochs.entry(origins.pool().cloned()).or_default();
+                *highest = origins.epoch().max(*highest);
+            }
+        }
+        epochs
     }
 
     /// The nodes whose beats have come in the last 400 ms, of all pools that routes lead to.

@@ -135,6 +135,7 @@ impl Local for OriginNode {
             role: Some(if self.role().active { cluster::Role::Active } else { cluster::Role::Standby }),
             serving,
             highest_epoch: self.roles.highest_epoch(),
+            pool_epochs: Default::default(),
             hears: self.streams.with(|replica, _| replica.hears()).into_iter().collect(),
             head: replica.head,
             follows_active: replica.follows,

@@ -171,8 +171,8 @@ impl Control {
         let member = beat.origin.as_ref().map(|origin| origin.member.clone());
         self.sessions.entry(conn).or_insert_with(|| Session { party, member: member.clone() });
         let Some(origin) = beat.origin else {
-            let report =
-                EdgeReport { edge: node_id(party), highest_epoch: beat.epoch, hears: beat.hears, late: Duration::ZERO };
+            let (edge, highest_epoch, pool_epoch) = (node_id(party), beat.epoch, beat.epoch);
+            let report = EdgeReport { edge, highest_epoch, pool_epoch, hears: beat.hears, late: Duration::ZERO };
             self.news |= self.pool.handle_edge(report, now);
             return;
         };

@@ -95,11 +95,12 @@ impl Pool {
         if !self.settled {
             return None;
         }
-        if self.record.active.is_none() {
-            return self.bootstrap(now);
-        }
+        // First of all, so that an operator can decide where nothing moves by itself.
         if let (Step::Grant, Some(plan)) = (self.plan_step(now), &self.plan) {
             return Some(self.planned(plan, now));
+        }
+        if self.record.active.is_none() {
+            return self.bootstrap(now);
         }
         if self.highest_of_members > self.record.epoch {
             return self.above_what_was_heard(now);
@@ -144,12 +145,10 @@ impl Pool {
             Some(_) => format!("{} is configured as first_active", first.member.node),
             None => format!("{} was the first to come", first.member.node),
         };
-        // Streams that an earlier record has seen need not be in this origin's memory.
-        let new = self.highest_heard == Epoch(0);
-        if !new && self.rules.unclean == Unclean::Never {
+        let memory = self.memory_of(&first.member);
+        if memory != Memory::Whole && self.rules.unclean == Unclean::Never {
             return None;
         }
-        let memory = if new { Memory::Whole } else { Memory::Part { head: first.head } };
         Some(self.unasked(first.member.clone(), Cause::Bootstrap, evidence, memory, now))
     }
 
@@ -231,9 +230,10 @@ impl Pool {
         self.record.in_sync.contains(member) && !self.is_behind()
     }
 
-    /// What a member has of what is committed.
+    /// What a member has of what is committed: in a new pool that is nothing yet; streams that an earlier record has seen
+    /// need not be in its memory.
     pub(super) fn memory_of(&self, member: &Member) -> Memory {
-        if self.is_whole(member) { Memory::Whole } else { self.part_of(member) }
+        if self.is_new() || self.is_whole(member) { Memory::Whole } else { self.part_of(member) }
     }
 
     pub(super) fn part_of(&self, member: &Member) -> Memory {
@@ -298,8 +298,11 @@ impl Pool {
         }
         let heard = self.highest_heard;
         Some(match &self.record.active {
-            None if heard > Epoch(0) => format!("nobody is active, and somebody has heard of epoch {heard}"),
-            None => return None,
+            None if self.is_new() => return None,
+            None => {
+                let waits = if self.rules.unclean == Unclean::Never { ": an operator decides" } else { "" };
+                format!("nobody is active, and somebody has heard of epoch {heard}{waits}")
+            }
             Some(_) if self.highest_of_members > self.record.epoch => {
                 format!("a member has heard of epoch {heard}, above the record's, and nobody serves in it")
             }

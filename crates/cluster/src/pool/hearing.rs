@@ -38,8 +38,10 @@ pub struct PoolReport {
 pub struct EdgeReport {
     /// Which one.
     pub edge: NodeId,
-    /// The highest epoch it has ever heard of.
+    /// The highest epoch it has ever heard of, of whatever pool.
     pub highest_epoch: Epoch,
+    /// The highest epoch of this pool that it has heard of, or may have.
+    pub pool_epoch: Epoch,
     /// Which nodes it hears.
     pub hears: BTreeSet<NodeId>,
     /// How late its own timers ran since it last said so.

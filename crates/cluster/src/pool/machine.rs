@@ -50,6 +50,8 @@ pub struct Pool {
     pub(super) disbelieved: BTreeSet<NodeId>,
     /// By an origin of the pool: a record below it is out of date.
     pub(super) highest_of_members: Epoch,
+    /// By an edge, of this pool: it is not new.
+    pub(super) highest_of_edges: Epoch,
     /// The highest version that an origin goes by.
     pub(super) highest_version: u64,
     pub(super) plan: Option<Plan>,
@@ -93,6 +95,7 @@ impl Pool {
             believed: Epoch(record.epoch.0.saturating_add(Epoch::JUMP_MAX)),
             disbelieved: BTreeSet::new(),
             highest_of_members: record.epoch,
+            highest_of_edges: Epoch(0),
             highest_version: record.version,
             shown: record.clone(),
             record,
@@ -183,14 +186,23 @@ impl Pool {
 
     /// An edge beats. True when it said something new.
     pub fn handle_edge(&mut self, report: EdgeReport, now: Instant) -> bool {
-        self.handle_epoch(&report.edge, report.highest_epoch);
+        self.handle_epochs(&report.edge, report.highest_epoch, report.pool_epoch);
         let ears = self.edges.entry(report.edge).or_insert_with(|| Ears::new(now));
         let was_closed = ears.closed.is_some();
         ears.hear(report.late, self.own_time, now);
         ears.listen(&report.hears, now) || was_closed
     }
 
-    /// A node has heard of this epoch of the pool.
+    /// An edge has heard of these epochs: the one of whatever pool, the other of this one.
+    pub fn handle_epochs(&mut self, edge: &NodeId, highest: Epoch, of_pool: Epoch) {
+        if of_pool <= self.believed {
+            self.highest_of_edges = self.highest_of_edges.max(of_pool);
+            self.highest_heard = self.highest_heard.max(of_pool);
+        }
+        self.handle_epoch(edge, highest);
+    }
+
+    /// A node has heard of this epoch, perhaps of another pool: the next grant lies above.
     pub fn handle_epoch(&mut self, node: &NodeId, heard: Epoch) {
         if heard <= self.believed {
             self.disbelieved.remove(node);

@@ -44,8 +44,8 @@ impl Pool {
         if active_serves || (all && !self.record.members.is_empty()) { soonest } else { latest }
     }
 
-    /// A cluster of which nobody has ever heard an epoch.
+    /// A pool of which nobody has ever heard an epoch. Those of other pools say nothing about it.
     pub(super) fn is_new(&self) -> bool {
-        self.record.epoch == Epoch(0) && self.highest_heard == Epoch(0)
+        self.record.epoch.max(self.highest_of_members).max(self.highest_of_edges) == Epoch(0)
     }
 }

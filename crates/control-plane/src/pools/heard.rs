@@ -13,6 +13,7 @@ impl ControlPlane {
         let mut pools = lock(&self.inner.pools);
         match node.registration.kind {
             NodeKind::Edge => {
+                // Of which pool, its first beat says.
                 let heard = node.registration.highest_epoch;
                 pools.values_mut().for_each(|pool| pool.handle_epoch(&member.node, heard));
             }
@@ -34,10 +35,15 @@ impl ControlPlane {
         let now = Instant::now();
         let news = match node.registration.kind {
             NodeKind::Edge => {
-                let hears = node.beat.hears.iter().cloned().collect();
-                let (highest_epoch, late) = (node.beat.highest_epoch, node.beat.load.task_lag);
-                let report = EdgeReport { edge: id.clone(), highest_epoch, hears, late };
-                let news = pools.values_mut().map(|pool| pool.handle_edge(report.clone(), now));
+                let beat = node.beat;
+                let report = |pool| EdgeReport {
+                    edge: id.clone(),
+                    highest_epoch: beat.highest_epoch,
+                    pool_epoch: beat.epoch_of(pool),
+                    hears: beat.hears.iter().cloned().collect(),
+                    late: beat.load.task_lag,
+                };
+                let news = pools.iter_mut().map(|(name, pool)| pool.handle_edge(report(name), now));
                 news.filter(|news| *news).count() > 0
             }
             NodeKind::Origin => {

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use cluster::{
-    Epoch, Grant, Incarnation, Member, Mishap, NodeKind, Notice, PoolId, Registration, Role, SyncChange, SyncRequest,
+    Beat, Epoch, Grant, Incarnation, Member, Mishap, NodeKind, Notice, PoolId, Registration, Role, SyncChange,
+    SyncRequest, Unclean,
 };
 use rpc::{
     auth::Caller,
@@ -68,8 +69,12 @@ async fn in_sync(scene: &Scene) -> (Talking, Talking) {
 
 /// Waits until one node has told that it hears another.
 async fn heard(scene: &Scene, who: &str, whom: &str) {
-    let says =
-        || lock(&scene.control.inner.members).get(&node(who)).is_some_and(|it| it.beat.hears.contains(&node(whom)));
+    beaten(scene, who, |beat| beat.hears.contains(&node(whom))).await;
+}
+
+/// Waits until a node has said this with a beat.
+async fn beaten(scene: &Scene, who: &str, what: impl Fn(&Beat) -> bool) {
+    let says = || lock(&scene.control.inner.members).get(&node(who)).is_some_and(|it| what(&it.beat));
     soon(async {
         while !says() {
             time::sleep(Duration::from_millis(5)).await;
@@ -159,6 +164,56 @@ async fn an_empty_store_adopts_the_active_that_serves() {
     let mut active = Talking::begin(&client, heard("o1", Some(Epoch(5)))).await.unwrap();
     active.role_until((Role::Active, 5)).await;
     standby.role_until((Role::Standby, 5)).await;
+}
+
+/// A control plane on a new store, by whose rules nobody is promoted unclean.
+async fn never(dir: &std::path::Path) -> Scene {
+    let mut config = config(dir);
+    config.roles.unclean = Unclean::Never;
+    Scene::start(config).await
+}
+
+#[tokio::test]
+async fn a_second_pool_gets_its_active_at_once_and_without_loss_beside_one_that_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = never(dir.path()).await;
+    let client = scene.client(Caller::Origin).await;
+    let serves =
+        Registration { serving: Some(Epoch(5)), highest_epoch: Epoch(5), ..registration("o1", 1, NodeKind::Origin) };
+    let mut first = Talking::begin(&client, serves).await.unwrap();
+    first.role_until((Role::Active, 5)).await;
+    let edge = scene.edge("e1", 1).await;
+    edge.hears_epoch_of("main", 5);
+    beaten(&scene, "e1", |beat| beat.highest_epoch == Epoch(5)).await;
+    let east = Registration { pool: PoolId::new("east").ok(), ..registration("o2", 1, NodeKind::Origin) };
+    let mut second = Talking::begin(&client, east).await.unwrap();
+    let grant = second.role_until((Role::Active, 6)).await;
+    assert_eq!(grant.loss_epoch, Epoch(0));
+    let losses = Query { filter: "code=pool.resumed_with_loss".into(), ..Query::default() };
+    assert_eq!(scene.operator().await.events(losses).await.unwrap().items, []);
+}
+
+#[tokio::test]
+async fn a_pool_whose_store_was_lost_waits_and_force_promotes() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = never(dir.path()).await;
+    // Only an edge remembers, and has said so before the first origin came.
+    let edge = scene.edge("e1", 1).await;
+    edge.hears_epoch_of("main", 5);
+    beaten(&scene, "e1", |beat| beat.highest_epoch == Epoch(5)).await;
+    edge.quiet(true);
+    let mut origin = scene.origin("o1", 2).await;
+    assert_eq!(origin.role().await.role, Role::Standby);
+    let client = scene.operator().await;
+    let forced = Promote { mode: PromoteMode::Force, ..promotion("o1", 0) };
+    let pool = loop {
+        match soon(client.promote(forced.clone())).await {
+            Err(failure) if failure.reason == "SETTLING" => time::sleep(Duration::from_millis(5)).await,
+            outcome => break outcome.unwrap(),
+        }
+    };
+    assert_eq!((pool.view.active, pool.view.epoch, pool.view.loss_epoch), (Some(node("o1")), Epoch(6), Epoch(6)));
+    assert_eq!(pool.last_change.unwrap().cause, cluster::Cause::Promoted);
 }
 
 #[tokio::test]

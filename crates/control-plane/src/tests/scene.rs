@@ -281,6 +281,12 @@ impl Talking {
         lock(&self.state).beat.highest_epoch = Epoch(epoch);
     }
 
+    /// As an edge that knows of which pool it is.
+    pub(super) fn hears_epoch_of(&self, pool: &str, epoch: u64) {
+        self.hears_epoch(epoch);
+        lock(&self.state).beat.pool_epochs.insert(PoolId::new(pool).ok(), Epoch(epoch));
+    }
+
     /// Why the control plane ended the conversation.
     pub(super) async fn ended(self) -> Option<Failure> {
         soon(self.task).await.unwrap()

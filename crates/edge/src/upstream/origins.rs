@@ -1,6 +1,6 @@
 //! What an edge knows of the origins behind one target.
 
-use cluster::{Epoch, NodeId, PoolView, Role};
+use cluster::{Epoch, NodeId, PoolId, PoolView, Role};
 use tokio::sync::watch;
 
 /// Who is in a pool, who is heard, and who is active in which epoch: put together from the control plane's view of it, from
@@ -15,6 +15,8 @@ pub(crate) struct Origins {
     named: Option<String>,
     /// In the order of the target.
     members: Vec<Origin>,
+    /// Which pool it is, where the control plane has told.
+    pool: Option<PoolId>,
     /// The version of the control plane's view that was taken in last.
     view_version: u64,
 }
@@ -79,6 +81,11 @@ impl Origins {
     /// The highest epoch heard.
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Which pool it is by the control plane's view, also when the control plane no longer knows it.
+    pub(crate) fn pool(&self) -> Option<&PoolId> {
+        self.pool.as_ref()
     }
 
     /// The nodes whose beats come.
@@ -150,6 +157,9 @@ impl Origins {
 
     /// The control plane says who was granted the role. The origins' own word counts more. True when it is news.
     pub(crate) fn note_view(&mut self, view: &PoolView) -> bool {
+        if self.pool.as_ref() != Some(&view.id) {
+            self.pool = Some(view.id.clone());
+        }
         if view.version <= self.view_version {
             return false;
         }

@@ -167,10 +167,13 @@ pub(super) fn serving(field: &str, given: u64) -> Result<Option<Epoch>, Failure>
 
 /// An epoch that the caller has seen, where it must have seen one.
 pub(super) fn expected_epoch(given: u64) -> Result<Epoch, Failure> {
-    if given == 0 {
-        return Err(Failure::invalid_field("expected_epoch", "is needed: the epoch that GetOriginPool shows"));
-    }
-    epoch("expected_epoch", given)
+    seen_epoch(Some(given).filter(|given| *given > 0))
+}
+
+/// The same where 0 is an epoch like any other: that of a pool in which nobody has been active.
+pub(super) fn seen_epoch(given: Option<u64>) -> Result<Epoch, Failure> {
+    let needed = || Failure::invalid_field("expected_epoch", "is needed: the epoch that GetOriginPool shows");
+    epoch("expected_epoch", given.ok_or_else(needed)?)
 }
 
 /// One start of one node.

@@ -176,7 +176,9 @@ fn whatever_moves_a_role_needs_the_epoch_that_the_caller_has_seen() {
     let (name, member) = ("main".to_owned(), "o2".to_owned());
     let promote = pb::PromoteMemberRequest { name: name.clone(), member: member.clone(), ..Default::default() };
     assert_eq!(wrong_field(wire::pools::promote(promote.clone())), "expected_epoch");
-    let too_high = pb::PromoteMemberRequest { expected_epoch: Epoch::MAX.0 + 1, ..promote };
+    let none_yet = pb::PromoteMemberRequest { expected_epoch: Some(0), ..promote.clone() };
+    assert_eq!(wire::pools::promote(none_yet).unwrap().expected_epoch, Epoch(0));
+    let too_high = pb::PromoteMemberRequest { expected_epoch: Some(Epoch::MAX.0 + 1), ..promote };
     assert_eq!(wrong_field(wire::pools::promote(too_high)), "expected_epoch");
     let fail_back = pb::FailBackRequest { name: name.clone(), ..Default::default() };
     assert_eq!(wrong_field(wire::pools::fail_back(fail_back)), "expected_epoch");
@@ -204,7 +206,7 @@ fn a_hold_that_makes_no_sense_and_an_unknown_way_to_promote_are_refused() {
     let promote = |mode| pb::PromoteMemberRequest {
         name: name(),
         member: "o2".into(),
-        expected_epoch: 1,
+        expected_epoch: Some(1),
         mode,
         ..Default::default()
     };
@@ -243,6 +245,7 @@ fn what_a_node_says_arrives_as_it_was_said() {
         role: Some(Role::Active),
         serving: Some(Epoch(3)),
         highest_epoch: Epoch(4),
+        pool_epochs: [(Some(PoolId::main()), Epoch(4)), (None, Epoch(2))].into(),
         hears: vec![NodeId::new("origin-1").unwrap()],
         head: (Epoch(3), 17),
         follows_active: true,

@@ -57,7 +57,9 @@ fn a_standby_that_restarted_empty_is_not_in_sync_by_its_name() {
 /// What the only edge says: which of the origins it hears.
 fn edge_hears(world: &mut World, names: &[&str]) {
     let hears = names.iter().map(|name| node(name)).collect::<BTreeSet<_>>();
-    let report = EdgeReport { edge: node("e1"), highest_epoch: Epoch(1), hears, late: std::time::Duration::ZERO };
+    let (edge, epoch) = (node("e1"), Epoch(1));
+    let late = std::time::Duration::ZERO;
+    let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, hears, late };
     let now = world.now;
     world.pool.handle_edge(report, now);
 }

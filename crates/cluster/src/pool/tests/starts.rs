@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::world::member;
+use super::world::{member, node};
 use crate::{
-    Cause, Epoch, FirstFrame, Incarnation, KnownRecord, Member, NodeId, Pool, PoolId, PoolRecord, PoolReport,
-    PoolRules, Role,
+    By, Cause, EdgeReport, Epoch, FirstFrame, Incarnation, KnownRecord, Member, NodeId, Pool, PoolEvent, PoolId,
+    PoolRecord, PoolReport, PoolRules, PromoteError, Promotion, Role, Unclean,
 };
 
 struct Scene {
@@ -56,6 +56,29 @@ impl Scene {
     fn report(&mut self, report: PoolReport) {
         self.now += Duration::from_micros(1);
         self.pool.handle_report(report, self.now);
+    }
+
+    /// A new record, by which nobody is promoted unclean.
+    fn never() -> Self {
+        let now = Instant::now();
+        let rules = PoolRules { unclean: Unclean::Never, ..PoolRules::default() };
+        Self { pool: Pool::new(PoolRecord::new(PoolId::main()), rules, now), now }
+    }
+
+    /// An edge beats that has heard of these epochs: of whatever pool, and of this one.
+    fn edge_says(&mut self, highest: u64, of_pool: u64) {
+        let (highest_epoch, pool_epoch) = (Epoch(highest), Epoch(of_pool));
+        let hears = BTreeSet::new();
+        let report = EdgeReport { edge: node("e1"), highest_epoch, pool_epoch, hears, late: Duration::ZERO };
+        self.pool.handle_edge(report, self.now);
+    }
+
+    /// An operator wants it to be active, whatever it has.
+    fn force(&mut self, name: &str) -> Result<(), PromoteError> {
+        let by = By { author: "operator".into(), reason: "test".into() };
+        let to = self.pool.check_promotion(&node(name), self.pool.record().epoch, Promotion::Forced, self.now)?;
+        self.pool.promote(to, Promotion::Forced, by, self.now);
+        Ok(())
     }
 
     /// The active says that it serves, which is told.
@@ -194,6 +217,55 @@ fn above_an_epoch_in_which_nobody_serves_the_role_is_granted_with_loss() {
     scene.report(PoolReport { highest_epoch: Epoch(9), ..report("o2", 1) });
     let record = scene.after_ms(0).unwrap();
     assert_eq!((record.active, record.epoch, record.loss_epoch), (Some(member("o1", 1)), Epoch(10), Epoch(10)));
+}
+
+#[test]
+fn a_second_pool_is_new_whatever_epoch_others_are_in() {
+    let mut scene = Scene::never();
+    scene.edge_says(5, 0);
+    scene.report(report("o1", 1));
+    scene.after_ms(0);
+    scene.edge_says(5, 0);
+    let change = scene.pool.poll_change(scene.now + Duration::from_millis(300), 0).expect("a grant");
+    let record = &change.record;
+    assert_eq!((record.active.clone(), record.epoch, record.loss_epoch), (Some(member("o1", 1)), Epoch(6), Epoch(0)));
+    assert!(!change.events.iter().any(|event| matches!(event, PoolEvent::ResumedWithLoss { .. })));
+    assert_eq!(scene.pool.alarms().count(), 0);
+}
+
+#[test]
+fn a_lost_store_waits_for_an_operator_where_unclean_is_never() {
+    for told_by_an_edge in [true, false] {
+        let mut scene = Scene::never();
+        let highest_epoch = Epoch(if told_by_an_edge { 0 } else { 5 });
+        if told_by_an_edge {
+            scene.edge_says(7, 5);
+        }
+        for _ in 0..40 {
+            scene.report(PoolReport { highest_epoch, ..report("o1", 2) });
+            scene.after_ms(1_000);
+        }
+        assert_eq!(scene.active(), (None, 0));
+        let (_, evidence) = scene.pool.alarms().next().expect("an alarm");
+        assert!(evidence.contains("an operator decides"), "{evidence}");
+        scene.report(PoolReport { highest_epoch, ..report("o1", 2) });
+        scene.force("o1").unwrap();
+        let record = scene.after_ms(0).expect("a grant");
+        let above = Epoch(if told_by_an_edge { 8 } else { 6 });
+        assert_eq!((record.active, record.epoch, record.loss_epoch), (Some(member("o1", 2)), above, above));
+        assert_eq!(record.last_change.unwrap().cause, Cause::Promoted);
+    }
+}
+
+#[test]
+fn a_lost_store_goes_on_with_loss_where_it_may_also_when_only_edges_remember() {
+    let mut scene = Scene::fresh();
+    scene.edge_says(5, 5);
+    scene.report(report("o1", 2));
+    scene.after_ms(0);
+    assert_eq!(scene.after_ms(2_900), None, "it is not new: it settles first");
+    let record = scene.after_ms(100).expect("a grant");
+    assert_eq!((record.epoch, record.loss_epoch), (Epoch(6), Epoch(6)));
 }
 
 #[test]

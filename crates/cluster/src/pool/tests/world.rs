@@ -221,8 +221,9 @@ impl World {
         if talks && (beat || !edge.session || edge.told != hears) {
             edge.session = true;
             edge.told.clone_from(&hears);
-            let report =
-                EdgeReport { edge: node(name), highest_epoch: self.pool.record().epoch, hears, late: Duration::ZERO };
+            let epoch = self.pool.record().epoch;
+            let (edge, late) = (node(name), Duration::ZERO);
+            let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, hears, late };
             self.pool.handle_edge(report, self.now);
         }
     }

@@ -231,6 +231,7 @@ async fn both_sides_of_a_link_say_whether_they_hear() {
     let second = futures_util::StreamExt::next(&mut up).await;
     assert_eq!(second, Some(relay::LinkUp::Beat { epoch: Epoch(7), hears: true }));
     assert_eq!(upstream.highest_epoch(), Epoch(7));
+    assert_eq!(upstream.pool_epochs(), [(None, Epoch(7))].into(), "nobody has told which pool it is");
     timeout(LONG, async {
         while upstream.counts().heard > 0 {
             upstream.hearing().notified().await;

@@ -120,6 +120,7 @@ async fn a_vip_leads_to_the_origins_behind_it() {
     direct.send(beat(None)).unwrap();
     timeout(LONG, vip.closed()).await.expect("nobody counts us twice");
     assert_eq!(upstream.hears(), [NodeId::new("origin-main").unwrap()]);
+    assert_eq!(upstream.pool_epochs(), [(Some(PoolId::main()), Epoch(5))].into());
     bench.play();
     take(&mut bench.b, 5).await;
 }

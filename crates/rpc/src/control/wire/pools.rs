@@ -132,7 +132,7 @@ pub(crate) fn promote(request: pb::PromoteMemberRequest) -> Result<Promote, Fail
         pool,
         member,
         mode,
-        expected_epoch: fields::expected_epoch(request.expected_epoch)?,
+        expected_epoch: fields::seen_epoch(request.expected_epoch)?,
         validate_only: request.validate_only,
         reason: fields::reason(request.reason)?,
     })
@@ -146,7 +146,7 @@ pub(crate) fn wire_promote(request: Promote) -> pb::PromoteMemberRequest {
     pb::PromoteMemberRequest {
         name: request.pool.resource(),
         member: request.member.resource(),
-        expected_epoch: request.expected_epoch.0,
+        expected_epoch: Some(request.expected_epoch.0),
         validate_only: request.validate_only,
         reason: request.reason,
         mode: mode.into(),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cluster::{Beat, FirstFrame, Grant, KnownRecord, Member, Mishap, Notice, Role, SyncChange, SyncRequest};
+use cluster::{
+    Beat, Epoch, FirstFrame, Grant, KnownRecord, Member, Mishap, Notice, PoolId, Role, SyncChange, SyncRequest,
+};
 use proto::control::v1::{self as pb, node_session_request::Message as Up, node_session_response::Message as Down};
 
 use super::{
@@ -50,12 +52,14 @@ pub(crate) fn from_node(request: pb::NodeSessionRequest) -> Result<Option<FromNo
 }
 
 fn beat(given: pb::NodeBeat) -> Result<Beat, Failure> {
+    let pool_epochs = fields::bounded("beat.pool_epochs", given.pool_epochs.into_iter().collect(), POOLS_MAX)?;
     let hears = fields::bounded("beat.hears", given.hears, HEARS_MAX)?;
     Ok(Beat {
         load: members::load(given.load.unwrap_or_default())?,
         role: fields::role(given.role),
         serving: fields::serving("beat.serving_epoch", given.serving_epoch)?,
         highest_epoch: fields::epoch("beat.highest_epoch", given.highest_epoch)?,
+        pool_epochs: pool_epochs.into_iter().map(pool_epoch).collect::<Result<_, _>>()?,
         hears: hears.iter().map(|node| fields::node("beat.hears", node)).collect::<Result<_, _>>()?,
         head: fields::head("beat.head", given.head)?,
         follows_active: given.follows_active,
@@ -66,6 +70,11 @@ fn beat(given: pb::NodeBeat) -> Result<Beat, Failure> {
             None => FirstFrame::NotTold,
         },
     })
+}
+
+fn pool_epoch((pool, epoch): (String, u64)) -> Result<(Option<PoolId>, Epoch), Failure> {
+    let named = (!pool.is_empty()).then(|| fields::pool("beat.pool_epochs", &pool)).transpose()?;
+    Ok((named, fields::epoch("beat.pool_epochs", epoch)?))
 }
 
 fn wire_beat(number: u64, beat: Beat) -> pb::NodeBeat {
@@ -79,6 +88,7 @@ fn wire_beat(number: u64, beat: Beat) -> pb::NodeBeat {
         role: fields::wire_role(beat.role),
         serving_epoch: beat.serving.unwrap_or_default().0,
         highest_epoch: beat.highest_epoch.0,
+        pool_epochs: beat.pool_epochs.into_iter().map(wire_pool_epoch).collect(),
         hears: beat.hears.iter().map(cluster::NodeId::resource).collect(),
         head: fields::wire_head(beat.head),
         follows_active: beat.follows_active,
@@ -86,6 +96,10 @@ fn wire_beat(number: u64, beat: Beat) -> pb::NodeBeat {
         first_frame,
         awaits_first_frame: beat.first_frame == FirstFrame::Awaited,
     }
+}
+
+fn wire_pool_epoch((pool, epoch): (Option<PoolId>, Epoch)) -> (String, u64) {
+    (pool.map(|pool| pool.resource()).unwrap_or_default(), epoch.0)
 }
 
 fn known_record(given: pb::KnownRecord) -> Result<KnownRecord, Failure> {
@@ -318,6 +332,8 @@ pub(crate) fn from_control(response: pb::NodeSessionResponse) -> Result<Option<F
 pub(crate) const REPORT_MAX: usize = 10_000;
 /// How many nodes one node may hear.
 const HEARS_MAX: usize = 1024;
+/// Of how many pools an edge may tell the epoch.
+const POOLS_MAX: usize = 1024;
 /// How many origins a pool may have, as far as messages go.
 const MEMBERS_MAX: usize = 64;
 /// Which start of which store granted an epoch: two random numbers.
