@@ -172,9 +172,12 @@ impl Commits {
             self.ask(SyncChange::Alone { without });
         }
         self.deserted = Duration::ZERO;
-        // Who was asked for and is not named was refused: it is not waited for any more.
+        others.iter().for_each(|member| self.lapses.entry(member.node.clone()).or_default().name());
+        // Who was asked for and is not named was refused, and is not waited for any more; unless the record may have been made
+        // before the request came. Then it goes on to count, as a candidate that is to be asked for.
         if let Some(SyncChange::Grow(refused)) = asked
             && !others.contains(&refused)
+            && !self.may_have_crossed(&refused)
         {
             self.joining.remove(&refused);
             self.counted.remove(&refused);
@@ -187,6 +190,12 @@ impl Commits {
         self.joining = joining.into_iter().filter(|member| !others.contains(member) && self.is_here(member)).collect();
         self.counted = others.union(&self.joining).cloned().collect();
         self.update();
+    }
+
+    /// Whether a member that was asked for was not refused, only not heard of in time, as far as one can tell.
+    fn may_have_crossed(&mut self, member: &Member) -> bool {
+        let near = self.distance(member) == Distance::Near;
+        near && !self.lapses.entry(member.node.clone()).or_default().pass_over()
     }
 
     fn others(&self, grant: &Grant) -> BTreeSet<Member> {

@@ -55,6 +55,8 @@ pub(super) struct Lapses {
     since: Duration,
     near_for: Duration,
     left: bool,
+    /// Records in a row that do not name it although it was asked for.
+    passed_over: u32,
 }
 
 impl Lapses {
@@ -63,6 +65,18 @@ impl Lapses {
         self.count += 1;
         self.since = now;
         self.near_for = Duration::ZERO;
+        self.passed_over = 0;
+    }
+
+    /// A record came that does not name it although it was asked for. True: this was no accident any more.
+    pub(super) fn pass_over(&mut self) -> bool {
+        self.passed_over += 1;
+        self.passed_over > CROSSINGS_MAX
+    }
+
+    /// A record names it.
+    pub(super) fn name(&mut self) {
+        self.passed_over = 0;
     }
 
     /// One of its connections closed.
@@ -97,3 +111,6 @@ impl Lapses {
         self.near_for >= wait
     }
 }
+
+/// So many records in a row may have been made before the request for a member came; the next one refuses it.
+const CROSSINGS_MAX: u32 = 2;

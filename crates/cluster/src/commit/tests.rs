@@ -271,13 +271,54 @@ fn a_member_that_the_record_refuses_is_not_waited_for() {
     term.follow(1, "bb");
     term.pass(10, CALM);
     assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+    for version in [2, 3] {
+        term.commits.handle_grant(&grant(version, &["a"]));
+        term.pass(10, CALM);
+        assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+    }
     term.commits.append();
     assert_eq!(term.commits.committed(), Some(0));
-    term.commits.handle_grant(&grant(2, &["a"]));
+    term.commits.handle_grant(&grant(4, &["a"]));
     assert_eq!(term.commits.committed(), Some(1), "though it is still here");
     term.ack(1);
     term.pass(4000, CALM);
     assert_eq!(term.asked(), None, "and is not asked for again at once");
+}
+
+#[test]
+fn a_request_that_crossed_with_another_record_is_made_again_on_that_one_and_is_no_lapse() {
+    let mut term = Term::new(&["a"]);
+    term.follow(1, "bb");
+    term.pass(10, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+    term.commits.append();
+    term.commits.handle_grant(&grant(2, &["a"]));
+    assert_eq!(term.commits.committed(), Some(0), "it counts all the while: it will hold what is committed");
+    term.ack(1);
+    term.pass(10, CALM);
+    let again = term.commits.poll_request().expect("a request");
+    assert_eq!((again.version, again.change), (2, SyncChange::Grow(member("bb"))));
+    term.commits.handle_grant(&grant(3, &["a", "bb"]));
+    // It drops out for the first time: 5 s, not 10.
+    term.commits.follower_closed(1);
+    term.pass(10, CALM);
+    term.commits.handle_grant(&grant(4, &["a"]));
+    term.follow(2, "bb");
+    term.pass(5_010, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+}
+
+#[test]
+fn a_candidate_that_is_not_near_when_its_request_crosses_is_not_waited_for() {
+    let mut term = Term::new(&["a"]);
+    term.follow(1, "bb");
+    term.pass(10, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+    term.commits.append();
+    term.pass(100, CALM);
+    assert_eq!(term.commits.committed(), Some(0));
+    term.commits.handle_grant(&grant(2, &["a"]));
+    assert_eq!(term.commits.committed(), Some(1));
 }
 
 #[test]

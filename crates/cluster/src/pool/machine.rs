@@ -268,7 +268,11 @@ impl Pool {
         self.highest_heard = self.highest_heard.max(self.record.epoch);
         self.highest_of_members = self.highest_of_members.max(self.record.epoch);
         self.highest_version = self.highest_version.max(self.record.version);
-        self.requests.settle();
+        if self.record.epoch == old.epoch && self.record.active == old.active {
+            self.requests.settle();
+        } else {
+            self.requests.forget();
+        }
         if old.mode != self.record.mode {
             self.moves.forget();
         }
@@ -357,6 +361,7 @@ impl Pool {
     /// What a member is to be told now. The new active comes first; one that yielded hears of it when the new one has
     /// opened.
     pub fn poll_grant(&mut self, now: Instant) -> Option<Grant> {
+        let active = self.record.active.as_ref();
         let untold = |(node, known): (&NodeId, &PoolMember)| {
             let member = Member { node: node.clone(), incarnation: known.incarnation };
             let report = self.report_of(node).filter(|report| report.member == member)?;
@@ -364,9 +369,9 @@ impl Pool {
             // One that serves in a higher epoch is about to be adopted.
             let ahead = report.serving > Some(self.record.epoch);
             let later = self.opening.as_ref().is_some_and(|opening| opening.holds_back(&member, &self.rules, now));
-            (!told && !ahead && !later).then_some(member)
+            let unanswered = Some(&member) == active && self.requests.crossed(self.record.version);
+            (!told && !ahead && !later && !unanswered).then_some(member)
         };
-        let active = self.record.active.as_ref();
         let member = self.record.members.iter().filter_map(untold).min_by_key(|member| Some(member) != active)?;
         self.told.insert(member.node.clone(), (member.incarnation, self.record.version));
         Some(self.record.grant_for(&member))

@@ -30,18 +30,40 @@ pub enum SyncRefused {
 /// What the active has asked for, and what is remembered of its asking.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Requests {
-    /// Made on the record in force.
-    pending: Option<SyncChange>,
+    /// Not answered yet.
+    pending: Option<Pending>,
     /// When one was last answered by a record that says nothing new.
     refused: Option<Instant>,
     /// Who went on alone in an epoch that is over, as it was told.
     splits: BTreeSet<(Member, Epoch)>,
 }
 
+/// A request, as it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pending {
+    change: SyncChange,
+    /// The version in force then.
+    version: u64,
+    /// A record was put together with it in view: the next one is the answer.
+    considered: bool,
+}
+
 impl Requests {
-    /// With a newer record nothing that was asked before counts.
+    /// A newer record of the same term answers what was considered for it. What came while it was being written waits for the
+    /// next one.
     pub(super) fn settle(&mut self) {
+        self.pending.take_if(|pending| pending.considered);
+    }
+
+    /// In another term nothing that was asked before counts.
+    pub(super) fn forget(&mut self) {
         self.pending = None;
+    }
+
+    /// Whether one crossed with the record of this version. The active must not hear of that record before the answer: it
+    /// would take it for a refusal and no longer wait for whom the answer names.
+    pub(super) fn crossed(&self, version: u64) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.version < version)
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -64,7 +86,7 @@ impl Pool {
         } else if (request.epoch, request.version) != (epoch, version) {
             SyncRefused::Stale { epoch, version }
         } else {
-            self.requests.pending = Some(request.change);
+            self.requests.pending = Some(Pending { change: request.change, version, considered: false });
             return Ok(());
         };
         // The answer is the record in force.
@@ -84,12 +106,19 @@ impl Pool {
 
     /// Answers what was asked: by a change, or at intervals by a record that says the same again.
     pub(super) fn answer_request(&mut self, next: &mut Next, now: Instant) {
-        let Some(change) = &self.requests.pending else { return };
-        let changed = match change {
+        let crossed = self.requests.crossed(self.record.version);
+        let Some(pending) = &mut self.requests.pending else { return };
+        pending.considered = true;
+        let change = pending.change.clone();
+        let changed = match &change {
             SyncChange::Grow(member) => self.may_grow(member) && grow(next, member),
             SyncChange::Shrink(member) => shrink(next, member),
             SyncChange::Alone { without } => go_alone(next, without),
         };
+        if crossed && !changed {
+            // The record that it crossed with, still untold, says all.
+            return self.requests.forget();
+        }
         let rested = self.requests.refused.is_none_or(|refused| now >= refused + REFUSALS_APART);
         if !changed && rested {
             self.requests.refused = Some(now);

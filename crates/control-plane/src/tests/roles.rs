@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use cluster::{
-    Beat, Epoch, Grant, Incarnation, Member, Mishap, NodeKind, Notice, PoolId, Registration, Role, SyncChange,
+    Beat, By, Epoch, Grant, Incarnation, Member, Mishap, NodeKind, Notice, PoolId, Registration, Role, SyncChange,
     SyncRequest, Unclean,
 };
 use rpc::{
@@ -343,6 +343,32 @@ async fn a_request_on_another_record_changes_nothing_and_is_answered_by_the_reco
     second.up.send(FromNode::SyncRequest(lie)).await.unwrap();
     first.asks(SyncChange::Shrink(member("o2", 1))).await;
     assert_eq!(first.role().await.in_sync, std::collections::BTreeSet::from([member("o1", 1)]));
+}
+
+#[tokio::test]
+async fn a_request_that_comes_while_another_change_is_written_is_answered_by_the_next_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let (mut first, _second) = pair(&scene).await;
+    let control = &scene.control;
+    let mut writer = control.writer().await;
+    let by = By { author: "operator".into(), reason: "test".into() };
+    let change = lock(&control.inner.pools)[&PoolId::main()].held(None, by).unwrap();
+    let version = change.after;
+    beaten(&scene, "o1", |beat| beat.record.as_ref().is_some_and(|known| known.version == version)).await;
+    first.asks(SyncChange::Grow(member("o2", 1))).await;
+    first.hears(&["o2"]);
+    // It says so after the request.
+    heard(&scene, "o1", "o2").await;
+    control.write_pool(&mut writer, change).await.unwrap();
+    drop(writer);
+    let answer = loop {
+        let grant = first.role().await;
+        if grant.version > version {
+            break grant;
+        }
+    };
+    assert_eq!((answer.version, answer.in_sync.len()), (version + 2, 2));
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{World, member};
-use crate::{Epoch, PoolEvent, SyncChange, SyncRefused, SyncRequest};
+use super::world::{World, member, node};
+use crate::{By, Epoch, PoolChange, PoolEvent, Promotion, SyncChange, SyncRefused, SyncRequest};
 
 fn request(world: &World, epoch: u64, version: u64, change: SyncChange) -> SyncRequest {
     SyncRequest { pool: world.pool.record().id.clone(), epoch: Epoch(epoch), version, change }
@@ -36,6 +36,80 @@ fn a_shrink_sent_twice_does_not_undo_a_grow_in_between() {
     world.ask("o1", SyncChange::Grow(o2)).unwrap();
     world.drive();
     assert!(world.pool.handle_sync(&o1, shrink).is_err());
+    world.drive();
+    assert_eq!(world.in_sync(), ["o1", "o2"]);
+}
+
+/// Three origins of which `o3` is not in sync, and nobody asks by himself.
+fn without_o3() -> World {
+    let mut world = World::running(&["o1", "o2", "o3"], &[], Default::default());
+    world.nobody_asks = true;
+    let o3 = world.member("o3");
+    world.ask("o1", SyncChange::Shrink(o3)).unwrap();
+    world.drive();
+    assert_eq!(world.in_sync(), ["o1", "o2"]);
+    world
+}
+
+fn by() -> By {
+    By { author: "operator".into(), reason: "test".into() }
+}
+
+/// While this change is written, the active asks for `o3`. What the active is told from then on.
+fn cross_with(world: &mut World, change: PoolChange) -> Vec<crate::Grant> {
+    let told = world.origins["o1"].grants.len();
+    let o3 = world.member("o3");
+    world.ask("o1", SyncChange::Grow(o3)).unwrap();
+    world.pool.handle_written(change.record, world.now);
+    world.drive();
+    world.origins["o1"].grants[told..].to_vec()
+}
+
+#[test]
+fn a_request_that_crosses_with_another_change_is_answered_by_the_record_after_it() {
+    let mut world = without_o3();
+    let version = world.pool.record().version;
+    let change = world.pool.held(None, by()).unwrap();
+    let told = cross_with(&mut world, change);
+    assert_eq!(world.in_sync(), ["o1", "o2", "o3"]);
+    assert_eq!(told.iter().map(|grant| grant.version).collect::<Vec<_>>(), [version + 2]);
+    assert!(told[0].in_sync.contains(&world.member("o3")), "it never hears of a record that seems to refuse");
+}
+
+#[test]
+fn a_request_that_crosses_is_considered_anew_on_the_record_that_came_before_it() {
+    let mut world = without_o3();
+    let version = world.pool.record().version;
+    let change = world.pool.fenced(&node("o3"), by()).unwrap().unwrap();
+    let told = cross_with(&mut world, change);
+    assert_eq!(world.in_sync(), ["o1", "o2"]);
+    assert_eq!(told.iter().map(|grant| grant.version).collect::<Vec<_>>(), [version + 1], "which is the answer");
+}
+
+#[test]
+fn a_request_that_crosses_with_a_grant_is_forgotten() {
+    let mut world = without_o3();
+    let to = world.pool.check_promotion(&node("o2"), Epoch(1), Promotion::Forced, world.now).unwrap();
+    world.pool.promote(to, Promotion::Forced, by(), world.now);
+    let change = world.pool.poll_change(world.now, 0).unwrap();
+    cross_with(&mut world, change);
+    assert_eq!((world.active().as_str(), world.epoch()), ("o2", 2));
+    assert!(!world.pool.record().in_sync.contains(&world.member("o3")));
+}
+
+#[test]
+fn a_shrink_that_crosses_with_its_own_answer_changes_nothing() {
+    let mut world = World::pair(&[]);
+    world.nobody_asks = true;
+    let (o1, o2, version) = (world.member("o1"), world.member("o2"), world.pool.record().version);
+    let shrink = request(&world, 1, version, SyncChange::Shrink(o2.clone()));
+    world.pool.handle_sync(&o1, shrink.clone()).unwrap();
+    let change = world.pool.poll_change(world.now, 0).unwrap();
+    world.pool.handle_sync(&o1, shrink).unwrap();
+    world.pool.handle_written(change.record, world.now);
+    world.drive();
+    assert_eq!((world.in_sync(), world.pool.record().version), (vec!["o1".to_owned()], version + 1));
+    world.ask("o1", SyncChange::Grow(o2)).unwrap();
     world.drive();
     assert_eq!(world.in_sync(), ["o1", "o2"]);
 }
