@@ -57,11 +57,13 @@ impl Upstream {
                     tasks.spawn(Link { node, channels, directing, address, leaving }.keep())
                 });
             }
+            // In this order: a Link that has ended because we leave is not opened again.
             tokio::select! {
+                biased;
+                () = leaving.cancelled() => break,
                 () = self.directing.changed() => {}
                 () = news => {}
                 Some(_aborted) = tasks.join_next() => {}
-                () = leaving.cancelled() => break,
             }
         }
         let told = timeout(LEAVE_WAIT, async { while tasks.join_next().await.is_some() {} }).await;
