@@ -171,7 +171,7 @@ mod tests {
         auth::Auth,
         server::{Health, Server},
     };
-    use rtmp_net::{Play, PlayRefusal, Publish, PublishRefusal, Sessions, client};
+    use rtmp_net::{Play, PlayRefusal, Publish, PublishRefusal, Sessions, client, tls::Trust};
 
     use super::*;
 
@@ -191,19 +191,35 @@ mod tests {
         }
     }
 
+    fn certificate() -> ServerConfig {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let [certificates, key] = ["certificates", "key"].map(|name| dir.path().join(name));
+        std::fs::write(&certificates, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        ServerConfig::from_files(&certificates, &key, &["h2"]).unwrap()
+    }
+
+    /// By RTMP, and by RTMPS on the same port.
     #[tokio::test]
     async fn encoders_are_served_on_threads_of_their_own() {
         let (asked, mut threads) = mpsc::unbounded_channel();
         let rtmp = Connections::new(rtmp_net::Config::default(), Asked(asked), Sessions::default());
         let auth = Arc::new(Auth::open(None, true).unwrap());
         let grpc = Server::builder(auth, &Health::new().await).build().await;
-        let public = Arc::new(Public { rtmp, grpc, tls: None, threads: Threads::start().unwrap() });
+        let tls = Some(certificate());
+        let public = Arc::new(Public { rtmp, grpc, tls, threads: Threads::start().unwrap() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("rtmp://{}/live/a", listener.local_addr().unwrap()).parse().unwrap();
+        let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(public.serve(listener, stop.clone()));
-        assert!(client::publish(&url, &client::Options::default()).await.is_err(), "nobody may");
-        assert_eq!(threads.recv().await.flatten().as_deref(), Some("sessions"));
+        let options = client::Options { trust: Some(Trust::anybody().unwrap()), ..client::Options::default() };
+        for scheme in ["rtmp", "rtmps"] {
+            let url = format!("{scheme}://localhost:{port}/live/a").parse().unwrap();
+            let refused = client::publish(&url, &options).await.err().expect("nobody may");
+            assert!(refused.to_string().contains("NetStream.Publish"), "{scheme}: {refused}");
+            assert_eq!(threads.recv().await.flatten().as_deref(), Some("sessions"), "{scheme}");
+        }
         stop.cancel();
         serving.await.unwrap();
     }
