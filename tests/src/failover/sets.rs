@@ -173,6 +173,13 @@ pub static ALL: &[Set] = &[
                 act: In(Place::OneEdge, control::restored_from_an_old_copy),
                 ..USUAL
             },
+            Case {
+                name: "emptied",
+                title: "control plane restarted with an empty store",
+                note: "nothing happens; no epoch twice",
+                act: In(Place::OneEdge, control::emptied),
+                ..USUAL
+            },
         ],
     },
     Set {

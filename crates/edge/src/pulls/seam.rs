@@ -147,6 +147,15 @@ pub(super) enum Numbers {
     Anew,
 }
 
+/// The frame that viewers had last, as it came again.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// Its place in what is held.
+    at: usize,
+    /// What is to be added to its time to make it that of here.
+    dts: i64,
+}
+
 /// The stream goes on.
 #[derive(Debug, PartialEq)]
 pub(super) struct Joint {
@@ -178,8 +187,8 @@ impl Seam {
     }
 
     fn find_joint(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
-        if let Some(joint) = self.behind_the_same_frame(tail, next_seq) {
-            return Some(joint);
+        if let Some(place) = self.same_frame(tail) {
+            return self.brings_more(place, tail).then(|| self.behind(place, tail, next_seq));
         }
         match self.numbers {
             _ if self.comes_again(tail) => None,
@@ -234,28 +243,56 @@ impl Seam {
         self.joint(0, Shift { seq: 0, dts }, tail)
     }
 
-    fn behind_the_same_frame(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
+    /// Where the frame is that viewers had last, with all that follows it and no gap in between.
+    fn same_frame(&self, tail: &Tail) -> Option<Found> {
         let anchor = tail.anchor()?;
+        self.same_as(anchor, tail).or_else(|| {
+            // Of what the encoder's edge brings again the picture may be missing, and the sound after it be there.
+            let heard = tail.audio.as_ref().filter(|_| self.numbers != Numbers::Foreign)?;
+            self.same_as(heard, tail).filter(|found| found.dts == 0)
+        })
+    }
+
+    fn same_as(&self, anchor: &Frame, tail: &Tail) -> Option<Found> {
         let moved = self.moved(tail);
         let same = self.held.iter().enumerate().filter_map(|(at, item)| {
             let frame = coded(item).filter(|frame| is_same(frame, anchor))?;
             let dts = anchor.dts.cast_signed() - frame.dts.cast_signed();
             // Where the clock is the same, equal frames of another time are others.
             let on_the_clock = dts == 0 || moved == Some(dts) && item.seq > self.head;
-            (self.numbers != Numbers::Anew || on_the_clock).then_some((at, dts))
+            (self.numbers != Numbers::Anew || on_the_clock).then_some(Found { at, dts })
         });
         // Small frames may come again: the nearest in time is it.
-        let (at, dts) = same.min_by_key(|(_, dts)| dts.unsigned_abs())?;
-        let unbroken = self.held[at..].windows(2).all(|pair| pair[1].seq == pair[0].seq + 1);
-        let last = self.held.last().filter(|_| unbroken)?.seq;
+        let found = same.min_by_key(|found| found.dts.unsigned_abs())?;
+        let unbroken = self.held[found.at..].windows(2).all(|pair| pair[1].seq == pair[0].seq + 1);
+        unbroken.then_some(found)
+    }
+
+    /// Whether viewers have had this frame, which stands at `place`. Audio and video may stand in another order there: each
+    /// track goes on behind its own last frame.
+    fn was_had(found: Found, place: usize, frame: &Frame, tail: &Tail) -> bool {
+        let time = frame.dts.saturating_add_signed(found.dts);
+        tail.last_dts(frame).map_or(place <= found.at, |had| time <= had)
+    }
+
+    /// Whether something has come that viewers have not had. Before that, more of what they have had may come: sound that they
+    /// heard after the last picture.
+    fn brings_more(&self, found: Found, tail: &Tail) -> bool {
+        self.held.iter().enumerate().any(|(place, item)| match &item.body {
+            relay::Body::Frame(frame) if is_coded(frame) => !Self::was_had(found, place, frame, tail),
+            relay::Body::Event(Event::Close { .. }) => place > found.at,
+            _ => false,
+        })
+    }
+
+    fn behind(&self, found: Found, tail: &Tail, next_seq: u64) -> Joint {
+        let Found { at, dts } = found;
         let placed = Shift { seq: 0, dts };
         let mut due = Vec::new();
         for (place, item) in self.held.iter().enumerate() {
             let body = match &item.body {
                 relay::Body::Frame(frame) if is_coded(frame) => {
-                    let time = frame.dts.saturating_add_signed(dts);
-                    // Audio and video may stand in another order there: each track goes on behind its own last frame.
-                    let had = tail.last_dts(frame).map_or(place <= at, |had| time <= had);
+                    let had = Self::was_had(found, place, frame, tail);
                     (!had).then(|| Body::Frame(placed.frame(frame.clone(), tail)))
                 }
                 _ if place <= at => None,
@@ -265,8 +302,8 @@ impl Seam {
             };
             due.extend(body.map(|body| (next_seq + due.len() as u64, body)));
         }
-        let after = next_seq + due.len() as u64;
-        Some(Joint { setup: Vec::new(), due, shift: Shift { seq: after.wrapping_sub(last + 1), dts } })
+        let (after, last) = (next_seq + due.len() as u64, self.held.last().map_or(0, |item| item.seq));
+        Joint { setup: Vec::new(), due, shift: Shift { seq: after.wrapping_sub(last + 1), dts } }
     }
 
     fn at_a_start(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {

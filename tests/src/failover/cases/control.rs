@@ -140,3 +140,29 @@ pub fn restored_from_an_old_copy(scene: &mut Scene) -> Vec<Round> {
         round
     })
 }
+
+/// Its store is lost: it knows no member of the pool before each has told of itself. What they know is adopted.
+pub fn emptied(scene: &mut Scene) -> Vec<Round> {
+    let store = scene.cluster.dir().join("control-plane/control-plane.redb");
+    scene.rounds(|scene| {
+        let before = scene.cluster.promote_the_other();
+        let round = scene.watch(|cluster| {
+            cluster.kill("control-plane");
+            fs::remove_file(&store).expect("the store can be removed");
+            cluster.restart("control-plane");
+            let adopted =
+                cluster.wait_pool("the epoch in force to be adopted", SOON, |pool| pool.epoch >= before.epoch);
+            assert_eq!(
+                (&adopted.active, adopted.epoch),
+                (&before.active, before.epoch),
+                "nobody else is granted the role: {}",
+                adopted.text
+            );
+        });
+        scene.cluster.wait_settled();
+        let after = scene.cluster.wait_in_sync();
+        assert_eq!(after.loss_epoch, 0, "and nothing was taken for lost: {}", after.text);
+        assert!(scene.cluster.promote_the_other().epoch > before.epoch, "no epoch is granted twice");
+        round
+    })
+}

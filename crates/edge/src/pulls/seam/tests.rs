@@ -95,9 +95,36 @@ fn nothing_is_decided_before_all_that_was_there_has_come() {
 #[test]
 fn all_that_viewers_had_may_be_all_there_is() {
     let tail = tail(vec![key(1000, 1), delta(1040, 2)]);
-    let joint = Seam::new(Numbers::Foreign, 1).push(items(0, vec![key(1000, 1), delta(1040, 2)]), &tail, 500).unwrap();
-    assert_eq!(told(&joint), []);
-    assert_eq!(joint.shift.seq(2), 500);
+    let mut seam = Seam::new(Numbers::Foreign, 1);
+    assert_eq!(seam.push(items(0, vec![key(1000, 1), delta(1040, 2)]), &tail, 500), None);
+    let close = Event::Close { publication: PublicationId::from_bits(1) };
+    let joint = seam.push(vec![Item { seq: 2, body: relay::Body::Event(close) }], &tail, 500).unwrap();
+    assert_eq!(joint.due, [(500, Body::Event(close))]);
+}
+
+#[test]
+fn sound_that_was_heard_after_the_last_picture_is_not_heard_again() {
+    let tail = tail(vec![key(1000, 1), delta(1040, 2), audio(1050, 11), audio(1073, 12)]);
+    for numbers in [Numbers::Same, Numbers::Anew, Numbers::Foreign] {
+        let mut seam = Seam::new(numbers, 71);
+        assert_eq!(seam.push(items(70, vec![key(1000, 1), delta(1040, 2)]), &tail, 500), None);
+        assert_eq!(seam.push(items(72, vec![audio(1050, 11)]), &tail, 500), None);
+        let joint = seam.push(items(73, vec![audio(1073, 12), delta(1080, 3)]), &tail, 500).unwrap();
+        assert_eq!(told(&joint), [(500, 1080, 3)]);
+        assert_eq!(joint.shift.seq(75), 501);
+    }
+}
+
+#[test]
+fn where_the_last_picture_does_not_come_again_the_sound_after_it_will_do() {
+    let tail = tail(vec![key(1000, 1), delta(1040, 2), audio(1050, 11), audio(1073, 12)]);
+    for numbers in [Numbers::Same, Numbers::Anew] {
+        let again = vec![audio(1050, 11), audio(1073, 12), delta(1080, 3), audio(1096, 13)];
+        let joint = Seam::new(numbers, 73).push(items(70, again), &tail, 500).unwrap();
+        assert_eq!(told(&joint), [(500, 1080, 3), (501, 1096, 13)]);
+    }
+    let other_sound = vec![audio(1050, 11), audio(1073, 12), delta(1080, 3), audio(1096, 13)];
+    assert_eq!(Seam::new(Numbers::Foreign, 73).push(items(70, other_sound), &tail, 500), None, "a keyframe is awaited");
 }
 
 #[test]
