@@ -176,7 +176,7 @@ impl Upstream {
             };
             let asked = tokio::select! {
                 biased;
-                _better = origins::left(&mut origins, &stance) => {
+                () = origins::better(&mut origins, &stance) => {
                     search = Search::new(pool);
                     continue;
                 }

@@ -61,6 +61,8 @@ pub(crate) struct Stance {
     pub(crate) attempt: Attempt,
     pub(crate) epoch: Epoch,
     losses: u64,
+    /// Who was known to serve then.
+    active: Option<String>,
 }
 
 /// Why a call should be left although its connection stands.
@@ -262,7 +264,7 @@ impl Origins {
     /// How a call by this attempt stands now.
     pub(crate) fn stance(&self, attempt: Attempt) -> Stance {
         let losses = self.losses_of(&attempt.address);
-        Stance { attempt, epoch: self.epoch, losses }
+        Stance { attempt, epoch: self.epoch, losses, active: self.active.clone() }
     }
 
     /// Whether a call is to be left.
@@ -275,6 +277,13 @@ impl Origins {
         }
         let detour = call.attempt.via && self.active.as_deref().is_some_and(|active| self.hears(active));
         detour.then_some(Leave::NoDetour)
+    }
+
+    /// Whether one that has not answered yet is to be asked no longer: somebody else has told meanwhile that it serves. Without
+    /// that, who asks an origin that is cut off waits for it although the next one is there.
+    fn knows_better(&self, asked: &Stance) -> bool {
+        let news = self.active.as_ref().filter(|active| Some(*active) != asked.active.as_ref());
+        news.is_some_and(|active| *active != asked.attempt.address && self.hears(active))
     }
 
     fn note_epoch(&mut self, epoch: Epoch) -> Age {
@@ -308,6 +317,15 @@ pub(super) async fn left(origins: &mut watch::Receiver<Origins>, call: &Stance) 
             // The pool is gone, and nobody else tells.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Completes when an attempt is to be given up for a better one. Safe to drop at the await.
+pub(super) async fn better(origins: &mut watch::Receiver<Origins>, asked: &Stance) {
+    let is_better = |known: &Origins| known.judge(asked).is_some() || known.knows_better(asked);
+    if origins.wait_for(is_better).await.is_err() {
+        // The pool is gone, and nobody else tells.
+        std::future::pending::<()>().await;
     }
 }
 

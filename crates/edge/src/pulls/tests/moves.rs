@@ -114,6 +114,24 @@ async fn a_cut_link_costs_a_detour_and_not_the_viewer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_origin_that_is_cut_off_and_does_not_answer_is_given_up_for_the_one_that_has_opened() {
+    let (mut bench, a_beats, b_beats) = Bench::linked().await;
+    let (_reader, _taken) = bench.viewer_at_8().await;
+    a_beats.fall_silent();
+    let (request, detour) = timeout(LONG, bench.b.pull()).await.unwrap();
+    assert!(request.via);
+    // It has been granted the role, and has not opened yet.
+    detour.refuse(RelayError::NotActive { epoch: Epoch(6), active: None });
+    let (request, _never_answered) = timeout(LONG, bench.a.pull()).await.unwrap();
+    assert_eq!((request.via, request.epoch), (false, Epoch(6)));
+    let begin = TokioInstant::now();
+    b_beats.say(6, Role::Active);
+    let (request, _reply) = timeout(LONG, bench.b.pull()).await.unwrap();
+    assert_eq!((request.via, request.from), (false, PullFrom::After(8)));
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_nobody_serves_the_edge_asks_and_waits_for_news() {
     let (mut bench, a, b) = Bench::linked().await;
     let (mut reader, old) = bench.viewer_at_8().await;
