@@ -30,7 +30,8 @@ impl Network {
     pub fn possible() -> bool {
         tools::has(&[Tool::Ip, Tool::Nft])
             && tools::may("make network namespaces", || {
-                let name = format!("hw{}-probe", std::process::id());
+                // Several may ask at the same time.
+                let name = format!("hw{}-probe{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
                 let made = Tool::Ip.command().args(["netns", "add", &name]).output().is_ok_and(|o| o.status.success());
                 made && Tool::Ip.command().args(["netns", "del", &name]).status().is_ok_and(|status| status.success())
             })
