@@ -154,14 +154,24 @@ impl Scene {
     fn note(&self, began: SystemTime, sight: &Sight) {
         let began = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let gaps: Vec<u128> = sight.gaps.iter().map(Duration::as_millis).collect();
-        let line =
-            format!("{began} ms since 1970: {:?}, {} cut, gaps in ms {gaps:?}\n", sight.counts, sight.cuts.len());
+        self.write(&format!(
+            "{began} ms since 1970: {:?}, {} cut, gaps in ms {gaps:?}",
+            sight.counts,
+            sight.cuts.len()
+        ));
+    }
+
+    /// Writes what the encoder was told since a moment, and how long after it.
+    pub fn note_encoder(&self, since: Instant) {
+        let told = self.source.told().into_iter().filter(|(at, _)| *at >= since);
+        let told: Vec<_> = told.map(|(at, told)| ((at - since).as_millis(), told)).collect();
+        self.write(&format!("the encoder was told, in ms: {told:?}"));
+    }
+
+    fn write(&self, line: &str) {
         let file = self.cluster.scratch().join("rounds.log");
-        let written = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&file)
-            .and_then(|mut file| file.write_all(line.as_bytes()));
+        let written =
+            OpenOptions::new().create(true).append(true).open(&file).and_then(|mut file| writeln!(file, "{line}"));
         written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 

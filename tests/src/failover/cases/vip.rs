@@ -36,6 +36,7 @@ fn active_dies(scene: &mut Scene, encoder: impl Fn(&Source)) -> Round {
     });
     let accepted = until("the encoder to be let in again", SOON, || scene.source.accepted_after(fault));
     round.times.push((ACCEPTED, accepted - fault));
+    scene.note_encoder(fault);
     scene.cluster.restart(&before.active);
     round
 }
