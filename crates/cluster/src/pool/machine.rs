@@ -36,6 +36,10 @@ pub struct Pool {
     pub(super) first_report: Option<Instant>,
     pub(super) settled: bool,
     pub(super) own_time: OwnTime,
+    /// When anybody was last heard.
+    pub(super) heard: Instant,
+    /// When anybody was first heard after a silence of all.
+    pub(super) heard_again: Instant,
     /// Every origin of the pool that has reported, whether or not its session stands.
     pub(super) members: BTreeMap<NodeId, Seen>,
     /// Every edge that has reported.
@@ -104,6 +108,8 @@ impl Pool {
             first_report: None,
             settled: false,
             own_time: OwnTime { suspects_from: started, late: Duration::ZERO },
+            heard: started,
+            heard_again: started,
             members: BTreeMap::new(),
             edges: BTreeMap::new(),
             plan: None,
@@ -168,6 +174,7 @@ impl Pool {
     /// An origin has registered, or beats. True when it said something new.
     pub fn handle_report(&mut self, report: PoolReport, now: Instant) -> bool {
         self.first_report.get_or_insert(now);
+        self.note_heard(now);
         let report = self.believe(report);
         let heard = report.serving.unwrap_or_default().max(report.highest_epoch);
         self.highest_of_members = self.highest_of_members.max(heard);
@@ -186,11 +193,20 @@ impl Pool {
 
     /// An edge beats. True when it said something new.
     pub fn handle_edge(&mut self, report: EdgeReport, now: Instant) -> bool {
+        self.note_heard(now);
         self.handle_epochs(&report.edge, report.highest_epoch, report.pool_epoch);
         let ears = self.edges.entry(report.edge).or_insert_with(|| Ears::new(now));
         let was_closed = ears.closed.is_some();
         ears.hear(report.late, self.own_time, now);
         ears.listen(&report.hears, now) || was_closed
+    }
+
+    /// Somebody was heard. When all were silent it was us who did not hear, and the first to come back says nothing about the others.
+    fn note_heard(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.heard) > self.rules.silence {
+            self.heard_again = now;
+        }
+        self.heard = now;
     }
 
     /// An edge has heard of these epochs: the one of whatever pool, the other of this one.

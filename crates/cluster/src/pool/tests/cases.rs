@@ -437,3 +437,32 @@ fn an_active_that_says_that_it_is_late_itself_is_given_more_time() {
         assert!((at_least..at_most).contains(&took), "late by {late} ms: {took} ms");
     }
 }
+
+/// The active restarts while the control plane hears nobody, and is the first to be heard again.
+#[test]
+fn a_control_plane_that_was_cut_off_from_all_waits_for_the_member_in_sync() {
+    let mut world = World::pair(&["e1"]);
+    world.cut_off(CP, &["o1", "o2", "e1"]);
+    world.run(3_000);
+    world.restart("o1");
+    world.mend();
+    world.cut_off(CP, &["o2", "e1"]);
+    world.run(500);
+    assert_eq!(world.epoch(), 1, "o2 has all, and may come at any moment");
+    world.mend();
+    world.until(500, |world| world.active() == "o2" && world.is_served());
+    assert_eq!(world.loss_epoch(), 0);
+}
+
+#[test]
+fn a_control_plane_that_was_frozen_waits_for_the_member_in_sync() {
+    let mut world = World::pair(&["e1"]);
+    world.now += Duration::from_secs(5);
+    world.pool.handle_late(Duration::from_secs(5), world.now);
+    world.restart("o1");
+    world.report("o1");
+    world.drive();
+    assert_eq!(world.epoch(), 1, "what o2 has said meanwhile is not read yet");
+    world.until(500, |world| world.active() == "o2" && world.is_served());
+    assert_eq!(world.loss_epoch(), 0);
+}
