@@ -253,6 +253,11 @@ impl Commits {
         self.update();
     }
 
+    /// Whether something is asked of the control plane, or will be, that no record has answered.
+    pub fn has_something_to_ask(&self) -> bool {
+        self.request.is_some() || self.alone.is_some()
+    }
+
     /// What is to be asked of the control plane now; asked again until a newer record comes.
     pub fn poll_request(&mut self) -> Option<SyncRequest> {
         let now = self.own.now();

@@ -130,6 +130,18 @@ impl Log {
         true
     }
 
+    /// Whoever feeds the stream is not connected to this origin yet: an edge comes within this time, and the encoder of
+    /// another origin's own port was cut with that origin (P2).
+    pub(crate) fn await_source(&mut self, resume_until: Instant, now: Instant) {
+        if self.splice.has_ended() {
+            return;
+        }
+        match self.source.edge {
+            Some(_) => self.splice.await_resume(resume_until),
+            None => self.splice.handle_lost(self.publication(), now),
+        }
+    }
+
     /// The highest number of the present publication that stands in the log.
     pub(crate) fn heard(&self) -> Option<u64> {
         self.splice.next_number().checked_sub(1)

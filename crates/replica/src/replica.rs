@@ -203,7 +203,8 @@ impl Replica {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let term = self.term.as_ref()?;
         let graces = self.logs.values().filter_map(|log| log.splice.poll_timeout()).min();
-        let counts = !self.followers.is_empty() || !term.commits.counted().is_empty();
+        let counts =
+            !self.followers.is_empty() || !term.commits.counted().is_empty() || term.commits.has_something_to_ask();
         // From the last tick on, so that whoever asks often does not put it off.
         let tick = counts.then(|| (term.ticked + self.config.commit.tick).max(now));
         graces.into_iter().chain(tick).chain(term.yields_until).min()

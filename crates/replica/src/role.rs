@@ -93,17 +93,7 @@ impl Replica {
         let mut term = Term::new(commits, self.config.journal_max, now);
         term.sending = self.followers.keys().map(|id| (*id, Sending::New)).collect();
         self.term = Some(term);
-        let resume_until = now + self.config.resume_wait;
-        for log in self.logs.values_mut() {
-            log.release();
-            if log.splice.has_ended() {
-                continue;
-            }
-            match log.source.edge {
-                Some(_) => log.splice.await_resume(resume_until),
-                None => log.splice.handle_lost(log.publication(), now),
-            }
-        }
+        self.logs.values_mut().for_each(Log::release);
     }
 
     /// Positions of a later epoch are above those of any earlier one.
@@ -111,10 +101,11 @@ impl Replica {
         self.hub.raise_floor(epoch.first_position());
     }
 
-    /// What the log holds is to be committed anew (C1); where the role was granted with loss, what is not known to be
-    /// committed goes first (C7).
+    /// What the logs hold is to be committed anew (C1); where the role was granted with loss, what is not known to be
+    /// committed goes first (C7). Whoever feeds what is left is awaited.
     fn recommit(&mut self, now: Instant) {
         let Some(loss_epoch) = self.grant.as_ref().map(|grant| grant.loss_epoch) else { return };
+        let resume_until = now + self.config.resume_wait;
         let names: Vec<_> = self.logs.keys().cloned().collect();
         for name in names {
             let Some(log) = self.logs.get_mut(&name) else { continue };
@@ -126,6 +117,7 @@ impl Replica {
                 self.logs.remove(&name);
                 continue;
             }
+            log.await_source(resume_until, now);
             let Some(term) = &mut self.term else { return };
             let closes = log.splice.has_ended();
             term.pending.push_back(Pending {

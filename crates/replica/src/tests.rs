@@ -439,6 +439,40 @@ fn a_promotion_with_loss_names_what_is_lost_and_begins_above_it() {
     assert!(pool.at("o2").list()[0].info.next_seq < Epoch(4).first_position());
 }
 
+/// o2 is promoted with loss, and has a tail that it does not know to be committed.
+fn promoted_with_loss(source: Source) -> Pool {
+    let mut pool = Pool::new(&["o1", "o2"]);
+    pool.follow("o2", "o1");
+    pool.grant("o1", 1, &["o1", "o2"]);
+    pool.talk();
+    let now = pool.now;
+    let publish = Publish { name: stream(), publication: A, source, first_number: 0 };
+    let ticket = pool.at("o1").publish(publish, now).unwrap();
+    pool.talk();
+    pool.feed("o1", &ticket, 0..10);
+    pool.talk();
+    pool.feed("o1", &ticket, 10..20);
+    pool.say_one_round();
+    pool.cut_off("o1");
+    pool.grant_with_loss("o2", 3, &["o2"], 3);
+    pool
+}
+
+#[test]
+fn a_stream_that_is_cut_back_at_a_promotion_ends_when_its_edge_does_not_come_back() {
+    let mut pool = promoted_with_loss(Source { edge: NodeId::new("edge").ok(), peer: String::new() });
+    assert_eq!(pool.at("o2").list().len(), 1);
+    let config = Config::default();
+    pool.pass((config.resume_wait + config.splice.grace).as_millis() as u64 + 20);
+    assert!(pool.at("o2").list().is_empty(), "its viewers are told");
+}
+
+#[test]
+fn an_encoder_of_the_old_origins_port_may_publish_at_once_where_its_stream_was_cut_back() {
+    let mut pool = promoted_with_loss(Source { edge: None, peer: String::new() });
+    pool.try_publish("o2", B, 0).unwrap();
+}
+
 #[test]
 fn a_publication_that_the_promoted_never_had_goes_on_when_the_one_before_it_has_not_come() {
     let sequence = || {

@@ -145,3 +145,25 @@ fn a_follower_whose_memory_begins_above_what_is_in_common_gets_the_log_whole_and
     assert_eq!(pool.end_of("o1", &stream()), pool.end_of("o2", &stream()));
     assert_eq!(pool.at("o1").standing().epoch, Epoch(2));
 }
+
+/// The control plane may lose the request: it is asked again, by an active that has nobody else to listen to.
+#[test]
+fn an_active_that_is_alone_says_so_until_a_record_answers() {
+    let (mut pool, _ticket) = deserted();
+    let mut asked = 0;
+    for _ in 0..100 {
+        pool.now += Duration::from_millis(10);
+        let now = pool.now;
+        let active = pool.at("o1");
+        if active.poll_timeout(now).is_some_and(|due| due <= now) {
+            active.handle_timeout(now, CALM);
+            asked += usize::from(
+                active.poll_request().is_some_and(|request| matches!(request.change, SyncChange::Alone { .. })),
+            );
+        }
+    }
+    assert!((4..=6).contains(&asked), "each 200 ms for a second: {asked}");
+    pool.grant("o1", 1, &["o1"]);
+    let now = pool.now;
+    assert_eq!(pool.at("o1").poll_timeout(now), None, "it has been answered");
+}
