@@ -125,6 +125,12 @@ impl<W: Take + ?Sized> Seat<W> {
         hold.sittings
     }
 
+    /// Whether this sitting goes on.
+    pub(crate) fn is_sitting(&self, sitting: u32) -> bool {
+        let hold = self.hold();
+        hold.sittings == sitting && matches!(hold.who, Who::Row(_))
+    }
+
     /// Writes a piece, if this sitting goes on. All that was sent is counted now if it is time `to_count`.
     pub(crate) fn serve(&self, sitting: u32, piece: &Piece, to_count: bool) -> Served {
         let mut hold = self.hold();

@@ -56,6 +56,8 @@ const WRITES_A_TURN: usize = 64;
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How long it takes to write to all is told so often. One that took long may be anything's fault: the quickest counts.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+/// Room for so many places is never given back.
+const PLACES_KEPT: usize = 64;
 /// What a row that is late takes up at once.
 const BATCH: Budget = Budget { items: 64, bytes: 256 * 1024 };
 
@@ -90,8 +92,15 @@ impl Row {
         }
         let from = sitter.next_seq;
         let sitting = seat.sit(sitter);
+        door.make_room();
         door.arrivals.push((from, Place { seat: Arc::downgrade(&seat), sitting }));
         true
+    }
+
+    /// How many sittings are remembered until there is something to write.
+    #[cfg(test)]
+    pub(super) fn arrivals(&self) -> usize {
+        self.entrance.door().arrivals.len()
     }
 }
 
@@ -106,6 +115,24 @@ impl Entrance {
     fn door(&self) -> MutexGuard<'_, Door> {
         // Nothing in here panics between two changes that belong together.
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Door {
+    /// Before one more: whoever has got up is forgotten, so that who keeps sitting down with nothing to write is one arrival.
+    fn make_room(&mut self) {
+        let arrivals = &mut self.arrivals;
+        if arrivals.len() == arrivals.capacity() {
+            arrivals.retain(|(_, place)| place.is_taken());
+            // As many again may come before they are looked through again.
+            arrivals.reserve(arrivals.len());
+        }
+    }
+}
+
+impl Place {
+    fn is_taken(&self) -> bool {
+        self.seat.upgrade().is_some_and(|seat| seat.is_sitting(self.sitting))
     }
 }
 
@@ -185,7 +212,15 @@ impl Writer {
             }
             yield_now().await;
         }
+        self.give_room_back();
         self.tell(began);
+    }
+
+    fn give_room_back(&mut self) {
+        let places = &mut self.places;
+        if places.capacity() > PLACES_KEPT && places.len() < places.capacity() / 4 {
+            places.shrink_to(places.len() * 2);
+        }
     }
 
     fn tell(&mut self, began: Instant) {

@@ -210,6 +210,20 @@ async fn a_row_ends_with_the_last_who_holds_it_and_forgets_who_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_with_nothing_to_write_remembers_who_sits_and_not_how_often() {
+    let mut house = House::new();
+    let (still, restless) = (house.sit(0, usize::MAX).unwrap(), house.sit(0, usize::MAX).unwrap());
+    let row = &restless._row;
+    for _ in 0..10_000 {
+        restless.seat.rise().unwrap();
+        assert!(row.sit(restless.seat.clone(), restless.counts.sitter(house.next_seq())));
+    }
+    assert!(row.arrivals() < 128, "{}", row.arrivals());
+    house.send(10).await;
+    assert!([&still, &restless].iter().all(|viewer| viewer.seat.socket().got() == house.sent));
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_viewers_bytes_are_counted_once_a_second_and_when_it_gets_up() {
     let mut house = House::new();
     let viewer = house.sit(0, usize::MAX).unwrap();
