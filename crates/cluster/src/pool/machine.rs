@@ -268,9 +268,13 @@ impl Pool {
     /// This process itself was late by so much: nobody is silent for what it did not hear meanwhile, and after long
     /// lateness not before beats have had time to be read.
     pub fn handle_late(&mut self, late: Duration, now: Instant) {
-        match late >= self.rules.silence / 3 {
-            true => self.own_time.suspects_from = now,
-            false => self.own_time.late += late,
+        if late < self.rules.silence / 3 {
+            self.own_time.late += late;
+            return;
+        }
+        self.own_time.suspects_from = now;
+        if let Some(opening) = &mut self.opening {
+            opening.wait_again(now);
         }
     }
 

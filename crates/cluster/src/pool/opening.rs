@@ -11,6 +11,8 @@ pub(super) struct Opening {
     epoch: Epoch,
     decided: Instant,
     written: Instant,
+    /// The time to open counts from here: the grant was written, or we could hear again.
+    waits_from: Instant,
     opened: Option<Instant>,
     /// What the new active says of the streams that were live.
     first_frame: FirstFrame,
@@ -28,6 +30,7 @@ impl Opening {
             epoch: record.epoch,
             decided,
             written: now,
+            waits_from: now,
             opened: None,
             first_frame: FirstFrame::NotTold,
             yielded,
@@ -42,17 +45,22 @@ impl Opening {
 
     /// Whether a member is to hear of the grant later.
     pub(super) fn holds_back(&self, member: &Member, rules: &PoolRules, now: Instant) -> bool {
-        self.yielded.as_ref() == Some(member) && self.opened.is_none() && now < self.written + rules.open_within
+        self.yielded.as_ref() == Some(member) && self.opened.is_none() && now < self.late_at(rules)
     }
 
     /// Whether it has taken too long.
     pub(super) fn is_late(&self, rules: &PoolRules, now: Instant) -> bool {
-        !self.adopted && self.opened.is_none() && now >= self.written + rules.open_within
+        !self.adopted && self.opened.is_none() && now >= self.late_at(rules)
     }
 
     /// When the next candidate is due.
     pub(super) fn late_at(&self, rules: &PoolRules) -> Instant {
-        self.written + rules.open_within
+        self.waits_from + rules.open_within
+    }
+
+    /// This control plane was late itself, and may not have told or heard anybody meanwhile.
+    pub(super) fn wait_again(&mut self, now: Instant) {
+        self.waits_from = now;
     }
 
     /// Whether there is nothing more to wait for.
@@ -73,16 +81,17 @@ impl Opening {
     }
 
     pub(super) fn due(&self, rules: &PoolRules) -> [Instant; 2] {
-        [self.written + rules.open_within, self.written + rules.tell_within]
+        [self.late_at(rules), self.written + rules.tell_within]
     }
 }
 
 impl Pool {
     /// Watchers are told of a grant once it is carried out, or should be.
     pub(super) fn show(&mut self, now: Instant) {
-        let waits = self.opening.as_ref().is_some_and(|opening| {
-            !opening.adopted && opening.opened.is_none() && now < opening.written + self.rules.open_within
-        });
+        let waits = self
+            .opening
+            .as_ref()
+            .is_some_and(|opening| !opening.adopted && opening.opened.is_none() && now < opening.late_at(&self.rules));
         if !waits && self.shown != self.record {
             self.shown = self.record.clone();
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::{CP, World};
-use crate::{Cause, FirstFrame, PoolAlarm, PoolEvent, PoolRules, Unclean};
+use crate::{Cause, Epoch, FirstFrame, PoolAlarm, PoolEvent, PoolRules, Unclean};
 
 fn raised(world: &World, wanted: PoolAlarm) -> usize {
     world.told(|event| matches!(event, PoolEvent::Raised { alarm, .. } if *alarm == wanted))
@@ -265,6 +265,27 @@ fn the_candidate_freezes_before_it_opens_the_next_one_follows_in_the_next_epoch(
     assert_eq!((world.epoch(), world.loss_epoch()), (3, 0));
     let told: Vec<_> = world.granted().iter().map(|granted| (granted.epoch.0, granted.cause, granted.opened)).collect();
     assert_eq!(told, [(2, Cause::Died, false), (3, Cause::NotOpened, true)], "each change is told once");
+}
+
+#[test]
+fn a_control_plane_that_was_late_itself_gives_the_candidate_its_time_to_open() {
+    let mut world = World::running(&["o1", "o2", "o3"], &["e1"], PoolRules::default());
+    world.origin("o2").head.1 += 1000;
+    world.report("o2");
+    world.kill("o1");
+    world.origin("o2").stuck = true;
+    world.until(100, |world| world.active() == "o2");
+    world.origin("o2").stuck = false;
+    world.now += Duration::from_millis(400);
+    world.pool.handle_late(Duration::from_millis(400), world.now);
+    world.report("o3");
+    world.drive();
+    assert_eq!(world.epoch(), 2, "o2 may have opened long ago");
+    world.origin("o2").serving = Some(Epoch(2));
+    world.report("o2");
+    world.run(1_000);
+    assert!(world.is_served());
+    assert_eq!((world.active().as_str(), world.epoch()), ("o2", 2));
 }
 
 #[test]
