@@ -6,6 +6,7 @@ mod push;
 mod replay;
 mod sender;
 mod setup;
+mod skipping;
 mod underway;
 
 use std::{sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ use crate::upstream::Upstream;
 use entry::Entry;
 use outbox::{End, House, Outbox};
 use replay::Limits;
+use skipping::{Skipped, Skipping, Turn};
 use underway::Underway;
 
 /// Bounds of ingest.
@@ -126,6 +128,7 @@ impl Ingests {
             stream: request.stream.clone(),
             publication,
             publications: self.publications.clone(),
+            skipping: Skipping::default(),
         };
         let hello = PushHello {
             stream: request.stream,
@@ -194,6 +197,7 @@ pub struct Ingest {
     stream: StreamName,
     publication: PublicationId,
     publications: Arc<DashMap<StreamName, PublicationId>>,
+    skipping: Skipping,
 }
 
 impl Ingest {
@@ -210,11 +214,20 @@ impl Ingest {
 
     async fn take(&mut self, entry: Entry) -> Result<(), Ended> {
         let skipped = self.outbox.push(entry).await.map_err(|_| Ended)?;
-        if let Some(to) = skipped.clone().next_back() {
-            let (stream, publication, from) = (&self.stream, &self.publication, skipped.start);
-            tracing::warn!(%stream, %publication, from, to, "push.skipped");
-        }
+        let turn = self.skipping.note(skipped, || self.outbox.acked_below());
+        self.tell(turn);
         Ok(())
+    }
+
+    fn tell(&self, turn: Option<Turn>) {
+        let (stream, publication) = (&self.stream, &self.publication);
+        match turn {
+            Some(Turn::Began(from)) => tracing::warn!(%stream, %publication, from, "push.skipping"),
+            Some(Turn::Ended(Skipped { from, to, messages })) => {
+                tracing::warn!(%stream, %publication, from, to, messages, "push.skipped");
+            }
+            None => {}
+        }
     }
 
     /// The encoder ends its stream.
@@ -227,6 +240,8 @@ impl Drop for Ingest {
     fn drop(&mut self) {
         // After `close` this changes nothing: the first end counts.
         self.outbox.end(End::Lost);
+        let turn = self.skipping.end();
+        self.tell(turn);
         self.publications.remove_if(&self.stream, |_, publication| *publication == self.publication);
     }
 }

@@ -17,7 +17,7 @@ use dashmap::{DashMap, mapref::entry::Entry};
 use hub::{Hub, Reader, Start, Stream};
 use media::StreamName;
 use rtmp_net::Pressure;
-use telemetry::Rate;
+use telemetry::{Rate, Throttle};
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -65,6 +65,8 @@ impl Default for Config {
 /// How long a name without a stream is remembered after the last who asked for it.
 const ABSENT_LINGER: Duration = Duration::from_secs(1);
 
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
 /// All pulls of an edge.
 #[derive(Debug)]
 pub struct Pulls {
@@ -81,6 +83,8 @@ pub struct Pulls {
     tasks: TaskTracker,
     stop: CancellationToken,
     stats: Stats,
+    /// Viewers choose the names: what is wrong with them is told so often of each kind, and not of each name.
+    complaints: Throttle,
 }
 
 /// How viewers are shown the streams.
@@ -162,6 +166,7 @@ impl Pulls {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             stats: Stats::default(),
+            complaints: Throttle::new(COMPLAIN_EVERY),
         }
     }
 
@@ -253,7 +258,9 @@ impl Pulls {
                 return Ok(Waiting::new(slot.get().clone()));
             }
             Entry::Vacant(_) if !has_room => {
-                tracing::warn!(stream = %name, streams_max = self.config.streams_max, "pull.too_many");
+                if let Some(silenced) = self.complaints.allow("pull.too_many") {
+                    tracing::warn!(stream = %name, streams_max = self.config.streams_max, silenced, "pull.too_many");
+                }
                 return Err(NoPlay::Unreachable);
             }
             Entry::Vacant(slot) => slot,

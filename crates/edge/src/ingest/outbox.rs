@@ -205,6 +205,11 @@ impl Outbox {
         self.drained.notify_waiters();
     }
 
+    /// All below this number is committed.
+    pub(crate) fn acked_below(&self) -> u64 {
+        self.lock().replay.acked_below()
+    }
+
     /// The lowest number that can still be sent.
     pub(crate) fn lowest(&self) -> u64 {
         self.lock().replay.lowest()

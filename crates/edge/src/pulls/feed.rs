@@ -242,8 +242,10 @@ impl Feed<'_> {
                 self.note_absent();
             }
             Broken::Unserved(error @ UpstreamError::Unreachable(_)) => {
-                if self.failing_since.is_none() {
-                    tracing::warn!(%stream, %error, "pull.unreachable");
+                if self.failing_since.is_none()
+                    && let Some(silenced) = self.pulls.complaints.allow("pull.unreachable")
+                {
+                    tracing::warn!(%stream, %error, silenced, "pull.unreachable");
                 }
                 self.hold(self.pulls.config.hold);
                 self.pull.state.send_if_modified(|state| {
@@ -273,8 +275,13 @@ impl Feed<'_> {
 
     /// Nobody will ever give us the stream.
     fn note_refused(&self, error: &UpstreamError) {
-        if *error != UpstreamError::NoRoute {
-            tracing::warn!(stream = %self.pull.name, %error, "pull.refused");
+        if matches!(*self.pull.state.borrow(), State::Refused) {
+            return;
+        }
+        if *error != UpstreamError::NoRoute
+            && let Some(silenced) = self.pulls.complaints.allow("pull.refused")
+        {
+            tracing::warn!(stream = %self.pull.name, %error, silenced, "pull.refused");
         }
         self.pulls.end_stream(self.pull);
         self.pull.state.send_replace(State::Refused);

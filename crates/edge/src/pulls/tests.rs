@@ -224,6 +224,27 @@ async fn without_a_route_nobody_waits() {
     assert_eq!(begin.elapsed(), Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_news_once_and_the_name_is_forgotten() {
+    let bench = Bench::along(Config::default(), &[r#"{"to":{"addresses":["a:1"]},"protocol":"rtmp"}"#]);
+    assert_eq!(bench.play().await.unwrap().err(), Some(NoPlay::NotFound));
+    let mut state = bench.pulls.pulls.get(&name()).unwrap().state.subscribe();
+    let news = timeout(Duration::from_millis(999), state.changed()).await;
+    assert!(news.is_err(), "{:?}", *state.borrow());
+    sleep(Duration::from_millis(2)).await;
+    assert_eq!(bench.pulls.counts(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_viewers_choose_do_not_fill_the_log() {
+    let bench = Bench::with(Config { streams_max: 0, ..Config::default() });
+    assert_eq!(bench.play().await.unwrap().err(), Some(NoPlay::Unreachable));
+    assert_eq!(bench.pulls.complaints.allow("pull.too_many"), None, "it was told just now");
+    let Bench { pulls, net: _net, routes: _routes, .. } = Bench::new();
+    assert_eq!(pulls.play(&name()).await.err(), Some(NoPlay::Unreachable));
+    assert_eq!(pulls.complaints.allow("pull.unreachable"), None, "it was told just now");
+}
+
 #[test]
 fn set_up_from_the_origin_reaches_late_viewers() {
     let hub = Hub::new(RingLimits::default());
