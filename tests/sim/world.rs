@@ -308,7 +308,7 @@ impl World {
             let known = self.origins.values().find(|origin| origin.member == *member);
             known
                 .map(|origin| origin.replica.standing())
-                .is_some_and(|standing| standing.follows && standing.epoch == epoch)
+                .is_some_and(|standing| standing.follows.is_some() && standing.epoch == epoch)
         };
         broken.extend(active.and_then(|active| {
             let epoch = active.replica.standing().epoch;

@@ -61,7 +61,11 @@ fn replication(samples: &mut Samples, node: &OriginNode, pool: &[(&str, &str)]) 
     for (name, help, value) in [
         ("in_sync_members", "Origins without which nothing is committed, while this one is active.", in_sync as f64),
         ("followers", "Origins that follow this one.", followers as f64),
-        ("follows_active", "1 while this origin follows the active one.", f64::from(u8::from(standing.follows))),
+        (
+            "follows_active",
+            "1 while this origin follows the active one.",
+            f64::from(u8::from(standing.follows.is_some())),
+        ),
         ("journal_entries", "Entries that some follower has not been sent.", standing.journal as f64),
         ("commit_lag_seconds", "For how long the oldest uncommitted entry has waited.", standing.lag.as_secs_f64()),
         ("alone", "1 while it goes on without members in sync.", f64::from(u8::from(standing.alone_from.is_some()))),

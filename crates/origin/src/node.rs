@@ -98,7 +98,7 @@ impl OriginNode {
         [
             ("in_sync_with", standing.counted.into()),
             ("followers", self.stats.followers.load(Ordering::Relaxed).into()),
-            ("follows_active", standing.follows.into()),
+            ("follows_active", standing.follows.is_some().into()),
             ("hears", hears.join(" ").into()),
             ("edges_hearing", format!("{} of {}", edges.edges_hearing, edges.edges).into()),
             ("journal_entries", standing.journal.into()),
@@ -138,7 +138,7 @@ impl Local for OriginNode {
             pool_epochs: Default::default(),
             hears: self.streams.with(|replica, _| replica.hears()).into_iter().collect(),
             head: replica.head,
-            follows_active: replica.follows,
+            follows_active: replica.follows.is_some(),
             record: self.streams.with(|replica, _| replica.known_record()),
             first_frame: serving.map(|epoch| self.first_frames.of(epoch)).unwrap_or_default(),
         }

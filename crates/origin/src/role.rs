@@ -12,7 +12,7 @@ use std::{
 };
 
 use cluster::{Epoch, Grant, Member, PoolView};
-use replica::GrantRefused;
+use replica::{GrantRefused, Standing};
 use tokio::{
     sync::{Notify, watch},
     time::sleep,
@@ -59,8 +59,8 @@ pub struct Roles {
     heard: Arc<EpochFile>,
     /// Notified when the disk is to learn of an epoch.
     unstored: Notify,
-    /// Who is active by the newest record.
-    active: Mutex<Option<Member>>,
+    /// Who is active by the newest record that was heard here, and in which epoch.
+    active: Mutex<Option<(Epoch, Member)>>,
     /// The pool, as the control plane has described it.
     pool: watch::Receiver<Option<PoolView>>,
     /// Someone is to take over, because this process is about to end.
@@ -127,7 +127,7 @@ impl Roles {
         let (epoch, active) = (grant.epoch, grant.active.clone());
         self.streams.with(|replica, now| replica.handle_grant(grant, now))?;
         if epoch >= self.role.borrow().epoch {
-            *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
+            *self.active.lock().unwrap_or_else(PoisonError::into_inner) = active.map(|active| (epoch, active));
         }
         self.refresh();
         Ok(())
@@ -210,7 +210,7 @@ impl Roles {
     fn refresh(&self) {
         let standing = self.streams.standing();
         self.note_heard(standing.epoch, "");
-        let active_at = if standing.active { None } else { self.active_at() };
+        let active_at = if standing.active { None } else { self.active_at(&standing) };
         let news = self.role.send_if_modified(|held| {
             let role = Role {
                 active: standing.active,
@@ -232,11 +232,14 @@ impl Roles {
 }
 
 impl Roles {
-    /// The peer address of the active origin.
-    fn active_at(&self) -> Option<String> {
-        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+    /// The peer address of the active origin: the one that is followed, or the one that the record of this epoch names.
+    /// One that was active in an epoch before, this origin perhaps, is nobody to go to.
+    fn active_at(&self, standing: &Standing) -> Option<String> {
+        let granted = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_record = granted.as_ref().filter(|(epoch, _)| *epoch == standing.epoch).map(|(_, active)| &active.node);
+        let active = standing.follows.as_ref().or(by_record)?;
         let pool = self.pool.borrow();
-        let member = pool.as_ref()?.members.iter().find(|member| member.member == active)?;
+        let member = pool.as_ref()?.members.iter().find(|member| member.member.node == *active)?;
         Some(member.peer.to_string())
     }
 }

@@ -106,9 +106,9 @@ impl Leader {
         *self = Self::new(self.node.clone());
     }
 
-    /// The epoch in which this one leads us and the order up to which we hold all.
-    pub(crate) fn applied(&self) -> Option<(Epoch, u64)> {
-        self.settled.zip(self.applied)
+    /// Whether it is the active of this epoch, and we hold all that it had when we came.
+    pub(crate) fn leads_in(&self, epoch: Epoch) -> bool {
+        self.settled == Some(epoch) && self.applied.is_some()
     }
 }
 
@@ -275,6 +275,7 @@ impl Replica {
                     let closes = self.logs.get(&name).is_some_and(|log| log.splice.has_ended());
                     Unconfirmed { order: before, name, seq: next_seq.saturating_sub(1), closes }
                 }));
+                self.note_change();
             }
         }
         for (order, entry) in (before + 1..).zip(entries) {

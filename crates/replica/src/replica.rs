@@ -94,8 +94,8 @@ pub struct Standing {
     pub yielded: bool,
     /// The epoch and order up to which it holds everything of the active; its own when it is active itself.
     pub head: (Epoch, u64),
-    /// Whether it holds a settled Follow with the active.
-    pub follows: bool,
+    /// The active with which it holds a settled Follow.
+    pub follows: Option<NodeId>,
     /// The order up to which all is committed, while it is active.
     pub committed: Option<u64>,
     /// Members whose acks it waits for.
@@ -149,7 +149,6 @@ impl Replica {
     /// How this origin stands.
     pub fn standing(&self) -> Standing {
         let commits = self.term.as_ref().map(|term| &term.commits);
-        let led = self.leaders.values().filter_map(Leader::applied).max();
         Standing {
             epoch: self.highest,
             version: self.grant.as_ref().map_or(0, |grant| grant.version),
@@ -157,7 +156,11 @@ impl Replica {
             yielding: self.term.as_ref().is_some_and(|term| term.yields_until.is_some()),
             yielded: self.term.as_ref().is_some_and(|term| term.yields_until.is_some() && term.pending.is_empty()),
             head: commits.map(|commits| (commits.epoch(), commits.head())).unwrap_or(self.held),
-            follows: led.is_some_and(|(epoch, _)| epoch == self.highest),
+            follows: self
+                .leaders
+                .values()
+                .find(|leader| leader.leads_in(self.highest))
+                .map(|leader| leader.node.clone()),
             committed: commits.and_then(Commits::committed),
             counted: commits.map_or(0, |commits| commits.counted().len()),
             alone_from: commits.and_then(Commits::alone).map(|alone| alone.from),

@@ -100,7 +100,7 @@ async fn what_is_committed_is_what_the_follower_has() {
     let log = |origin: &Origin| origin.streams.hub().get(&publish().name).unwrap().info();
     assert_eq!(log(&o2).next_seq, log(&o1).next_seq);
     assert_eq!(log(&o1).committed_below, log(&o1).next_seq);
-    assert!(o2.streams.standing().follows);
+    assert!(o2.streams.standing().follows.is_some());
     talk.abort();
 }
 
@@ -190,12 +190,12 @@ async fn each_other_member_that_the_control_plane_names_is_followed_where_it_say
     let pool = watch::Sender::new(Some(view((3, 1), &[("o1", &address), ("o2", NOWHERE)])));
     let stop = CancellationToken::new();
     let running = tokio::spawn(peers.run(pool.subscribe(), stop.clone()));
-    until(&o2, |o2| o2.streams.standing().follows).await;
+    until(&o2, |o2| o2.streams.standing().follows.is_some()).await;
     assert_eq!(o2.hears(), [member("o1").node]);
     pool.send_replace(Some(view((3, 2), &[("o2", NOWHERE)])));
     until(&o2, |o2| o2.hears().is_empty()).await;
     pool.send_replace(Some(view((3, 3), &[("o1", &address)])));
-    until(&o2, |o2| o2.streams.standing().follows).await;
+    until(&o2, |o2| o2.streams.standing().follows.is_some()).await;
     drop(server);
     until(&o2, |o2| o2.hears().is_empty()).await;
     stop.cancel();
@@ -207,7 +207,7 @@ async fn a_follow_that_stands_outlives_a_control_plane_that_has_lost_its_store()
     let (o2, peers, address, server) = pair().await;
     let mut follows = Follows::default();
     peers.keep_following(&mut follows, Some(&view((3, 7), &[("o1", &address), ("o2", NOWHERE)])));
-    until(&o2, |o2| o2.streams.standing().follows).await;
+    until(&o2, |o2| o2.streams.standing().follows.is_some()).await;
     let o1 = member("o1").node;
     let first = Arc::downgrade(&follows.kept[&o1].line);
     let of_lost_stores = [
@@ -242,7 +242,7 @@ async fn a_follow_ends_when_a_newer_record_has_the_member_elsewhere_or_not_at_al
     for newer in newer {
         let mut follows = Follows::default();
         peers.keep_following(&mut follows, Some(&named));
-        until(&o2, |o2| o2.streams.standing().follows).await;
+        until(&o2, |o2| o2.streams.standing().follows.is_some()).await;
         peers.keep_following(&mut follows, Some(&newer));
         until(&o2, |o2| o2.hears().is_empty()).await;
         assert_eq!(follows.kept.len(), newer.members.len(), "it is looked for where it is now");

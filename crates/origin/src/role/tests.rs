@@ -1,5 +1,6 @@
-use cluster::{Incarnation, NodeId, PoolId};
+use cluster::{Incarnation, NodeId, PoolId, PoolViewMember};
 use hub::{Hub, RingLimits};
+use replica::FollowDown;
 
 use super::*;
 
@@ -11,7 +12,26 @@ fn roles(dir: &Path) -> Roles {
     let urgent = Arc::new(Notify::new());
     let config = replica::Config::default();
     let streams = Arc::new(Streams::new(me(), Hub::new(RingLimits::default()), config, urgent.clone()));
-    Roles::standby(dir, streams, watch::channel(None).1, urgent).unwrap()
+    Roles::standby(dir, streams, watch::channel(Some(pool_view())).1, urgent).unwrap()
+}
+
+/// o1 and o2, as the control plane describes them.
+fn pool_view() -> PoolView {
+    let origin = |name: &str, port: u16| PoolViewMember {
+        member: Member { node: NodeId::new(name).unwrap(), incarnation: Incarnation::from_bits(1) },
+        role: cluster::Role::Standby,
+        in_sync: true,
+        public: format!("{name}:1935").parse().unwrap(),
+        peer: format!("{name}:{port}").parse().unwrap(),
+    };
+    PoolView {
+        id: PoolId::main(),
+        version: 1,
+        epoch: Epoch(1),
+        loss_epoch: Epoch(0),
+        active: Some(me().node),
+        members: vec![origin("o1", 9001), origin("o2", 9002)],
+    }
 }
 
 fn grant(role: cluster::Role, epoch: u64, version: u64) -> Grant {
@@ -127,4 +147,30 @@ fn an_origin_that_counts_epochs_itself_has_each_on_disk_first() {
     let dir = tempfile::tempdir().unwrap();
     roles(dir.path()).handle_own_grant(grant(cluster::Role::Active, 7, 1)).unwrap();
     assert_eq!(roles(dir.path()).highest_epoch(), Epoch(7));
+}
+
+#[tokio::test]
+async fn one_that_is_deposed_names_whom_it_follows_and_never_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let roles = roles(dir.path());
+    roles.handle_grant(Grant { active: Some(me()), ..grant(cluster::Role::Active, 1, 1) }).unwrap();
+    roles.hear(Epoch(2));
+    let named = || roles.watch().borrow().active_at.clone();
+    assert!(!roles.watch().borrow().active);
+    assert_eq!(named(), None, "who is active in 2 nobody has said");
+
+    let o2 = NodeId::new("o2").unwrap();
+    roles.streams.with(|replica, now| {
+        let conn = replica.leader_opened(o2);
+        let (epoch, committed) = (Epoch(2), 0);
+        for down in [
+            FollowDown::Lead { epoch },
+            FollowDown::Settled { epoch, keep: Vec::new(), gone: Vec::new() },
+            FollowDown::Entries { epoch, order: 0, committed, entries: Vec::new() },
+        ] {
+            replica.handle_down(conn, down, now).unwrap();
+        }
+    });
+    roles.refresh();
+    assert_eq!(named().as_deref(), Some("o2:9002"));
 }
