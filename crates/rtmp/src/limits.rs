@@ -71,9 +71,11 @@ pub struct AmfLimits {
     pub items_max: usize,
     /// Bytes of one string, key, XML text or byte array.
     pub string_bytes_max: usize,
-    /// Values, counting a referenced value again each time it is referenced.
+    /// Values, counting a referenced value again each time it is referenced. Never more than 32 beyond the message's
+    /// bytes, so that work is paid for with bytes.
     pub values_max: usize,
-    /// Bytes of all strings and keys, counting referenced ones again.
+    /// Bytes of all strings and keys, counting referenced ones again. Never more than 64 beyond four times the message's
+    /// bytes.
     pub text_bytes_max: usize,
 }
 

@@ -11,12 +11,16 @@ pub(super) struct Source<'a> {
     limits: &'a AmfLimits,
     depth: usize,
     values: usize,
+    values_max: usize,
     text: usize,
+    text_max: usize,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(bytes: &'a [u8], limits: &'a AmfLimits) -> Self {
-        Self { bytes, at: 0, limits, depth: 0, values: 0, text: 0 }
+        let values_max = limits.values_max.min(bytes.len() + VALUES_SPARE);
+        let text_max = limits.text_bytes_max.min(TEXT_PER_BYTE * bytes.len() + TEXT_SPARE);
+        Self { bytes, at: 0, limits, depth: 0, values: 0, values_max, text: 0, text_max }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -70,20 +74,21 @@ impl<'a> Source<'a> {
         if length > max {
             return Err(Error::StringTooLong { max });
         }
+        let bytes = self.take(length)?;
         self.count_text(length)?;
-        self.take(length)
+        Ok(bytes)
     }
 
     /// Counts a string made without reading it here.
     pub(super) fn count_text(&mut self, length: usize) -> Result<(), Error> {
         self.text += length;
-        let max = self.limits.text_bytes_max;
+        let max = self.text_max;
         if self.text > max { Err(Error::TooMuchText { max }) } else { Ok(()) }
     }
 
     pub(super) fn count_value(&mut self) -> Result<(), Error> {
         self.values += 1;
-        let max = self.limits.values_max;
+        let max = self.values_max;
         if self.values > max { Err(Error::TooManyValues { max }) } else { Ok(()) }
     }
 
@@ -114,3 +119,11 @@ impl<'a> Source<'a> {
         self.depth -= 1;
     }
 }
+
+/// Values that a message may have besides one a byte. What is no reference takes a byte for each value at least.
+const VALUES_SPARE: usize = 32;
+/// Bytes of text for each byte of a message. Without references it is two at most, since names in AMF3 count as they are
+/// sent and as they are used; objects that share their names have more.
+const TEXT_PER_BYTE: usize = 4;
+/// Bytes of text that a message may have besides.
+const TEXT_SPARE: usize = 64;

@@ -98,26 +98,59 @@ fn references_that_multiply_use_up_the_budget() {
         bytes.extend([0x0A, 0, 0, 0, 8]);
         bytes.extend([7, 0, before].repeat(8));
     }
-    assert_eq!(read0(&bytes), Err(Error::TooManyValues { max: 4096 }));
+    assert_eq!(read0(&bytes), Err(Error::TooManyValues { max: bytes.len() + 32 }));
 
     let mut bytes = vec![9, 21, 1, 9, 17, 1, 1, 1, 1, 1, 1, 1, 1, 1];
     for before in 1..10u8 {
         bytes.extend([9, 17, 1]);
         bytes.extend([9, before << 1].repeat(8));
     }
-    assert_eq!(read3(&bytes), Err(Error::TooManyValues { max: 4096 }));
+    assert_eq!(read3(&bytes), Err(Error::TooManyValues { max: bytes.len() + 32 }));
+}
+
+/// An unknown command of 118 bytes that means 4,078 values.
+#[test]
+fn a_short_message_cannot_mean_many_values() {
+    let array = |items: &[u8]| [&[0x0A, 0, 0, 0, 16][..], items].concat();
+    let nulls = array(&[5; 16]);
+    let arrays = array(&[7, 0, 0].repeat(16));
+    let bytes = [&[2, 0, 1, b'x', 5][..], &nulls, &arrays, &[7, 0, 1].repeat(13)].concat();
+    assert_eq!(bytes.len(), 118);
+    assert_eq!(read0(&bytes).err(), Some(Error::TooManyValues { max: 118 + 32 }));
+}
+
+#[test]
+fn a_short_message_cannot_mean_much_text() {
+    // One string of 100 bytes and 40 references to it.
+    let string = [&[6, 0x81, 0x49][..], &[b'x'; 100]].concat();
+    let bytes = [&[9, 83, 1][..], &string, &[6, 0].repeat(40)].concat();
+    assert_eq!(read3(&bytes).err(), Some(Error::TooMuchText { max: 4 * bytes.len() + 64 }));
+}
+
+/// As players do that send a list: the names are in the first object alone.
+#[test]
+fn objects_that_share_their_names_are_read() {
+    let names = [&[5][..], b"id", &[9], b"live", &[13], b"height"].concat();
+    let values = [1, 3, 4, 7];
+    let first = [&[0x0A, 0x33, 1][..], &names, &values].concat();
+    let others = [&[0x0A, 0x01][..], &values].concat().repeat(99);
+    let list = [&[9, 0x81, 0x49, 1][..], &first, &others].concat();
+    let read = read3(&list).unwrap();
+    let [Value::StrictArray(items)] = &read[..] else { panic!("no list") };
+    assert_eq!(items.len(), 100);
+    assert_eq!(items[99].get("height"), Some(&7.0.into()));
 }
 
 #[test]
 fn repeated_text_uses_up_the_budget() {
     let too_much = Err(Error::TooMuchText { max: 262_144 });
-    // One string of 60000 bytes, then references to it.
-    let string = [vec![6, 0x87, 0xA9, 0x41], vec![b'x'; 60_000]].concat();
+    // One string of 65536 bytes, then references to it.
+    let string = [vec![6, 0x88, 0x80, 0x01], vec![b'x'; 65_536]].concat();
     assert_eq!(read3(&string).map(|values| values.len()), Ok(1));
     let array = [vec![9, 21, 1], string, [6, 0].repeat(9)].concat();
     assert_eq!(read3(&array), too_much);
     // A trait with one long name, and objects of it.
-    let name = [vec![0x87, 0xA9, 0x41], vec![b'x'; 60_000]].concat();
+    let name = [vec![0x88, 0x80, 0x01], vec![b'x'; 65_536]].concat();
     let objects = [vec![9, 21, 1, 0x0A, 0x13, 1], name, vec![1], [0x0A, 0x01, 1].repeat(9)].concat();
     assert_eq!(read3(&objects), too_much);
 }
