@@ -5,7 +5,7 @@ use media::tag;
 
 use crate::{
     amf,
-    limits::AmfLimits,
+    limits::Limits,
     message::{Message, type_id},
 };
 
@@ -20,12 +20,30 @@ pub(crate) enum Data {
     Nothing,
 }
 
-/// Reads a message of type 15 or 18. An AMF0 body is passed on bit for bit.
-pub(crate) fn read(message: &Message, limits: &AmfLimits) -> Result<Data, amf::Error> {
+/// Why a data message cannot be passed on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Damaged {
+    /// Its values cannot be read.
+    #[error(transparent)]
+    Amf(#[from] amf::Error),
+    /// It would be longer than data may be.
+    #[error("a data message has more than {max} bytes as AMF0")]
+    TooLong {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// Reads a message of type 15 or 18. An AMF0 body is passed on bit for bit; AMF3 can be much shorter than the AMF0 that
+/// says the same, which may not be longer than data may be.
+pub(crate) fn read(message: &Message, limits: &Limits) -> Result<Data, Damaged> {
     let body = match message.type_id {
-        type_id::DATA_AMF3 => amf::data::amf3_to_amf0(&message.payload, limits)?,
+        type_id::DATA_AMF3 => amf::data::amf3_to_amf0(&message.payload, &limits.amf_data)?,
         _ => message.payload.clone(),
     };
+    if body.len() > limits.data_bytes_max {
+        return Err(Damaged::TooLong { max: limits.data_bytes_max });
+    }
     if tag::is_clear_metadata(&body) {
         return Ok(Data::ClearMetadata);
     }
@@ -47,7 +65,7 @@ mod tests {
 
     fn read_values(type_id: u8, values: &[Value]) -> Data {
         let message = Message { type_id, timestamp: 0, msid: 1, payload: amf0::encode_all(values) };
-        read(&message, &AmfLimits::default()).unwrap()
+        read(&message, &Limits::default()).unwrap()
     }
 
     #[test]
@@ -68,7 +86,7 @@ mod tests {
         for body in [&b"\x02\0\x0aonTextData\xff\xff"[..], b"\0garbage", b"\x02\0\xff"] {
             let payload = Bytes::copy_from_slice(body);
             let message = Message { type_id: type_id::DATA_AMF0, timestamp: 0, msid: 1, payload: payload.clone() };
-            assert_eq!(read(&message, &AmfLimits::default()).unwrap(), Data::Relay(payload));
+            assert_eq!(read(&message, &Limits::default()).unwrap(), Data::Relay(payload));
         }
     }
 }

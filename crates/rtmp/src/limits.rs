@@ -31,7 +31,7 @@ pub struct Limits {
     pub video_bytes_max: usize,
     /// Longest audio message (type 8), in bytes.
     pub audio_bytes_max: usize,
-    /// Longest data message (types 15 and 18), in bytes.
+    /// Longest data message (types 15 and 18), in bytes. One of type 15 that is longer as AMF0 is left out.
     pub data_bytes_max: usize,
     /// Longest command, shared object or unknown message, in bytes.
     pub command_bytes_max: usize,

@@ -72,7 +72,7 @@ enum Phase {
 pub struct Stats {
     /// Audio, video and data messages on message streams that nothing is published on.
     pub stray_media: u64,
-    /// Data messages that could not be read.
+    /// Data messages that could not be read, or would be too long as AMF0.
     pub damaged_data: u64,
     /// Commands that nobody here knows.
     pub unknown_commands: u64,

@@ -44,7 +44,7 @@ impl Session {
         let (medium, payload) = match message.type_id {
             type_id::AUDIO => (Medium::Audio, message.payload),
             type_id::VIDEO => (Medium::Video, message.payload),
-            type_id::DATA_AMF0 | type_id::DATA_AMF3 => match data::read(&message, &self.config.limits.amf_data) {
+            type_id::DATA_AMF0 | type_id::DATA_AMF3 => match data::read(&message, &self.config.limits) {
                 Ok(Data::Relay(payload)) if !is_about_playing(&payload) => (Medium::Data, payload),
                 _ => return,
             },

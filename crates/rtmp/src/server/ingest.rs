@@ -40,7 +40,7 @@ impl Session {
     }
 
     fn on_data(&mut self, message: &Message) {
-        match data::read(message, &self.config.limits.amf_data) {
+        match data::read(message, &self.config.limits) {
             Ok(Data::Relay(payload)) => self.push_media(Medium::Data, Message { payload, ..message.clone() }),
             Ok(Data::ClearMetadata) => self.events.push_back(Event::MetadataCleared { msid: message.msid }),
             Ok(Data::Nothing) => {}

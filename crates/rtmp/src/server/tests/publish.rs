@@ -83,6 +83,22 @@ fn metadata_can_be_cleared_and_damaged_data_is_left_out() {
     assert_eq!(peer.session.stats().damaged_data, 1);
 }
 
+/// Messages of type 15 that are short and become long ones of type 18.
+#[test]
+fn data_that_grows_beyond_what_data_may_be_is_left_out() {
+    let of = |amf3: &[u8]| [&[0, 2, 0, 1, b'x', 0x11][..], amf3].concat();
+    let strings = [&[9, 0x81, 0x49, 1][..], &[6, 0].repeat(100)].concat();
+    let long = [&[6, 0x81, 0x49][..], &[b'x'; 100]].concat();
+    let references = of(&[&[9, 0x81, 0x4D, 1][..], &long, &strings, &[9, 2].repeat(100)].concat());
+    let numbers = of(&[&[9, 0x83, 0xF4, 0x01, 1][..], &[4, 0].repeat(32_000)].concat());
+    for payload in [references, numbers] {
+        let mut peer = Peer::publishing();
+        peer.send(&message(type_id::DATA_AMF3, 1, payload.into()));
+        assert!(peer.events().is_empty());
+        assert_eq!(peer.session.stats().damaged_data, 1);
+    }
+}
+
 #[test]
 fn two_streams_on_one_connection_are_kept_apart() {
     let mut peer = Peer::with_streams(2);
