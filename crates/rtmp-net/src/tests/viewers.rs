@@ -133,6 +133,18 @@ async fn a_viewer_may_do_without_audio_or_video() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_viewer_may_say_so_before_its_play_is_decided() {
+    let house = House::new();
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[config(), key(0), audio(1)]).await;
+    let mut viewer = Raw::connected(&house, "live").await;
+    viewer.call(0, "createStream", 2.0, vec![]).await;
+    viewer.notice(1, "play", vec!["foo".into()]).await;
+    viewer.notice(1, "receiveVideo", vec![false.into()]).await;
+    assert_eq!(viewer.frames(2).await, [config(), audio(1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_plays_on_one_connection_each_get_their_stream() {
     let house = House::new();
     let mut one = house.publish("live/one").await.unwrap();

@@ -5,8 +5,9 @@ use std::time::Instant;
 use media::Medium;
 
 use super::{
-    Closed, ConnectRequest, Event, Phase, PlayRequest, PlayStart, PublishKind, PublishRequest, Session, request::bare,
-    streams::Use,
+    Closed, ConnectRequest, Event, Phase, PlayRequest, PlayStart, PublishKind, PublishRequest, Session,
+    request::bare,
+    streams::{Use, Wishes},
 };
 use crate::{
     amf::Value,
@@ -94,7 +95,7 @@ impl Session {
         match was {
             Use::Idle => return Ok(()),
             Use::PublishAsked(_) | Use::Publishing { .. } => self.events.push_back(Event::Unpublished { msid }),
-            Use::PlayAsked(_) | Use::Playing => self.events.push_back(Event::PlayEnded { msid }),
+            Use::PlayAsked(..) | Use::Playing => self.events.push_back(Event::PlayEnded { msid }),
         }
         self.idle_since = self.now;
         // Or whoever withdraws in time what would be refused could ask for ever.
@@ -122,13 +123,13 @@ impl Session {
         match self.streams.get(msid).map(|stream| &stream.used) {
             Some(Use::Idle) => {}
             // A play on a message stream that plays replaces what it plays.
-            Some(Use::PlayAsked(_) | Use::Playing) => self.end_use(msid)?,
+            Some(Use::PlayAsked(..) | Use::Playing) => self.end_use(msid)?,
             Some(_) => return self.on_misuse(msid, "The message stream is in use."),
             None => return self.on_misuse(msid, "There is no such message stream."),
         }
         let serial = self.streams.serial();
         if let Some(stream) = self.streams.get_mut(msid) {
-            stream.used = Use::PlayAsked(serial);
+            stream.used = Use::PlayAsked(serial, Wishes::default());
         }
         let request = PlayRequest {
             msid,
@@ -143,39 +144,61 @@ impl Session {
     }
 
     fn on_pause(&mut self, msid: u32, command: &Command) -> Result<(), Closed> {
-        if !self.is_playing(msid) {
-            return self.on_misuse(msid, "Nothing is played on the message stream.");
-        }
         let paused = command.flag(0).unwrap_or(true);
+        match self.streams.used_mut(msid) {
+            Some(Use::Playing) => self.pause(msid, paused),
+            Some(Use::PlayAsked(_, wishes)) => wishes.paused = Some(paused),
+            _ => return self.on_nothing_played(msid),
+        }
+        Ok(())
+    }
+
+    /// What is live has no position to seek to.
+    fn on_seek(&mut self, msid: u32) -> Result<(), Closed> {
+        let Some(Use::Playing | Use::PlayAsked(..)) = self.streams.used_mut(msid) else {
+            return self.on_nothing_played(msid);
+        };
+        self.send_status(msid, &Status::failed(code::SEEK_FAILED, "A live stream cannot be sought in."));
+        Ok(())
+    }
+
+    fn on_receive(&mut self, msid: u32, medium: Medium, command: &Command) -> Result<(), Closed> {
+        let wanted = command.flag(0).unwrap_or(true);
+        match self.streams.used_mut(msid) {
+            Some(Use::Playing) => self.receive(msid, medium, wanted),
+            Some(Use::PlayAsked(_, wishes)) => wishes.set_wanted(medium, wanted),
+            _ => return self.on_nothing_played(msid),
+        }
+        Ok(())
+    }
+
+    /// What was asked for behind a play that is accepted now.
+    pub(super) fn grant(&mut self, msid: u32, wishes: &Wishes) {
+        if let Some(paused) = wishes.paused {
+            self.pause(msid, paused);
+        }
+        for (medium, wanted) in [(Medium::Audio, wishes.audio), (Medium::Video, wishes.video)] {
+            if let Some(wanted) = wanted {
+                self.receive(msid, medium, wanted);
+            }
+        }
+    }
+
+    fn pause(&mut self, msid: u32, paused: bool) {
         let status = match paused {
             true => Status::ok(code::PAUSED, "The stream is paused."),
             false => Status::ok(code::UNPAUSED, "The stream goes on."),
         };
         self.send_status(msid, &status);
         self.events.push_back(Event::Paused { msid, paused });
-        Ok(())
     }
 
-    /// What is live has no position to seek to.
-    fn on_seek(&mut self, msid: u32) -> Result<(), Closed> {
-        if !self.is_playing(msid) {
-            return self.on_misuse(msid, "Nothing is played on the message stream.");
-        }
-        self.send_status(msid, &Status::failed(code::SEEK_FAILED, "A live stream cannot be sought in."));
-        Ok(())
-    }
-
-    fn on_receive(&mut self, msid: u32, medium: Medium, command: &Command) -> Result<(), Closed> {
-        if !self.is_playing(msid) {
-            return self.on_misuse(msid, "Nothing is played on the message stream.");
-        }
-        let wanted = command.flag(0).unwrap_or(true);
+    fn receive(&mut self, msid: u32, medium: Medium, wanted: bool) {
         if wanted {
             self.send_status(msid, &Status::ok(code::SEEK_NOTIFY, "The stream goes on."));
             self.send_status(msid, &Status::ok(code::PLAY_START, "The stream is played."));
         }
         self.events.push_back(Event::Receive { msid, medium, wanted });
-        Ok(())
     }
 
     fn on_fc_publish(&mut self, command: &Command) -> Result<(), Closed> {
@@ -218,8 +241,8 @@ impl Session {
         self.on_mistake()
     }
 
-    fn is_playing(&self, msid: u32) -> bool {
-        self.streams.get(msid).is_some_and(|stream| stream.used == Use::Playing)
+    fn on_nothing_played(&mut self, msid: u32) -> Result<(), Closed> {
+        self.on_misuse(msid, "Nothing is played on the message stream.")
     }
 
     /// `_result` with null and this value, if an answer is wanted.

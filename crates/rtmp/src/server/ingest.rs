@@ -11,9 +11,7 @@ use crate::{
 
 impl Session {
     pub(super) fn on_media(&mut self, message: Message) -> Result<(), Closed> {
-        let Some(Use::Publishing { first_media_by, .. }) =
-            self.streams.get_mut(message.msid).map(|stream| &mut stream.used)
-        else {
+        let Some(Use::Publishing { first_media_by, .. }) = self.streams.used_mut(message.msid) else {
             // After FCUnpublish, for one: what was under way then is nobody's.
             self.stats.stray_media += 1;
             return Ok(());

@@ -151,9 +151,11 @@ impl PublishRequest {
 }
 
 impl PlayRequest {
-    /// Lets the client receive: what it must hear before the first frame is sent.
+    /// Lets the client receive: what it must hear before the first frame is sent. What it asked for meanwhile comes as
+    /// events.
     pub fn accept(self, session: &mut Session) -> Result<(), Gone> {
-        session.decide(self.msid, self.serial)?.used = Use::Playing;
+        let stream = session.decide(self.msid, self.serial)?;
+        let asked = std::mem::replace(&mut stream.used, Use::Playing);
         session.mistakes = 0;
         session.send_user(UserEvent::StreamBegin(self.msid));
         if self.reset {
@@ -163,6 +165,9 @@ impl PlayRequest {
         // No NetStream.Data.Start: no player waits for that data message, and ffmpeg takes it for a stream of its own.
         let payload = amf0::encode_all(&["|RtmpSampleAccess".into(), Value::Bool(true), Value::Bool(true)]);
         session.wire.send(&Message { type_id: type_id::DATA_AMF0, timestamp: 0, msid: self.msid, payload });
+        if let Use::PlayAsked(_, wishes) = asked {
+            session.grant(self.msid, &wishes);
+        }
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use media::Medium;
+
 /// What a client made with createStream and did not delete.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -23,7 +25,7 @@ pub(super) enum Use {
     Idle,
     /// To be decided; the number tells this request from a later one on the same message stream.
     PublishAsked(u32),
-    PlayAsked(u32),
+    PlayAsked(u32, Wishes),
     Publishing {
         name: Box<str>,
         /// Until the first message came.
@@ -32,10 +34,28 @@ pub(super) enum Use {
     Playing,
 }
 
+/// What a player asked for behind its play and before the decision: it holds from the first frame on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wishes {
+    pub(super) paused: Option<bool>,
+    pub(super) audio: Option<bool>,
+    pub(super) video: Option<bool>,
+}
+
+impl Wishes {
+    pub(super) fn set_wanted(&mut self, medium: Medium, wanted: bool) {
+        match medium {
+            Medium::Audio => self.audio = Some(wanted),
+            Medium::Video => self.video = Some(wanted),
+            Medium::Data => {}
+        }
+    }
+}
+
 impl Use {
     pub(super) fn undecided(&self) -> Option<u32> {
         match self {
-            Self::PublishAsked(serial) | Self::PlayAsked(serial) => Some(*serial),
+            Self::PublishAsked(serial) | Self::PlayAsked(serial, _) => Some(*serial),
             Self::Idle | Self::Publishing { .. } | Self::Playing => None,
         }
     }
@@ -64,6 +84,10 @@ impl Streams {
 
     pub(super) fn get_mut(&mut self, msid: u32) -> Option<&mut MessageStream> {
         self.open.iter_mut().find(|stream| stream.msid == msid)
+    }
+
+    pub(super) fn used_mut(&mut self, msid: u32) -> Option<&mut Use> {
+        self.get_mut(msid).map(|stream| &mut stream.used)
     }
 
     pub(super) fn remove(&mut self, msid: u32) -> Option<MessageStream> {

@@ -74,6 +74,53 @@ fn pause_receive_and_seek() {
     assert_eq!(peer.take_told(), codes.map(|code| told(1, "onStatus", code)));
 }
 
+/// As players do that do not wait for answers.
+#[test]
+fn what_is_asked_for_right_behind_a_play_holds_once_it_is_accepted() {
+    let mut peer = Peer::with_streams(1);
+    let request = play(&mut peer, vec!["foo".into()]);
+    for paused in [true, false].repeat(Config::default().mistakes_max as usize) {
+        peer.notice(1, "pause", [paused.into(), 0.0.into()]);
+    }
+    peer.notice(1, "receiveAudio", [true.into()]);
+    peer.notice(1, "receiveVideo", [false.into()]);
+    assert!(peer.events().is_empty());
+    assert!(peer.take_told().is_empty());
+    request.accept(&mut peer.session).unwrap();
+    assert!(matches!(
+        &peer.events()[..],
+        [
+            Event::Paused { msid: 1, paused: false },
+            Event::Receive { msid: 1, medium: Medium::Audio, wanted: true },
+            Event::Receive { msid: 1, medium: Medium::Video, wanted: false },
+        ]
+    ));
+    let codes = [code::PLAY_RESET, code::PLAY_START, code::UNPAUSED, code::SEEK_NOTIFY, code::PLAY_START];
+    assert_eq!(peer.take_told(), codes.map(|code| told(1, "onStatus", code)));
+}
+
+#[test]
+fn what_is_asked_for_behind_a_play_that_is_refused_is_forgotten_with_it() {
+    let mut peer = Peer::with_streams(1);
+    let request = play(&mut peer, vec!["foo".into()]);
+    peer.notice(1, "receiveVideo", [false.into()]);
+    assert!(peer.events().is_empty());
+    request.refuse(&mut peer.session, &Status::failed(code::PLAY_NOT_FOUND, "no"), peer.now).unwrap();
+    assert_eq!(peer.take_told(), [told(1, "onStatus", code::PLAY_NOT_FOUND)]);
+    play(&mut peer, vec!["bar".into()]).accept(&mut peer.session).unwrap();
+    assert!(peer.events().is_empty());
+}
+
+#[test]
+fn a_seek_is_refused_whether_the_play_is_decided_or_not() {
+    let mut peer = Peer::with_streams(1);
+    let request = play(&mut peer, vec!["foo".into()]);
+    peer.notice(1, "seek", [0.0.into()]);
+    assert!(peer.events().is_empty());
+    assert_eq!(peer.take_told(), [told(1, "onStatus", code::SEEK_FAILED)]);
+    request.accept(&mut peer.session).unwrap();
+}
+
 #[test]
 fn a_play_replaces_the_one_before() {
     let mut peer = Peer::with_streams(1);
