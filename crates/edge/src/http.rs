@@ -12,6 +12,7 @@
 //!
 //! Each viewer is a cursor into the hub: nothing is queued for it beyond what its connection is taking now.
 
+mod contents;
 mod feed;
 mod framing;
 mod plain;

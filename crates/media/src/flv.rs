@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::{MediaMessage, Medium, tag};
 
 /// What a stream of tags begins with: signature, version 1, audio and video, 9 bytes long, no tag before.
-pub const FILE_HEADER: [u8; 13] = *b"FLV\x01\x05\0\0\0\x09\0\0\0\0";
+pub const FILE_HEADER: [u8; 13] = file_header(Contents::BOTH);
 /// The longest body that a tag's 24-bit length can name.
 pub const BODY_BYTES_MAX: usize = 0xff_ffff;
 
@@ -14,6 +14,31 @@ const PREVIOUS_TAG_SIZE_LEN: usize = 4;
 /// The file's header without the size of the tag before the first.
 const SHORT_FILE_HEADER_LEN: usize = 9;
 const FILE_HEADER_BYTES_MAX: usize = 4096;
+
+/// The media that a file says it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Contents {
+    /// Tags of audio.
+    pub audio: bool,
+    /// Tags of video.
+    pub video: bool,
+}
+
+impl Contents {
+    /// Audio and video.
+    pub const BOTH: Self = Self { audio: true, video: true };
+
+    /// What either has.
+    pub fn or(self, other: Self) -> Self {
+        Self { audio: self.audio || other.audio, video: self.video || other.video }
+    }
+}
+
+/// As [`FILE_HEADER`], of a file that has these media.
+pub const fn file_header(contents: Contents) -> [u8; 13] {
+    let flags = (contents.audio as u8) << 2 | contents.video as u8;
+    [b'F', b'L', b'V', 1, flags, 0, 0, 0, 9, 0, 0, 0, 0]
+}
 
 /// The header of a tag with `body_len` (at most [`BODY_BYTES_MAX`]) bytes of body.
 pub fn tag_header(medium: Medium, timestamp: u32, body_len: usize) -> [u8; TAG_HEADER_LEN] {
@@ -187,6 +212,9 @@ mod tests {
     fn header_is_as_the_specification_draws_it() {
         assert_eq!(tag_header(Medium::Video, 0x0102_0304, 0x05_0607), [9, 5, 6, 7, 2, 3, 4, 1, 0, 0, 0]);
         assert_eq!(tag_trailer(0x10), [0, 0, 0, 0x1b]);
+        assert_eq!(FILE_HEADER, *b"FLV\x01\x05\0\0\0\x09\0\0\0\0");
+        assert_eq!(file_header(Contents { audio: true, video: false })[4], 4);
+        assert_eq!(file_header(Contents { audio: false, video: true })[4], 1);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    contents,
     framing::Framing,
     stats::{Stats, add},
 };
@@ -35,8 +36,6 @@ const PARTS_KEPT: usize = 4;
 /// The size of the tag, behind it.
 const TAG_TRAILER_LEN: usize = 4;
 
-static FILE_HEADER: [u8; flv::FILE_HEADER.len()] = flv::FILE_HEADER;
-
 /// The bytes of an FLV file that never ends, from a cursor into a stream: file header, then each tag as header,
 /// payload and trailer. Headers are made once for all viewers, payloads are copied for none.
 ///
@@ -48,6 +47,8 @@ pub(super) struct Feed {
     house: House,
     items: Vec<Arc<Item>>,
     parts: VecDeque<Bytes>,
+    /// The file's header is out.
+    begun: bool,
     /// Since when the viewer has skipped without having caught up.
     behind: Option<Instant>,
     over: bool,
@@ -83,8 +84,17 @@ impl FlvRows {
 
 impl Feed {
     pub(super) fn new(reader: Reader, session: Arc<Entry>, house: House) -> Self {
-        let parts = VecDeque::from([Bytes::from_static(&FILE_HEADER)]);
-        Self { reader, session, house, items: Vec::new(), parts, behind: None, over: false, ticket: Ticket::default() }
+        Self {
+            reader,
+            session,
+            house,
+            items: Vec::new(),
+            parts: VecDeque::new(),
+            begun: false,
+            behind: None,
+            over: false,
+            ticket: Ticket::default(),
+        }
     }
 
     /// The next bytes to send; `None` when the viewer has had all. Safe to drop at any await.
@@ -94,13 +104,14 @@ impl Feed {
                 self.count(part.len());
                 return Some(part);
             }
-            if self.over || self.house.stop.is_cancelled() {
+            if self.over {
                 return None;
             }
             let stop = self.stop();
             tokio::select! {
+                biased;
+                () = stop.cancelled() => self.end(),
                 () = poll_fn(|cx| self.poll_more(cx)) => {}
-                () = stop.cancelled() => {}
             }
         }
     }
@@ -113,6 +124,7 @@ impl Feed {
     /// Nothing more comes but what is there.
     pub(super) fn end(&mut self) {
         self.over = true;
+        self.begin(&[]);
     }
 
     /// Ready once there is something to send, or nothing more will come.
@@ -135,7 +147,7 @@ impl Feed {
         if self.ticket.is_seated() {
             return self.ticket.poll_left(&seat, &mut self.reader, cx).map(Some);
         }
-        let ready = self.parts.is_empty() && !self.over;
+        let ready = self.begun && self.parts.is_empty() && !self.over;
         let rows = self.house.rows.of(framing);
         if ready && self.ticket.sit(rows, &mut self.reader, (seat, self.session.clone()), cx.waker()) {
             self.behind = None;
@@ -174,24 +186,39 @@ impl Feed {
     fn fill(&mut self) {
         if let Some(group) = self.reader.read_group() {
             self.behind = None;
+            self.begin(group.items());
             let tags = group.wire(WireForm::Flv, tags);
             self.parts.extend((!tags.is_empty()).then(|| tags.clone()));
             add(&self.house.stats.frames_out, group.frames());
             return;
         }
-        match self.reader.read(BUDGET, &mut self.items) {
+        let mut items = std::mem::take(&mut self.items);
+        match self.reader.read(BUDGET, &mut items) {
             Read::Items => {}
             Read::Skipped(count) => self.on_skipped(count),
             Read::Ended => self.over = true,
             Read::Empty => self.behind = None,
         }
-        for item in self.items.drain(..) {
+        if self.over || !items.is_empty() {
+            self.begin(&items);
+        }
+        for item in items.drain(..) {
             if let Body::Event(Event::Close { .. }) = item.body {
                 self.over = true;
                 break;
             }
             let sent = push_tag(&item, &mut self.parts);
             add(&self.house.stats.frames_out, sent.into());
+        }
+        self.items = items;
+    }
+
+    /// The file's header goes out with its first tags, of which it tells; without any it goes before the end.
+    fn begin(&mut self, items: &[Arc<Item>]) {
+        if !self.begun {
+            self.begun = true;
+            let header = flv::file_header(contents::of(items));
+            self.parts.push_back(Bytes::copy_from_slice(&header));
         }
     }
 

@@ -1,0 +1,60 @@
+//! What an FLV file says at its beginning of what is in it.
+//!
+//! Players of browsers wait for the set-up of each medium that is announced, and play nothing before. One that was not
+//! announced and comes all the same is not played at all. So a medium is left out only where it will not come.
+
+use std::sync::Arc;
+
+use hub::Item;
+use media::{Frame, Kind, Medium, flv::Contents, tag};
+use rtmp::{AmfLimits, amf::amf0::Decoder};
+
+/// From this position on, a stream without metadata has been going for seconds, and has all that it will have.
+const SETTLED_FROM: u64 = 100;
+/// Video that comes by itself for so long has no sound between, whose frames are some 20 ms long.
+const ALONE_MS: u64 = 200;
+
+/// The contents of a file that begins with these items, set-up first. Encoders name in the metadata what they send; one that
+/// names nothing is believed to send both, unless what it sends has been one medium for a while.
+pub(super) fn of(items: &[Arc<Item>]) -> Contents {
+    let (mut found, mut named) = (Contents::default(), Contents::default());
+    for frame in frames(items) {
+        match frame.medium {
+            Medium::Audio => found.audio = true,
+            Medium::Video => found.video = true,
+            Medium::Data => named = named.or(named_by(frame)),
+        }
+    }
+    match named != Contents::default() || is_settled(items) {
+        true => found.or(named),
+        false => Contents::BOTH,
+    }
+}
+
+/// Whether what is not among the items will not come.
+fn is_settled(items: &[Arc<Item>]) -> bool {
+    let coded = || frames(items).filter(|frame| matches!(frame.kind, Kind::Key | Kind::Delta));
+    let (Some(first), Some(last)) = (coded().next(), coded().last()) else { return false };
+    // Readers start with sound only where there is no video in memory.
+    let is_alone = first.medium == Medium::Audio || last.dts.saturating_sub(first.dts) >= ALONE_MS;
+    is_alone && items[0].seq >= SETTLED_FROM
+}
+
+fn named_by(frame: &Frame) -> Contents {
+    if !tag::is_metadata(&frame.payload) {
+        return Contents::default();
+    }
+    let limits = AmfLimits::default();
+    let mut values = Decoder::new(&frame.payload, &limits);
+    let members = std::iter::from_fn(|| values.next_value().ok().flatten()).find(|value| value.members().is_some());
+    let is_named = |codec: &str, has: &str| {
+        let member = |name| members.as_ref().and_then(|members| members.get(name));
+        member(codec).is_some_and(|codec| !codec.is_nothing())
+            || member(has).and_then(|has| has.as_bool()) == Some(true)
+    };
+    Contents { audio: is_named("audiocodecid", "hasAudio"), video: is_named("videocodecid", "hasVideo") }
+}
+
+fn frames(items: &[Arc<Item>]) -> impl Iterator<Item = &Frame> {
+    items.iter().filter_map(|item| item.frame())
+}
