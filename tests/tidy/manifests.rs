@@ -34,7 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["tests"],
     &["headwater", "origin", "edge", "control-plane"],
     &["rtmp-net", "rpc", "telemetry", "daemon", "archive"],
-    &["rtmp", "hub", "splice", "cluster", "replica"],
+    &["rtmp", "hub", "splice", "cluster", "replica", "carry"],
     &["media", "proto"],
 ];
 const CORE: usize = 3;
@@ -47,12 +47,13 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("replica", "hub"),
     ("replica", "splice"),
     ("replica", "cluster"),
+    ("carry", "hub"),
 ];
 
 /// Arrows that point down and are forbidden all the same: generated types stop at `rpc`, which knows
 /// a log's items and nothing of RTMP.
 const WALLS: &[(&str, &[&str])] =
-    &[("proto", &["rpc"]), ("hub", &["replica", "rpc", "rtmp-net", "origin", "edge", "archive", "tests"])];
+    &[("proto", &["rpc"]), ("hub", &["replica", "carry", "rpc", "rtmp-net", "origin", "edge", "archive", "tests"])];
 
 /// Outside libraries by prefix, and the only crates that may use them.
 const HOMES: &[(&str, &[&str])] = &[

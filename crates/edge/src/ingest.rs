@@ -1,16 +1,14 @@
 //! Encoders at this edge: each publication is pushed to the active origin, and kept until that has it.
 
-mod entry;
 mod outbox;
 mod push;
-mod replay;
 mod sender;
-mod setup;
 mod skipping;
 mod underway;
 
 use std::{sync::Arc, time::Duration};
 
+use carry::{Entry, Limits};
 use cluster::Epoch;
 use dashmap::DashMap;
 use media::{MediaMessage, PublicationId, StreamName};
@@ -20,9 +18,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::upstream::Upstream;
-use entry::Entry;
 use outbox::{End, House, Outbox};
-use replay::Limits;
 use skipping::{Skipped, Skipping, Turn};
 use underway::Underway;
 

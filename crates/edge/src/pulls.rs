@@ -2,8 +2,6 @@
 
 mod absent;
 mod feed;
-mod mirror;
-mod seam;
 
 use std::{
     sync::{
@@ -13,6 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use carry::Mirror;
 use dashmap::{DashMap, mapref::entry::Entry};
 use hub::{Hub, Reader, Start, Stream};
 use media::StreamName;
@@ -27,7 +26,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{latency::Latencies, upstream::Upstream};
 use absent::{Absent, Place};
-use mirror::Mirror;
 
 /// How the edge waits for streams, and how long it keeps them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,6 +28,11 @@ impl Item {
         Self { provenance, ..self }
     }
 
+    /// It, on its way to another log.
+    pub fn placed(&self) -> Placed {
+        Placed { seq: self.seq, body: self.body.clone() }
+    }
+
     /// The frame that viewers are to get, if this is one.
     pub fn frame(&self) -> Option<&Frame> {
         match &self.body {
@@ -48,6 +53,15 @@ impl PartialEq for Item {
     fn eq(&self, other: &Self) -> bool {
         self.seq == other.seq && self.body == other.body && self.provenance == other.provenance
     }
+}
+
+/// One entry of a stream's log on its way from one log to another: as a value, without what readers share.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed {
+    /// Its position; a [`Body::Setup`] carries that of the frame it prepares for.
+    pub seq: u64,
+    /// What stands there.
+    pub body: Body,
 }
 
 /// What stands at a position.

@@ -31,7 +31,7 @@ mod tally;
 mod waiters;
 
 pub use group::Group;
-pub use item::{Body, Event, Item, WireForm};
+pub use item::{Body, Event, Item, Placed, WireForm};
 pub use limits::RingLimits;
 pub use pace::{Latency, Pace};
 pub use pacer::{News, Pacer};

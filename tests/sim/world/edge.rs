@@ -6,10 +6,12 @@ mod pull;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::{Epoch, NodeId};
+use hub::{Hub, RingLimits};
 use ingest::From;
 pub use ingest::Ingest;
 use media::StreamName;
-use pull::Pull;
+pub use pull::Seen;
+use pull::{Pull, Taken};
 
 use super::{
     encoder::Encoder,
@@ -44,6 +46,7 @@ pub struct Edge {
     ticked: u64,
     beaten: u64,
     pub encoders: Vec<Ingest>,
+    hub: Hub,
     pulls: Vec<Pull>,
     way: Option<Way>,
     detours: usize,
@@ -81,6 +84,7 @@ impl Edge {
             ticked: net.now,
             beaten: 0,
             encoders: Vec::new(),
+            hub: Hub::new(RingLimits::default()),
             pulls: streams.iter().map(Pull::new).collect(),
             way: None,
             detours: 0,
@@ -101,7 +105,7 @@ impl Edge {
     pub fn drop_encoder(&mut self, net: &mut Net, judge: &mut Judge, at: usize, cleanly: bool) {
         let ingest = &mut self.encoders[at];
         if cleanly {
-            ingest.closing = Some(ingest.encoder.next);
+            ingest.closing = true;
             judge.sent(ingest.encoder.publication, ingest.encoder.next);
         } else {
             ingest.over = true;
@@ -121,11 +125,8 @@ impl Edge {
             self.beat(net);
         }
         self.hold_session(net);
-        for ingest in self.encoders.iter_mut().filter(|ingest| !ingest.over && ingest.closing.is_none()) {
-            while let Some((number, message)) = ingest.encoder.poll(net.now) {
-                judge.sent(ingest.encoder.publication, number);
-                ingest.outbox.push_back((number, message, net.now));
-            }
+        for ingest in self.encoders.iter_mut().filter(|ingest| ingest.is_live()) {
+            ingest.listen(net, judge, self.me);
         }
         self.go(net, judge);
         net.tick_after(self.me, TICK);
@@ -218,12 +219,17 @@ impl Edge {
         match msg {
             Msg::Items { epoch, items } if epoch >= self.highest => {
                 self.highest = self.highest.max(epoch);
-                for (position, item) in pull.take(items) {
-                    judge.seen(net, self.me, &pull.name, position, &item);
+                let Taken { seen, closed } = pull.take(&items);
+                for seen in seen {
+                    judge.seen(net, self.me, &pull.name, &seen);
+                }
+                if closed {
+                    judge.left(self.me, &pull.name);
+                    pull.end();
                 }
             }
             Msg::Head { epoch, head } if epoch >= self.highest => {
-                if pull.note_head(head) {
+                if pull.note_head(&self.hub, head) {
                     net.tell(|| format!("{} has more of {} than its origin", node_id(self.me), pull.name));
                     pull.leave(net, self.me, self.own);
                 }
@@ -257,7 +263,7 @@ impl Edge {
             }
             Msg::Acked { through } => {
                 judge.acked(ingest.encoder.publication, through);
-                ingest.acked = ingest.acked.max(Some(through));
+                ingest.acked(through, net.local(self.me));
             }
             Msg::PushEnded => ingest.over = true,
             _ => {
@@ -270,9 +276,7 @@ impl Edge {
         }
         if (gone || self.edge.is_none()) && ingest.push.is_none() && !ingest.over {
             // Its session ends, and it publishes anew.
-            ingest.outbox.clear();
-            ingest.acked = None;
-            ingest.encoder.begin_again();
+            ingest.begin_again();
             judge.published_again(ingest.encoder.publication);
         }
     }

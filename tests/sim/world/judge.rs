@@ -10,6 +10,7 @@ use hub::{Body, Budget, Event, Hub, Item, Read, Start, Stream};
 use media::{PublicationId, StreamName};
 
 use super::{
+    edge::Seen,
     encoder::stamp,
     names::node_id,
     net::{Net, Party},
@@ -222,13 +223,15 @@ impl Judge {
     }
 
     /// An edge's viewers get an item at a position of theirs.
-    pub fn seen(&mut self, net: &mut Net, edge: Party, name: &StreamName, position: u64, item: &Item) {
+    pub fn seen(&mut self, net: &mut Net, edge: Party, name: &StreamName, seen: &Seen) {
+        let Seen { position, there: here, item } = seen;
+        let (position, here) = (*position, *here);
         let key = (edge, name.clone());
         let mut viewer = self.viewers.remove(&key).unwrap_or_default();
         let mut faults = Vec::new();
         viewer.note_time(net.now);
-        // In the pool's numbering, from here on.
-        let (before, here) = (viewer.there.unwrap_or(item.seq), item.seq);
+        // In the pool's numbering.
+        let before = viewer.there.unwrap_or(here);
         match viewer.last {
             Some(last) if position <= last => faults.push(format!("{position:#x} after {last:#x}")),
             Some(last) if position > last + 1 => {

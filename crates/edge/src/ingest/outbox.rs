@@ -8,14 +8,10 @@ use std::{
     },
 };
 
+use carry::{Entry, Limits, Piece, Replay};
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
-};
-
-use super::{
-    entry::Entry,
-    replay::{Limits, Piece, Replay},
 };
 
 /// A [`Replay`] with an encoder on one side and pushes on the other, one after the other.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use carry::{Entry, Piece};
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
@@ -12,11 +13,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{
-    entry::Entry,
-    outbox::{End, Next, Outbox},
-    replay::Piece,
-};
+use super::outbox::{End, Next, Outbox};
 use crate::upstream::Pool;
 
 /// How often each side says that it is there (REPLICATION P2).

@@ -59,14 +59,11 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
+    use carry::{Entry, Limits};
     use media::{MediaMessage, Medium};
 
     use super::*;
-    use crate::ingest::{
-        entry::Entry,
-        outbox::{House, Outbox},
-        replay::Limits,
-    };
+    use crate::ingest::outbox::{House, Outbox};
 
     /// 43 messages a second, for so long; the number of pushes that skipped something, and what is told of it.
     async fn radio(outbox: &Outbox, skipping: &mut Skipping, seconds: u32) -> (usize, Vec<Turn>) {

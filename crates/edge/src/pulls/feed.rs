@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use carry::Spliced;
+use hub::Placed;
 use rpc::relay::{PullDown, PullFrom, RelayError};
 use tokio::{
     sync::watch,
@@ -136,7 +138,7 @@ impl Feed<'_> {
 
     /// One call, from asking to its end. `others`: there are more pools that may have the stream.
     async fn call(&mut self, pool: &Arc<Pool>, others: bool) -> Broken {
-        let from = self.pull.mirror().from(pool.name());
+        let from = self.pull.mirror().after(pool.name()).map_or(PullFrom::Live, PullFrom::After);
         self.served = false;
         let mut call = match self.pulls.upstream.pull(pool, &self.pull.name, from).await {
             Ok(call) => call,
@@ -166,7 +168,7 @@ impl Feed<'_> {
                     opened = true;
                     self.open(pool, &call, head, rejoined);
                 }
-                PullDown::Items { items, .. } => self.append(items),
+                PullDown::Items { items, .. } => self.append(pool, items),
                 PullDown::Heartbeat { .. } if !opened => {
                     self.note_absent();
                     if others {
@@ -200,8 +202,11 @@ impl Feed<'_> {
         }
     }
 
-    fn append(&mut self, items: Vec<rpc::relay::Item>) {
+    fn append(&mut self, pool: &Pool, items: Vec<Placed>) {
         let appended = self.pull.mirror().append(items);
+        if let Some(how) = appended.spliced {
+            tracing::info!(stream = %self.pull.name, pool = pool.name(), anew = how == Spliced::Anew, "pull.spliced");
+        }
         self.pulls.stats.repeated.fetch_add(appended.repeated as u64, Ordering::Relaxed);
         if appended.closed {
             self.pulls.end_stream(self.pull);

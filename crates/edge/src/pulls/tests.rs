@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cluster::Epoch;
 use hub::{Body, Budget, Event, Read, RingLimits};
 use media::{Frame, Medium, PublicationId};
-use rpc::relay::{self, Item, PullDown, PullFrom, PullRequest, RelayError};
+use rpc::relay::{self, Placed, PullDown, PullFrom, PullRequest, RelayError};
 use tokio::time::Instant as TokioInstant;
 
 use super::*;
@@ -84,7 +84,7 @@ impl Taken {
         self.down.send(Ok(PullDown::Opened { epoch: self.epoch, head, rejoined: false })).unwrap();
     }
 
-    fn send(&self, items: Vec<Item>) {
+    fn send(&self, items: Vec<Placed>) {
         // An edge that has left hears nothing.
         let _left = self.down.send(Ok(PullDown::Items { epoch: self.epoch, items }));
     }
@@ -100,17 +100,17 @@ impl Taken {
 }
 
 /// A frame whose payload says which position it had.
-fn video(head: u8, seq: u64) -> Item {
+fn video(head: u8, seq: u64) -> Placed {
     let mut payload = vec![head, 1, 0, 0, 0];
     payload.extend_from_slice(&seq.to_be_bytes());
-    Item { seq, body: relay::Body::Frame(Frame::classify(Medium::Video, 40 * seq, Bytes::from(payload))) }
+    Placed { seq, body: Body::Frame(Frame::classify(Medium::Video, 40 * seq, Bytes::from(payload))) }
 }
 
-fn key(seq: u64) -> Item {
+fn key(seq: u64) -> Placed {
     video(0x17, seq)
 }
 
-fn delta(seq: u64) -> Item {
+fn delta(seq: u64) -> Placed {
     video(0x27, seq)
 }
 
@@ -211,7 +211,7 @@ async fn the_stream_lingers_and_a_viewer_who_returns_finds_it() {
 async fn a_closed_stream_ends_for_its_viewers() {
     let mut bench = Bench::new();
     let (mut reader, taken) = bench.viewer_at_8().await;
-    taken.send(vec![Item { seq: 9, body: relay::Body::Event(Event::Close { publication: A }) }]);
+    taken.send(vec![Placed { seq: 9, body: Body::Event(Event::Close { publication: A }) }]);
     assert_eq!(next(&mut reader).await, [9]);
     assert_eq!(next(&mut reader).await, [0_u64; 0]);
 }

@@ -9,7 +9,7 @@ use cluster::Epoch;
 use futures_util::{StreamExt, stream};
 use hub::{Budget, Read, Reader, Start};
 use media::StreamName;
-use rpc::relay::{self, BATCH_BYTES, PullDown, PullFrom, PullRequest, RelayError, Stream};
+use rpc::relay::{BATCH_BYTES, PullDown, PullFrom, PullRequest, RelayError, Stream};
 use tokio::{
     sync::watch,
     time::{Instant, Interval},
@@ -88,7 +88,7 @@ impl Outlet {
                     self.stats.pulled_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
                     return Ok(Some(PullDown::Items {
                         epoch,
-                        items: items.iter().map(|item| outgoing(item)).collect(),
+                        items: items.iter().map(|item| item.placed()).collect(),
                     }));
                 }
                 // Withdrawn streams end too, but have not come to their end.
@@ -142,13 +142,4 @@ impl Drop for Outlet {
     fn drop(&mut self) {
         self.stats.pulls_open.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn outgoing(item: &hub::Item) -> relay::Item {
-    let body = match &item.body {
-        hub::Body::Frame(frame) => relay::Body::Frame(frame.clone()),
-        hub::Body::Setup(frame) => relay::Body::Setup(frame.clone()),
-        hub::Body::Event(event) => relay::Body::Event(*event),
-    };
-    relay::Item { seq: item.seq, body }
 }

@@ -166,9 +166,9 @@ fn pull(stream: &str) -> PullRequest {
     PullRequest { stream: name(stream), from: PullFrom::After(41), epoch: EPOCH, path: vec![], via: true }
 }
 
-fn frame(seq: u64, kind: Kind, payload: Bytes) -> Item {
+fn frame(seq: u64, kind: Kind, payload: Bytes) -> Placed {
     let frame = Frame { medium: Medium::Video, kind, track: 255, dts: 1 << 33, composition_ms: -40, payload };
-    Item { seq, body: Body::Frame(frame) }
+    Placed { seq, body: Body::Frame(frame) }
 }
 
 /// A push whose messages the test sends one by one.
@@ -292,15 +292,15 @@ async fn what_is_pulled_arrives_unchanged() {
     let publication = PublicationId::from_bits(9);
     let setup = Frame { kind: Kind::Config, ..frame_of(frame(0, Kind::Key, Bytes::from_static(b"config"))) };
     let items = vec![
-        Item { seq: 42, body: Body::Setup(setup) },
+        Placed { seq: 42, body: Body::Setup(setup) },
         frame(42, Kind::Key, vec![1; 8 << 20].into()),
         frame(43, Kind::Delta, Bytes::new()),
-        Item { seq: 44, body: Body::Event(Event::MetadataCleared) },
-        Item { seq: 45, body: Body::Event(Event::Close { publication }) },
-        Item { seq: 46, body: Body::Event(Event::Open { publication }) },
-        Item { seq: 47, body: Body::Event(Event::Skip { publication, from: 3, to: 9 }) },
-        Item { seq: 8 << 40, body: Body::Event(Event::Loss { epoch: 8, from: 48, to: None }) },
-        Item { seq: 9 << 40, body: Body::Event(Event::Loss { epoch: 9, from: 49, to: Some(50) }) },
+        Placed { seq: 44, body: Body::Event(Event::MetadataCleared) },
+        Placed { seq: 45, body: Body::Event(Event::Close { publication }) },
+        Placed { seq: 46, body: Body::Event(Event::Open { publication }) },
+        Placed { seq: 47, body: Body::Event(Event::Skip { publication, from: 3, to: 9 }) },
+        Placed { seq: 8 << 40, body: Body::Event(Event::Loss { epoch: 8, from: 48, to: None }) },
+        Placed { seq: 9 << 40, body: Body::Event(Event::Loss { epoch: 9, from: 49, to: Some(50) }) },
     ];
     let opened = PullDown::Opened { epoch: EPOCH, head: 46, rejoined: true };
     let beat = PullDown::Heartbeat { epoch: EPOCH, head: 46 };
@@ -323,7 +323,7 @@ async fn what_is_pulled_arrives_unchanged() {
     assert!(pulled.next().await.is_none());
 }
 
-fn frame_of(item: Item) -> Frame {
+fn frame_of(item: Placed) -> Frame {
     match item.body {
         Body::Frame(frame) => frame,
         other => panic!("{other:?}"),

@@ -4,7 +4,7 @@ use std::{fmt, future::Future};
 
 use cluster::{Epoch, NodeId};
 use futures_util::stream::BoxStream;
-use hub::Body;
+use hub::Placed;
 use media::{MediaMessage, PublicationId, StreamName};
 use replica::{FollowDown, FollowHello, FollowUp};
 
@@ -162,7 +162,7 @@ pub enum PullDown {
         /// The epoch in which the origin is active.
         epoch: Epoch,
         /// At least one.
-        items: Vec<Item>,
+        items: Vec<Placed>,
     },
     /// The origin is there; for when there is nothing else to say.
     Heartbeat {
@@ -171,13 +171,4 @@ pub enum PullDown {
         /// The highest committed position.
         head: u64,
     },
-}
-
-/// One item of a stream's log.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Item {
-    /// Its position; a [`Body::Setup`] carries that of the frame it prepares for.
-    pub seq: u64,
-    /// What stands there.
-    pub body: Body,
 }

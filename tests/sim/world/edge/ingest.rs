@@ -1,9 +1,10 @@
-//! What an edge keeps of an encoder's messages until they are acked, and how it sends them (REPLICATION P2, P3).
+//! An encoder at a simulated edge, and the edge's own replay of what it sends (REPLICATION P2, P3).
 
-use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
+use carry::{Entry, Limits, Piece, Replay};
 use cluster::{Epoch, NodeId};
-use media::{MediaMessage, PublicationId};
+use media::PublicationId;
 
 use super::{
     super::{
@@ -15,21 +16,20 @@ use super::{
     VIA_SILENCE, Way,
 };
 
-/// What is acked is kept for so long, and what is not, for so long at most.
-const ACKED_KEPT: u64 = 2_000_000;
-const UNACKED_KEPT: u64 = 10_000_000;
+/// What an edge keeps of a publication by default.
+const KEPT: Limits = Limits { bytes: 32 << 20, duration: Duration::from_secs(10) };
+/// So much goes to an origin at a time.
+const BATCH_BYTES: usize = 64 << 10;
 
 /// An encoder, and what of it is kept.
 #[derive(Debug)]
 pub struct Ingest {
     pub encoder: Encoder,
-    /// Number, message, and when it came.
-    pub(super) outbox: VecDeque<(u64, MediaMessage, u64)>,
-    pub(super) acked: Option<u64>,
+    replay: Replay,
     pub(super) push: Option<Push>,
     pub(super) retry_at: u64,
-    /// The number of its end, once it has said that.
-    pub(super) closing: Option<u64>,
+    /// It has said its end.
+    pub(super) closing: bool,
     pub over: bool,
     /// It keeps nothing that is acked.
     pub forgets: bool,
@@ -57,11 +57,10 @@ impl Ingest {
     pub(super) fn new(encoder: Encoder) -> Self {
         Self {
             encoder,
-            outbox: VecDeque::new(),
-            acked: None,
+            replay: Replay::new(KEPT),
             push: None,
             retry_at: 0,
-            closing: None,
+            closing: false,
             over: false,
             forgets: false,
         }
@@ -80,11 +79,47 @@ impl Ingest {
 
     /// Its encoder is there and has not said its end.
     pub fn is_live(&self) -> bool {
-        !self.over && self.closing.is_none()
+        !self.over && !self.closing
     }
 
     pub fn publication(&self) -> PublicationId {
         self.encoder.publication
+    }
+
+    /// Takes what the encoder sends, while there is room or some can be made.
+    pub(super) fn listen(&mut self, net: &Net, judge: &mut Judge, me: Party) {
+        let now = net.local(me);
+        while self.has_room(now)
+            && let Some((number, message)) = self.encoder.poll(net.now)
+        {
+            judge.sent(self.encoder.publication, number);
+            self.replay.append(Entry::Message(message), now);
+        }
+    }
+
+    fn has_room(&mut self, now: Instant) -> bool {
+        while self.replay.is_full(now) {
+            if self.replay.drop_acked() {
+                continue;
+            }
+            if self.replay.patience(now).is_some() {
+                return false;
+            }
+            self.replay.skip_gop();
+        }
+        true
+    }
+
+    /// All up to this number is committed.
+    pub(super) fn acked(&mut self, through: u64, now: Instant) {
+        self.replay.ack_below(through + 1, now);
+        while self.forgets && self.replay.drop_acked() {}
+    }
+
+    /// Its encoder begins anew, in a session of its own.
+    pub(super) fn begin_again(&mut self) {
+        self.replay = Replay::new(KEPT);
+        self.encoder.begin_again();
     }
 
     /// Sends what is due the way that the edge goes.
@@ -93,47 +128,43 @@ impl Ingest {
         if self.over || !self.encoder.has_begun(net.now) {
             return;
         }
-        self.forget(net.now);
         let elsewhere = self.push.as_ref().is_some_and(|push| push.way != way);
         let stuck = |push: &Push| way.via && push.next.is_none() && own >= push.opened_at + VIA_SILENCE;
         if elsewhere || self.push.as_ref().is_some_and(stuck) {
             self.leave(net, me, own);
         }
         if self.push.is_none() && own >= self.retry_at {
-            let first_number = self.outbox.front().map_or(self.encoder.next, |(number, ..)| *number);
             let (name, publication) = (self.encoder.name.clone(), self.encoder.publication);
+            let first_number = self.replay.lowest();
             let open = PushOpen { name, publication, first_number, edge: edge.cloned(), epoch, via: way.via };
             let conn = net.open(me, way.to, Msg::PushOpen(open));
             self.push = Some(Push { conn, way, opened_at: own, next: None, close_sent: false });
         }
-        let Some(push) = &mut self.push else { return };
-        let Some(next) = &mut push.next else { return };
-        let first = self.outbox.front().map_or(self.encoder.next, |(number, ..)| *number);
-        if *next < first {
-            judge.skipped(self.encoder.publication, *next, first - 1);
-            net.send(push.conn, me, Msg::PushSkip { from: *next, to: first - 1 });
-            *next = first;
-        }
-        let from = usize::try_from(*next - first).expect("a short outbox").min(self.outbox.len());
-        for (number, message, _) in self.outbox.range(from..) {
-            net.send(push.conn, me, Msg::PushItem { number: *number, message: message.clone() });
-            *next = number + 1;
-        }
-        if let Some(number) = self.closing.filter(|_| !push.close_sent) {
-            push.close_sent = true;
-            net.send(push.conn, me, Msg::PushClose { number });
-        }
+        self.send(net, judge, me);
     }
 
-    /// P2: what is acked stays for a while; what is not, for longer.
-    fn forget(&mut self, now: u64) {
-        while let Some((number, _, came)) = self.outbox.front() {
-            let acked_kept = if self.forgets { 0 } else { ACKED_KEPT };
-            let kept = if Some(*number) <= self.acked { acked_kept } else { UNACKED_KEPT };
-            if now < came + kept {
-                break;
+    fn send(&mut self, net: &mut Net, judge: &mut Judge, me: Party) {
+        let Some(push) = &mut self.push else { return };
+        let Some(next) = &mut push.next else { return };
+        loop {
+            let pieces = self.replay.pieces(*next, BATCH_BYTES, self.closing);
+            let Some(last) = pieces.last() else { break };
+            *next = last.next_number().max(*next);
+            for piece in pieces {
+                let msg = match piece {
+                    Piece::Entry(number, Entry::Message(message)) => Msg::PushItem { number, message },
+                    Piece::Entry(_, Entry::MetadataCleared) => unreachable!("these encoders have no metadata"),
+                    Piece::Skip { from, to } => {
+                        judge.skipped(self.encoder.publication, from, to);
+                        Msg::PushSkip { from, to }
+                    }
+                };
+                net.send(push.conn, me, msg);
             }
-            self.outbox.pop_front();
+        }
+        if self.closing && !push.close_sent {
+            push.close_sent = true;
+            net.send(push.conn, me, Msg::PushClose { number: self.replay.next_number() });
         }
     }
 }

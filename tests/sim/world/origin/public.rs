@@ -186,10 +186,14 @@ impl Origin {
         let alone = standing.alone_from.is_some();
         let mut over = Vec::new();
         for (conn, pull) in &mut self.pulls {
-            if standing.committed.is_some() && pull.told.is_none_or(|told| self.own >= told + HEAD_BEAT) {
+            let hub::StreamInfo { first_seq, committed_below, .. } = pull.reader.stream().info();
+            let is_open = standing.committed.is_some() && committed_below > first_seq;
+            if is_open && pull.told.is_none_or(|told| self.own >= told + HEAD_BEAT) {
                 pull.told = Some(self.own);
-                let head = pull.reader.stream().info().committed_below.saturating_sub(1);
-                net.send(*conn, self.me, Msg::Head { epoch: standing.epoch, head });
+                net.send(*conn, self.me, Msg::Head { epoch: standing.epoch, head: committed_below - 1 });
+            }
+            if pull.told.is_none() {
+                continue;
             }
             loop {
                 let mut items = Vec::new();

@@ -103,7 +103,7 @@ async fn a_stream_that_comes_while_its_place_is_taken_stays() {
 async fn a_stream_that_has_ended_is_a_name_that_is_waited_for() {
     let mut bench = bench(1);
     let (mut reader, fed) = bench.live("first").await;
-    fed.send(vec![Item { seq: 1, body: relay::Body::Event(Event::Close { publication: A }) }]);
+    fed.send(vec![Placed { seq: 1, body: Body::Event(Event::Close { publication: A }) }]);
     while !next(&mut reader).await.is_empty() {}
     let again = bench.play_of(named("first"));
     tokio::task::yield_now().await;

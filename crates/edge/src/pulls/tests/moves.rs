@@ -165,7 +165,7 @@ async fn a_loss_is_a_gap_behind_which_viewers_go_on_at_a_keyframe() {
     let base = 6 << 40;
     new.open(base);
     let loss = Event::Loss { epoch: 6, from: 8, to: None };
-    new.send(vec![Item { seq: base, body: relay::Body::Event(loss) }, delta(base + 1), key(base + 2), delta(base + 3)]);
+    new.send(vec![Placed { seq: base, body: Body::Event(loss) }, delta(base + 1), key(base + 2), delta(base + 3)]);
     assert_eq!(next(&mut reader).await, [base + 2, base + 3]);
     assert_eq!(bench.pulls.head(&name()), base + 3);
 }
@@ -177,7 +177,7 @@ async fn what_an_edge_sends_again_after_a_loss_comes_to_no_viewer_twice() {
     b.say(6, Role::Active);
     let new = take(&mut bench.b, 6).await;
     let base = 6 << 40;
-    let again = |item: Item, seq| Item { seq, ..item };
+    let again = |item: Placed, seq| Placed { seq, ..item };
     new.open(base);
     new.send(vec![again(key(7), base + 1)]);
     new.send(vec![again(delta(8), base + 2), again(delta(9), base + 3)]);
@@ -202,7 +202,7 @@ async fn viewers_of_an_origin_that_went_on_alone_go_on_with_its_successor() {
     asked.open(20);
     let anew = take(&mut bench.b, 6).await;
     assert_eq!((anew.request.from, begin.elapsed() < Duration::from_millis(5)), (PullFrom::After(0), true));
-    let again = |of, seq| Item { seq, ..if of % 25 == 0 { key(of) } else { delta(of) } };
+    let again = |of, seq| Placed { seq, ..if of % 25 == 0 { key(of) } else { delta(of) } };
     anew.open(20);
     anew.send(vec![key(7), delta(8), again(190, 9), again(191, 10)]);
     anew.send((11..21).map(|seq| again(seq + 181, seq)).collect());
@@ -232,7 +232,7 @@ async fn viewers_wait_for_a_successor_that_has_nothing_new_for_them() {
         anew.beat(8);
         assert!(timeout(Duration::from_secs(1), next(&mut reader)).await.is_err(), "neither cut nor shown it again");
     }
-    anew.send(vec![Item { seq: 9, ..key(400) }]);
+    anew.send(vec![Placed { seq: 9, ..key(400) }]);
     assert_eq!(next(&mut reader).await, [301], "set apart by a gap");
 }
 

@@ -32,9 +32,9 @@ fn view(id: &str, peer: &str) -> PoolView {
 }
 
 /// The same frame as position `of` in the other pool, at this position and time.
-fn copy(item: Item, seq: u64, dts: u64) -> Item {
-    let relay::Body::Frame(frame) = item.body else { panic!("not a frame") };
-    Item { seq, body: relay::Body::Frame(Frame { dts, ..frame }) }
+fn copy(item: Placed, seq: u64, dts: u64) -> Placed {
+    let Body::Frame(frame) = item.body else { panic!("not a frame") };
+    Placed { seq, body: Body::Frame(Frame { dts, ..frame }) }
 }
 
 /// Positions and times.

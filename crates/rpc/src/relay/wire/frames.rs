@@ -4,19 +4,19 @@ use media::{Frame, Kind, Medium};
 use proto::relay::v1 as pb;
 
 use super::{
-    super::{Body, Event, Item, RelayError},
+    super::{Body, Event, Placed, RelayError},
     counter_in, epoch_in, invalid, publication_in,
 };
 
 /// What an item weighs in a batch.
-pub(super) fn payload_bytes(item: &Item) -> usize {
+pub(super) fn payload_bytes(item: &Placed) -> usize {
     match &item.body {
         Body::Frame(frame) | Body::Setup(frame) => frame.payload.len(),
         Body::Event(_) => 0,
     }
 }
 
-pub(super) fn item_out(item: Item) -> pb::Item {
+pub(super) fn item_out(item: Placed) -> pb::Item {
     pb::Item { seq: item.seq, body: Some(body_out(item.body)) }
 }
 
@@ -28,8 +28,8 @@ pub(super) fn body_out(body: Body) -> pb::item::Body {
     }
 }
 
-pub(super) fn item_in(item: pb::Item) -> Result<Item, RelayError> {
-    Ok(Item { seq: counter_in("an item at a position", item.seq)?, body: body_in(item.body)? })
+pub(super) fn item_in(item: pb::Item) -> Result<Placed, RelayError> {
+    Ok(Placed { seq: counter_in("an item at a position", item.seq)?, body: body_in(item.body)? })
 }
 
 pub(super) fn body_in(body: Option<pb::item::Body>) -> Result<Body, RelayError> {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
+use crate::{
     entry::{Entry, Part},
     setup::Setup,
 };
@@ -23,7 +23,7 @@ use super::{
 /// When it is full the oldest whole GOPs go. Their numbers are told as skipped wherever they are asked for; set-up among
 /// them stays, under its own number. A GOP that fills it alone is cut: what is left of it is not taken.
 #[derive(Debug)]
-pub(crate) struct Replay {
+pub struct Replay {
     limits: Limits,
     /// Numbered from `first` on without a gap.
     held: VecDeque<Held>,
@@ -44,11 +44,11 @@ pub(crate) struct Replay {
 
 /// Bounds of one publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Bytes held.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
     /// Between the oldest unacked entry and now.
-    pub(crate) duration: Duration,
+    pub duration: Duration,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ struct Held {
 
 /// What goes to an origin, in the order of numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Piece {
+pub enum Piece {
     /// An entry with its number.
     Entry(u64, Entry),
     /// These numbers, both included, were dropped before an origin had acked them.
@@ -74,7 +74,7 @@ pub(crate) enum Piece {
 
 impl Piece {
     /// The number after it.
-    pub(crate) fn next_number(&self) -> u64 {
+    pub fn next_number(&self) -> u64 {
         match self {
             Self::Entry(number, _) | Self::Skip { to: number, .. } => number + 1,
         }
@@ -95,7 +95,8 @@ const ACKED_KEPT: Duration = Duration::from_secs(2);
 const ACK_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Replay {
-    pub(crate) fn new(limits: Limits) -> Self {
+    /// Holds nothing.
+    pub fn new(limits: Limits) -> Self {
         Self {
             limits,
             held: VecDeque::new(),
@@ -111,18 +112,18 @@ impl Replay {
     }
 
     /// Bytes held.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The number that the next entry will have.
-    pub(crate) fn next_number(&self) -> u64 {
+    pub fn next_number(&self) -> u64 {
         self.first + self.held.len() as u64
     }
 
     /// The lowest number that can still be sent, or told as skipped. 0 only as long as nobody has had all of its beginning:
     /// an origin that knows nothing of the publication learns by it that there is something to miss.
-    pub(crate) fn lowest(&self) -> u64 {
+    pub fn lowest(&self) -> u64 {
         let lowest = self.setup.first().unwrap_or(self.first).min(self.first).min(self.acked_below);
         lowest.max(u64::from(self.has_acked_past()))
     }
@@ -133,24 +134,24 @@ impl Replay {
     }
 
     /// All below this number is acked.
-    pub(crate) fn acked_below(&self) -> u64 {
+    pub fn acked_below(&self) -> u64 {
         self.acked_below
     }
 
     /// Whether something has to go before more is taken.
-    pub(crate) fn is_full(&self, now: Instant) -> bool {
+    pub fn is_full(&self, now: Instant) -> bool {
         let waits = self.held.get(self.acked_held()).map(|oldest| now.saturating_duration_since(oldest.at));
         (self.bytes >= self.limits.bytes && !self.held.is_empty())
             || waits.is_some_and(|waits| waits >= self.limits.duration)
     }
 
     /// Until when an ack may be waited for, which makes room without loss. None: acks have ceased to come.
-    pub(crate) fn patience(&self, now: Instant) -> Option<Instant> {
+    pub fn patience(&self, now: Instant) -> Option<Instant> {
         self.acked_at.map(|at| at + ACK_PATIENCE).filter(|until| *until > now)
     }
 
     /// Takes an entry.
-    pub(crate) fn append(&mut self, entry: Entry, now: Instant) {
+    pub fn append(&mut self, entry: Entry, now: Instant) {
         let part = entry.part();
         match part {
             Part::Key => self.key_at = Some(now),
@@ -167,7 +168,7 @@ impl Replay {
     }
 
     /// Lets go of the oldest acked entry. False: none is held.
-    pub(crate) fn drop_acked(&mut self) -> bool {
+    pub fn drop_acked(&mut self) -> bool {
         let any = self.acked_held() > 0;
         if any {
             self.drop_front();
@@ -176,7 +177,7 @@ impl Replay {
     }
 
     /// Lets go of the oldest GOP, and returns the numbers that it had.
-    pub(crate) fn skip_gop(&mut self) -> Range<u64> {
+    pub fn skip_gop(&mut self) -> Range<u64> {
         let from = self.first;
         self.drop_front();
         while self.held.front().is_some_and(|front| !self.is_start(front.part, front.at)) {
@@ -187,7 +188,7 @@ impl Replay {
     }
 
     /// Everything below `number` is committed.
-    pub(crate) fn ack_below(&mut self, number: u64, now: Instant) {
+    pub fn ack_below(&mut self, number: u64, now: Instant) {
         if number <= self.acked_below {
             return;
         }
@@ -201,7 +202,7 @@ impl Replay {
 
     /// What an origin that has all below `number` is to get next, up to `bytes_max` of it. `ended`: nothing is appended
     /// any more.
-    pub(crate) fn pieces(&self, number: u64, bytes_max: usize, ended: bool) -> Vec<Piece> {
+    pub fn pieces(&self, number: u64, bytes_max: usize, ended: bool) -> Vec<Piece> {
         let mut bytes = 0;
         let mut pieces = self.gone(number, ended);
         for (number, held) in self.held_from(number) {
@@ -275,5 +276,4 @@ impl Replay {
 }
 
 #[cfg(test)]
-#[path = "replay/tests.rs"]
 mod tests;

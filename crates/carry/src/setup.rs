@@ -1,6 +1,6 @@
 //! What a decoder must have, kept when the entries around it are gone.
 
-use super::entry::{Entry, Slot};
+use crate::entry::{Entry, Slot};
 
 /// The metadata and the newest set-up of each track, of all that is not held any more. Each keeps its number: an origin
 /// that has not heard it gets it under that.

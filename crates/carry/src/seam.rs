@@ -9,13 +9,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use hub::{Body, Event};
+use hub::{Body, Event, Placed};
 use media::{Frame, Kind, Medium};
-use rpc::relay::{self, Item};
 
 /// The end of what viewers have had.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     tracks: HashMap<(Medium, u8), Track>,
     /// The newest coded frame of each medium.
     video: Option<Frame>,
@@ -45,7 +44,7 @@ const HELD_BYTES_MAX: usize = 32 << 20;
 
 impl Tail {
     /// A frame goes out to viewers.
-    pub(super) fn note(&mut self, frame: &Frame) {
+    pub(crate) fn note(&mut self, frame: &Frame) {
         if !is_coded(frame) {
             return;
         }
@@ -66,7 +65,7 @@ impl Tail {
     }
 
     /// Whether viewers have had nothing.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.tracks.is_empty()
     }
 
@@ -92,7 +91,7 @@ impl Tail {
 
 /// How a pool's positions and times become the edge's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Shift {
+pub(crate) struct Shift {
     /// Added to positions, wrapping.
     seq: u64,
     /// Added to times.
@@ -101,12 +100,12 @@ pub(super) struct Shift {
 
 impl Shift {
     /// The position here of what stands at `seq` there.
-    pub(super) fn seq(self, seq: u64) -> u64 {
+    pub(crate) fn seq(self, seq: u64) -> u64 {
         seq.wrapping_add(self.seq)
     }
 
     /// A frame with its time here: on a track times never fall.
-    pub(super) fn frame(self, frame: Frame, tail: &Tail) -> Frame {
+    pub(crate) fn frame(self, frame: Frame, tail: &Tail) -> Frame {
         if self == Self::default() {
             return frame;
         }
@@ -116,7 +115,7 @@ impl Shift {
     }
 
     /// An event with its positions here.
-    pub(super) fn event(self, event: Event) -> Event {
+    pub(crate) fn event(self, event: Event) -> Event {
         match event {
             Event::Loss { epoch, from, to } => {
                 Event::Loss { epoch, from: self.seq(from), to: to.map(|to| self.seq(to)) }
@@ -128,16 +127,16 @@ impl Shift {
 
 /// Holds back what comes until it is clear where the stream goes on.
 #[derive(Debug)]
-pub(super) struct Seam {
+pub(crate) struct Seam {
     numbers: Numbers,
     /// Where the stream ended at the source when it was opened: so far its items come at once.
     head: u64,
-    held: Vec<Item>,
+    held: Vec<Placed>,
 }
 
 /// Whose positions the items have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Numbers {
+pub(crate) enum Numbers {
     /// Those of the pool that viewers have been fed from: they are above all that viewers have had.
     Same,
     /// Another pool's.
@@ -158,23 +157,23 @@ struct Found {
 
 /// The stream goes on.
 #[derive(Debug, PartialEq)]
-pub(super) struct Joint {
+pub(crate) struct Joint {
     /// Metadata and decoder set-up, where viewers start anew.
-    pub(super) setup: Vec<Frame>,
+    pub(crate) setup: Vec<Frame>,
     /// What comes first, with positions and times of here.
-    pub(super) due: Vec<(u64, Body)>,
+    pub(crate) due: Vec<(u64, Body)>,
     /// What happens to the rest.
-    pub(super) shift: Shift,
+    pub(crate) shift: Shift,
 }
 
 impl Seam {
     /// The source's stream ends at `head` at this moment.
-    pub(super) fn new(numbers: Numbers, head: u64) -> Self {
+    pub(crate) fn new(numbers: Numbers, head: u64) -> Self {
         Self { numbers, head, held: Vec::new() }
     }
 
     /// Takes what comes. None: more is needed. `next_seq` is the position that comes next here.
-    pub(super) fn push(&mut self, items: Vec<Item>, tail: &Tail, next_seq: u64) -> Option<Joint> {
+    pub(crate) fn push(&mut self, items: Vec<Placed>, tail: &Tail, next_seq: u64) -> Option<Joint> {
         self.held.extend(items);
         if self.held.last()?.seq < self.head {
             return None;
@@ -279,8 +278,8 @@ impl Seam {
     /// heard after the last picture.
     fn brings_more(&self, found: Found, tail: &Tail) -> bool {
         self.held.iter().enumerate().any(|(place, item)| match &item.body {
-            relay::Body::Frame(frame) if is_coded(frame) => !Self::was_had(found, place, frame, tail),
-            relay::Body::Event(Event::Close { .. }) => place > found.at,
+            Body::Frame(frame) if is_coded(frame) => !Self::was_had(found, place, frame, tail),
+            Body::Event(Event::Close { .. }) => place > found.at,
             _ => false,
         })
     }
@@ -291,14 +290,14 @@ impl Seam {
         let mut due = Vec::new();
         for (place, item) in self.held.iter().enumerate() {
             let body = match &item.body {
-                relay::Body::Frame(frame) if is_coded(frame) => {
+                Body::Frame(frame) if is_coded(frame) => {
                     let had = Self::was_had(found, place, frame, tail);
                     (!had).then(|| Body::Frame(placed.frame(frame.clone(), tail)))
                 }
                 _ if place <= at => None,
-                relay::Body::Frame(frame) => Some(Body::Frame(placed.frame(frame.clone(), tail))),
-                relay::Body::Event(event) => Some(Body::Event(*event)),
-                relay::Body::Setup(_) => None,
+                Body::Frame(frame) => Some(Body::Frame(placed.frame(frame.clone(), tail))),
+                Body::Event(event) => Some(Body::Event(*event)),
+                Body::Setup(_) => None,
             };
             due.extend(body.map(|body| (next_seq + due.len() as u64, body)));
         }
@@ -308,7 +307,7 @@ impl Seam {
 
     fn at_a_start(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
         let has_video = self.held.iter().any(|item| coded(item).is_some_and(|frame| frame.medium == Medium::Video));
-        let starts = |item: &Item| {
+        let starts = |item: &Placed| {
             let is_start = |frame: &Frame| frame.kind == Kind::Key || (frame.medium == Medium::Audio && !has_video);
             coded(item).is_some_and(|frame| is_start(frame) && self.is_unseen(item, frame, tail))
         };
@@ -325,7 +324,7 @@ impl Seam {
     }
 
     /// Whether viewers cannot have had it: of a log that begins as what they had, what is later, or was written since.
-    fn is_unseen(&self, item: &Item, frame: &Frame, tail: &Tail) -> bool {
+    fn is_unseen(&self, item: &Placed, frame: &Frame, tail: &Tail) -> bool {
         let is_later =
             |moved: i64| tail.last_dts(frame).is_none_or(|last| frame.dts.saturating_add_signed(moved) > last);
         match self.numbers {
@@ -340,22 +339,22 @@ impl Seam {
         let (mut setup, mut due) = (Vec::new(), Vec::new());
         for (place, item) in self.held.iter().enumerate() {
             match &item.body {
-                relay::Body::Setup(frame) => setup.push(frame.clone()),
-                relay::Body::Frame(frame) if place < at && frame.kind == Kind::Config => setup.push(frame.clone()),
+                Body::Setup(frame) => setup.push(frame.clone()),
+                Body::Frame(frame) if place < at && frame.kind == Kind::Config => setup.push(frame.clone()),
                 _ if place < at => {}
-                relay::Body::Frame(frame) => {
+                Body::Frame(frame) => {
                     due.push((shift.seq(item.seq), Body::Frame(shift.frame(frame.clone(), tail))));
                 }
-                relay::Body::Event(event) => due.push((shift.seq(item.seq), Body::Event(shift.event(*event)))),
+                Body::Event(event) => due.push((shift.seq(item.seq), Body::Event(shift.event(*event)))),
             }
         }
         Joint { setup, due, shift }
     }
 }
 
-fn coded(item: &Item) -> Option<&Frame> {
+fn coded(item: &Placed) -> Option<&Frame> {
     match &item.body {
-        relay::Body::Frame(frame) if is_coded(frame) => Some(frame),
+        Body::Frame(frame) if is_coded(frame) => Some(frame),
         _ => None,
     }
 }
@@ -369,5 +368,4 @@ fn is_same(frame: &Frame, other: &Frame) -> bool {
 }
 
 #[cfg(test)]
-#[path = "seam/tests.rs"]
 mod tests;

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use hub::{AlreadyOpen, Body, Hub, Stream, Writer};
+use hub::{AlreadyOpen, Body, Hub, Placed, Stream, Writer};
 use media::StreamName;
-use rpc::relay::{self, Item, PullFrom};
 
-use super::seam::{Joint, Numbers, Seam, Shift, Tail};
+use crate::seam::{Joint, Numbers, Seam, Shift, Tail};
 
 /// Whichever pool its items come from: one numbering, and times that never fall. The first pool's pass unchanged.
 #[derive(Debug, Default)]
-pub(super) struct Mirror {
+pub struct Mirror {
     /// None unless the stream is there.
     writer: Option<Writer>,
     source: Option<Source>,
@@ -34,31 +33,39 @@ struct Source {
 
 /// What came of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Appended {
+pub struct Appended {
     /// Items that were there already.
-    pub(super) repeated: usize,
+    pub repeated: usize,
     /// The stream has ended with it.
-    pub(super) closed: bool,
+    pub closed: bool,
+    /// It was clear with it how the stream goes on: another pool gives it, or another log of the same one.
+    pub spliced: Option<Spliced>,
+}
+
+/// How viewers go on in another log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spliced {
+    /// Right behind the frame that they had last.
+    Behind,
+    /// Anew, with set-up.
+    Anew,
 }
 
 impl Mirror {
     /// Whether the stream is there.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.writer.is_some()
     }
 
-    /// Where this pool is to begin. With a log that is another now, with all that it holds: viewers' last frame may be
-    /// anywhere in it.
-    pub(super) fn from(&self, pool: &str) -> PullFrom {
-        match self.source.as_ref().filter(|source| source.pool == pool) {
-            Some(Source { is_anew: true, .. }) => PullFrom::After(0),
-            Some(Source { last: Some(last), .. }) => PullFrom::After(*last),
-            Some(Source { last: None, .. }) | None => PullFrom::Live,
-        }
+    /// The position after which this pool is to begin; none: with set-up and the last GOP. With a log that is another now, it is
+    /// with all that it holds: viewers' last frame may be anywhere in it.
+    pub fn after(&self, pool: &str) -> Option<u64> {
+        let source = self.source.as_ref().filter(|source| source.pool == pool)?;
+        if source.is_anew { Some(0) } else { source.last }
     }
 
     /// This pool's log ends at `head`. True where it turns out to be another than the one that viewers were fed from.
-    pub(super) fn note_head(&mut self, pool: &str, head: u64) -> bool {
+    pub fn note_head(&mut self, pool: &str, head: u64) -> bool {
         let Some(source) = self.source.as_mut().filter(|source| source.pool == pool) else { return false };
         let turns_out = !source.is_anew && source.last.is_some_and(|last| last > head);
         source.is_anew |= turns_out;
@@ -66,7 +73,7 @@ impl Mirror {
     }
 
     /// A pool has the stream, up to `head`. Returns the stream where it was not there.
-    pub(super) fn open(
+    pub fn open(
         &mut self,
         hub: &Hub,
         name: &StreamName,
@@ -97,11 +104,11 @@ impl Mirror {
     }
 
     /// Takes items of the pool that was opened last.
-    pub(super) fn append(&mut self, items: Vec<Item>) -> Appended {
+    pub fn append(&mut self, items: Vec<Placed>) -> Appended {
         self.open_seam_at_a_gap(&items);
         let Some(writer) = self.writer.as_mut() else { return Appended::default() };
         let last = items.last().map(|item| item.seq);
-        let mut closed = false;
+        let (mut closed, mut spliced) = (false, None);
         let (setup, due) = match &mut self.seam {
             None => {
                 let Some(source) = self.source.as_mut() else { return Appended::default() };
@@ -114,7 +121,7 @@ impl Mirror {
                     return Appended::default();
                 };
                 let pool = std::mem::take(pool);
-                tracing::info!(stream = %writer.stream().name(), pool, anew = !setup.is_empty(), "pull.spliced");
+                spliced = Some(if setup.is_empty() { Spliced::Behind } else { Spliced::Anew });
                 self.source = Some(Source { pool, last, shift, is_anew: false });
                 self.seam = None;
                 (setup, due)
@@ -131,11 +138,11 @@ impl Mirror {
         if !setup.is_empty() {
             writer.restore_setup(setup);
         }
-        Appended { repeated: writer.append_at(due), closed }
+        Appended { repeated: writer.append_at(due), closed, spliced }
     }
 
     /// Positions of the source that we have not had are left out: after a loss, what follows may be what viewers had.
-    fn open_seam_at_a_gap(&mut self, items: &[Item]) {
+    fn open_seam_at_a_gap(&mut self, items: &[Placed]) {
         let (None, Some(Source { pool, last: Some(last), .. })) = (&self.seam, &self.source) else { return };
         if items.first().is_some_and(|first| first.seq > last + 1) && !self.tail.is_empty() {
             self.seam = Some((pool.clone(), Seam::new(Numbers::Same, self.head)));
@@ -143,24 +150,24 @@ impl Mirror {
     }
 
     /// The last position taken, in the source's numbering.
-    pub(super) fn position(&self) -> Option<u64> {
+    pub fn position(&self) -> Option<u64> {
         self.source.as_ref()?.last
     }
 
     /// Viewers are told that the stream has ended.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         *self = Self::default();
     }
 }
 
 /// Set-up, and what takes positions, with positions and times of here.
-fn place(items: Vec<Item>, shift: Shift, tail: &Tail) -> (Vec<media::Frame>, Vec<(u64, Body)>) {
+fn place(items: Vec<Placed>, shift: Shift, tail: &Tail) -> (Vec<media::Frame>, Vec<(u64, Body)>) {
     let (mut setup, mut due) = (Vec::new(), Vec::with_capacity(items.len()));
     for item in items {
         match item.body {
-            relay::Body::Setup(frame) => setup.push(frame),
-            relay::Body::Frame(frame) => due.push((shift.seq(item.seq), Body::Frame(shift.frame(frame, tail)))),
-            relay::Body::Event(event) => due.push((shift.seq(item.seq), Body::Event(shift.event(event)))),
+            Body::Setup(frame) => setup.push(frame),
+            Body::Frame(frame) => due.push((shift.seq(item.seq), Body::Frame(shift.frame(frame, tail)))),
+            Body::Event(event) => due.push((shift.seq(item.seq), Body::Event(shift.event(event)))),
         }
     }
     (setup, due)

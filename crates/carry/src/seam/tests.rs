@@ -29,12 +29,12 @@ fn config() -> Frame {
 }
 
 /// What another pool has, from position `first` on.
-fn items(first: u64, frames: Vec<Frame>) -> Vec<Item> {
-    (first..).zip(frames).map(|(seq, frame)| Item { seq, body: relay::Body::Frame(frame) }).collect()
+fn items(first: u64, frames: Vec<Frame>) -> Vec<Placed> {
+    (first..).zip(frames).map(|(seq, frame)| Placed { seq, body: Body::Frame(frame) }).collect()
 }
 
-fn with_setup(mut items: Vec<Item>) -> Vec<Item> {
-    items.insert(0, Item { seq: items[0].seq, body: relay::Body::Setup(config()) });
+fn with_setup(mut items: Vec<Placed>) -> Vec<Placed> {
+    items.insert(0, Placed { seq: items[0].seq, body: Body::Setup(config()) });
     items
 }
 
@@ -98,7 +98,7 @@ fn all_that_viewers_had_may_be_all_there_is() {
     let mut seam = Seam::new(Numbers::Foreign, 1);
     assert_eq!(seam.push(items(0, vec![key(1000, 1), delta(1040, 2)]), &tail, 500), None);
     let close = Event::Close { publication: PublicationId::from_bits(1) };
-    let joint = seam.push(vec![Item { seq: 2, body: relay::Body::Event(close) }], &tail, 500).unwrap();
+    let joint = seam.push(vec![Placed { seq: 2, body: Body::Event(close) }], &tail, 500).unwrap();
     assert_eq!(joint.due, [(500, Body::Event(close))]);
 }
 
@@ -172,7 +172,7 @@ fn the_other_pools_events_stand_at_positions_of_here() {
     let tail = tail(vec![key(1000, 1)]);
     let mut all = items(0, vec![key(1000, 1), delta(1040, 2)]);
     let publication = PublicationId::from_bits(7);
-    all.push(Item { seq: 2, body: relay::Body::Event(Event::Open { publication }) });
+    all.push(Placed { seq: 2, body: Body::Event(Event::Open { publication }) });
     let joint = Seam::new(Numbers::Foreign, 2).push(all, &tail, 500).unwrap();
     assert_eq!(joint.due[1], (501, Body::Event(Event::Open { publication })));
     let loss = joint.shift.event(Event::Loss { epoch: 3, from: 10, to: Some(12) });
@@ -280,5 +280,5 @@ fn what_is_held_back_has_a_bound() {
         assert_eq!(seam.push(items(seq, vec![delta(9000 + seq, 7); 1024]), &had, 500), None);
     }
     assert!(seam.held.len() <= HELD_MAX + 1, "{}", seam.held.len());
-    assert!(matches!(seam.held[0].body, relay::Body::Setup(_)), "but set-up stays");
+    assert!(matches!(seam.held[0].body, Body::Setup(_)), "but set-up stays");
 }

@@ -7,7 +7,7 @@ use media::{
 
 /// One numbered thing of a publication.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Entry {
+pub enum Entry {
     /// A message.
     Message(MediaMessage),
     /// The encoder withdrew its metadata.
@@ -16,7 +16,7 @@ pub(crate) enum Entry {
 
 /// What an entry is to a decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// Metadata or set-up: the newest of its slot is always needed.
     Setup(Slot),
     /// A keyframe: decoding can start here.
@@ -31,7 +31,7 @@ pub(crate) enum Part {
 
 /// Which kept set-up a newer one replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slot {
+pub enum Slot {
     /// Metadata, or the word that there is none.
     Metadata,
     /// A track's configuration.
@@ -40,7 +40,7 @@ pub(crate) enum Slot {
 
 impl Entry {
     /// What it costs to hold: also an empty message does.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         const OVERHEAD: usize = 64;
         match self {
             Self::Message(message) => message.payload.len() + OVERHEAD,
@@ -49,7 +49,7 @@ impl Entry {
     }
 
     /// What it is to a decoder.
-    pub(crate) fn part(&self) -> Part {
+    pub fn part(&self) -> Part {
         let Self::Message(message) = self else { return Part::Setup(Slot::Metadata) };
         let class = classify(message.medium, &message.payload);
         match (message.medium, class.kind) {
