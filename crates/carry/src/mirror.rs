@@ -47,7 +47,7 @@ pub struct Appended {
 pub enum Spliced {
     /// Right behind the frame that they had last.
     Behind,
-    /// Anew, with set-up.
+    /// Anew, at a keyframe.
     Anew,
 }
 
@@ -117,11 +117,11 @@ impl Mirror {
             }
             Some((pool, seam)) => {
                 let next_seq = writer.stream().info().next_seq;
-                let Some(Joint { setup, due, shift }) = seam.push(items, &self.tail, next_seq) else {
+                let Some(Joint { how, setup, due, shift }) = seam.push(items, &self.tail, next_seq) else {
                     return Appended::default();
                 };
                 let pool = std::mem::take(pool);
-                spliced = Some(if setup.is_empty() { Spliced::Behind } else { Spliced::Anew });
+                spliced = Some(how);
                 self.source = Some(Source { pool, last, shift, is_anew: false });
                 self.seam = None;
                 (setup, due)

@@ -12,6 +12,8 @@ use std::collections::{HashMap, VecDeque};
 use hub::{Body, Event, Placed};
 use media::{Frame, Kind, Medium};
 
+use crate::Spliced;
+
 /// The end of what viewers have had.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
@@ -158,6 +160,8 @@ struct Found {
 /// The stream goes on.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Joint {
+    /// How viewers go on.
+    pub(crate) how: Spliced,
     /// Metadata and decoder set-up, where viewers start anew.
     pub(crate) setup: Vec<Frame>,
     /// What comes first, with positions and times of here.
@@ -302,7 +306,8 @@ impl Seam {
             due.extend(body.map(|body| (next_seq + due.len() as u64, body)));
         }
         let (after, last) = (next_seq + due.len() as u64, self.held.last().map_or(0, |item| item.seq));
-        Joint { setup: Vec::new(), due, shift: Shift { seq: after.wrapping_sub(last + 1), dts } }
+        let shift = Shift { seq: after.wrapping_sub(last + 1), dts };
+        Joint { how: Spliced::Behind, setup: Vec::new(), due, shift }
     }
 
     fn at_a_start(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
@@ -348,7 +353,7 @@ impl Seam {
                 Body::Event(event) => due.push((shift.seq(item.seq), Body::Event(shift.event(*event)))),
             }
         }
-        Joint { setup, due, shift }
+        Joint { how: Spliced::Anew, setup, due, shift }
     }
 }
 

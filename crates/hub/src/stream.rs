@@ -97,7 +97,7 @@ impl Stream {
     }
 
     /// Whether its writer is gone.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 

@@ -233,14 +233,16 @@ impl Roles {
 
 impl Roles {
     /// The peer address of the active origin: the one that is followed, or the one that the record of this epoch names.
-    /// One that was active in an epoch before, this origin perhaps, is nobody to go to.
+    /// One that was active in an epoch before, or before it started again, is nobody to go to: it may be this origin.
     fn active_at(&self, standing: &Standing) -> Option<String> {
         let granted = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        let by_record = granted.as_ref().filter(|(epoch, _)| *epoch == standing.epoch).map(|(_, active)| &active.node);
-        let active = standing.follows.as_ref().or(by_record)?;
+        let by_record = granted.as_ref().filter(|(epoch, _)| *epoch == standing.epoch).map(|(_, active)| active);
         let pool = self.pool.borrow();
-        let member = pool.as_ref()?.members.iter().find(|member| member.member.node == *active)?;
-        Some(member.peer.to_string())
+        let active = pool.as_ref()?.members.iter().find(|known| match &standing.follows {
+            Some(node) => known.member.node == *node,
+            None => Some(&known.member) == by_record,
+        })?;
+        Some(active.peer.to_string())
     }
 }
 

@@ -74,7 +74,7 @@ pub struct AmfLimits {
     /// Values, counting a referenced value again each time it is referenced. Never more than 32 beyond the message's
     /// bytes, so that work is paid for with bytes.
     pub values_max: usize,
-    /// Bytes of all strings and keys, counting referenced ones again. Never more than 64 beyond four times the message's
+    /// Bytes of all strings and keys, counting referenced ones again. Never more than 64 beyond 16 times the message's
     /// bytes.
     pub text_bytes_max: usize,
 }

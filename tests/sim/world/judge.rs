@@ -224,8 +224,8 @@ impl Judge {
 
     /// An edge's viewers get an item at a position of theirs.
     pub fn seen(&mut self, net: &mut Net, edge: Party, name: &StreamName, seen: &Seen) {
-        let Seen { position, there: here, item } = seen;
-        let (position, here) = (*position, *here);
+        let Seen { position, at_origin, item } = seen;
+        let (position, here) = (*position, *at_origin);
         let key = (edge, name.clone());
         let mut viewer = self.viewers.remove(&key).unwrap_or_default();
         let mut faults = Vec::new();
@@ -396,14 +396,14 @@ impl Viewer {
     /// None lost, none repeated.
     fn note_number(&mut self, publication: PublicationId, number: u64) -> Option<String> {
         let last = self.numbers.insert(publication, number);
-        let due = last.map(|last| last + 1);
-        if due.is_none_or(|due| due == number) {
+        let due = last? + 1;
+        if due == number || std::mem::take(&mut self.excused) {
             return None;
         }
-        if std::mem::take(&mut self.excused) {
-            return None;
-        }
-        Some(format!("message {number} of {publication} after {last:?}"))
+        Some(match number > due {
+            true => format!("messages {due} to {} of {publication} are missing", number - 1),
+            false => format!("message {number} of {publication} comes after {}", due - 1),
+        })
     }
 }
 

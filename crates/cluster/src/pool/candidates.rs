@@ -68,7 +68,7 @@ impl Pool {
     pub(super) fn unclean_due(&self) -> Option<Instant> {
         let may_come = self.record.in_sync.iter().filter(|member| !self.is_dead(member));
         let last_heard = may_come.map(|member| self.seen(&member.node).map_or(self.started, |seen| seen.ears.heard));
-        last_heard.max().map(|heard| heard.max(self.heard_again) + self.rules.unclean_after)
+        last_heard.max().map(|heard| heard.max(self.silence_over) + self.rules.unclean_after)
     }
 
     /// Whether this start of a node is gone for good: a later one has come, or the node was taken out.

@@ -36,10 +36,10 @@ pub struct Pool {
     pub(super) first_report: Option<Instant>,
     pub(super) settled: bool,
     pub(super) own_time: OwnTime,
-    /// When anybody was last heard.
-    pub(super) heard: Instant,
-    /// When anybody was first heard after a silence of all.
-    pub(super) heard_again: Instant,
+    /// When any node was last heard.
+    pub(super) any_heard: Instant,
+    /// When a silence of all nodes was over.
+    pub(super) silence_over: Instant,
     /// Every origin of the pool that has reported, whether or not its session stands.
     pub(super) members: BTreeMap<NodeId, Seen>,
     /// Every edge that has reported.
@@ -108,8 +108,8 @@ impl Pool {
             first_report: None,
             settled: false,
             own_time: OwnTime { suspects_from: started, late: Duration::ZERO },
-            heard: started,
-            heard_again: started,
+            any_heard: started,
+            silence_over: started,
             members: BTreeMap::new(),
             edges: BTreeMap::new(),
             plan: None,
@@ -201,12 +201,14 @@ impl Pool {
         ears.listen(&report.hears, now) || was_closed
     }
 
-    /// Somebody was heard. When all were silent it was us who did not hear, and the first to come back says nothing about the others.
+    /// Somebody was heard. When all were silent it was us who did not hear, and the first to come back says nothing about the
+    /// others. A single node that is heard with pauses shows no more of them than the first.
     fn note_heard(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.heard) > self.rules.silence {
-            self.heard_again = now;
+        let was_silent = now.saturating_duration_since(self.any_heard) > self.rules.silence;
+        if was_silent && now > self.silence_over + self.rules.unclean_after + self.rules.silence {
+            self.silence_over = now;
         }
-        self.heard = now;
+        self.any_heard = now;
     }
 
     /// An edge has heard of these epochs: the one of whatever pool, the other of this one.
@@ -274,7 +276,7 @@ impl Pool {
         }
         self.own_time.suspects_from = now;
         if let Some(opening) = &mut self.opening {
-            opening.wait_again(now);
+            opening.wait_again(&self.rules, now);
         }
     }
 

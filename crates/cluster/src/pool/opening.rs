@@ -58,9 +58,10 @@ impl Opening {
         self.waits_from + rules.open_within
     }
 
-    /// This control plane was late itself, and may not have told or heard anybody meanwhile.
-    pub(super) fn wait_again(&mut self, now: Instant) {
-        self.waits_from = now;
+    /// This control plane was late itself, and may not have told or heard anybody meanwhile. One that is late again and again
+    /// waits for three times as long at most.
+    pub(super) fn wait_again(&mut self, rules: &PoolRules, now: Instant) {
+        self.waits_from = now.min(self.written + 2 * rules.open_within);
     }
 
     /// Whether there is nothing more to wait for.

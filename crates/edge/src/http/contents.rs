@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use hub::Item;
 use media::{Frame, Kind, Medium, flv::Contents, tag};
-use rtmp::{AmfLimits, amf::amf0::Decoder};
+use rtmp::{Limits, amf::amf0::Decoder};
 
-/// From this position on, a stream without metadata has been going for seconds, and has all that it will have.
-const SETTLED_FROM: u64 = 100;
+/// After so many items a stream that says nothing of itself has been going for seconds, and has all that it will have.
+const SETTLED_ITEMS: u64 = 100;
 /// Video that comes by itself for so long has no sound between, whose frames are some 20 ms long.
 const ALONE_MS: u64 = 200;
 
-/// The contents of a file that begins with these items, set-up first. Encoders name in the metadata what they send; one that
-/// names nothing is believed to send both, unless what it sends has been one medium for a while.
-pub(super) fn of(items: &[Arc<Item>]) -> Contents {
+/// The contents of a file that begins with these items, set-up first, of a stream that has had `items_total`. Encoders name in
+/// the metadata what they send; one that names nothing is believed to send both, unless what it sends has been one medium for
+/// a while.
+pub(super) fn of(items: &[Arc<Item>], items_total: u64) -> Contents {
     let (mut found, mut named) = (Contents::default(), Contents::default());
     for frame in frames(items) {
         match frame.medium {
@@ -25,34 +26,35 @@ pub(super) fn of(items: &[Arc<Item>]) -> Contents {
             Medium::Data => named = named.or(named_by(frame)),
         }
     }
-    match named != Contents::default() || is_settled(items) {
+    match named != Contents::default() || (items_total >= SETTLED_ITEMS && is_alone(items)) {
         true => found.or(named),
         false => Contents::BOTH,
     }
 }
 
-/// Whether what is not among the items will not come.
-fn is_settled(items: &[Arc<Item>]) -> bool {
+/// Whether what is not among the items was not there for a while.
+fn is_alone(items: &[Arc<Item>]) -> bool {
     let coded = || frames(items).filter(|frame| matches!(frame.kind, Kind::Key | Kind::Delta));
     let (Some(first), Some(last)) = (coded().next(), coded().last()) else { return false };
     // Readers start with sound only where there is no video in memory.
-    let is_alone = first.medium == Medium::Audio || last.dts.saturating_sub(first.dts) >= ALONE_MS;
-    is_alone && items[0].seq >= SETTLED_FROM
+    first.medium == Medium::Audio || last.dts.saturating_sub(first.dts) >= ALONE_MS
 }
 
 fn named_by(frame: &Frame) -> Contents {
     if !tag::is_metadata(&frame.payload) {
         return Contents::default();
     }
-    let limits = AmfLimits::default();
+    let limits = Limits::default().amf_data;
     let mut values = Decoder::new(&frame.payload, &limits);
     let members = std::iter::from_fn(|| values.next_value().ok().flatten()).find(|value| value.members().is_some());
-    let is_named = |codec: &str, has: &str| {
-        let member = |name| members.as_ref().and_then(|members| members.get(name));
-        member(codec).is_some_and(|codec| !codec.is_nothing())
-            || member(has).and_then(|has| has.as_bool()) == Some(true)
+    let members = members.as_ref().and_then(|members| members.members()).unwrap_or_default();
+    let is_named = |medium: &str, has: &str| {
+        members.iter().any(|(name, value)| match value.as_bool() {
+            Some(flag) => flag && name == has,
+            None => name.starts_with(medium) && !value.is_nothing(),
+        })
     };
-    Contents { audio: is_named("audiocodecid", "hasAudio"), video: is_named("videocodecid", "hasVideo") }
+    Contents { audio: is_named("audio", "hasAudio"), video: is_named("video", "hasVideo") }
 }
 
 fn frames(items: &[Arc<Item>]) -> impl Iterator<Item = &Frame> {

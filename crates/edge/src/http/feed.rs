@@ -217,7 +217,7 @@ impl Feed {
     fn begin(&mut self, items: &[Arc<Item>]) {
         if !self.begun {
             self.begun = true;
-            let header = flv::file_header(contents::of(items));
+            let header = flv::file_header(contents::of(items, self.reader.stream().info().items_total));
             self.parts.push_back(Bytes::copy_from_slice(&header));
         }
     }

@@ -9,7 +9,7 @@ pub(super) struct Skipping {
     underway: Option<Skipped>,
 }
 
-/// Messages that were left out, one after the other.
+/// Messages that were left out, within these numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Skipped {
     /// The first one's number.

@@ -174,3 +174,12 @@ async fn one_that_is_deposed_names_whom_it_follows_and_never_itself() {
     roles.refresh();
     assert_eq!(named().as_deref(), Some("o2:9002"));
 }
+
+#[test]
+fn one_that_has_started_again_is_not_the_one_that_the_record_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let roles = roles(dir.path());
+    let before = Member { incarnation: Incarnation::from_bits(0), ..me() };
+    roles.handle_grant(Grant { active: Some(before), ..grant(cluster::Role::Standby, 1, 1) }).unwrap();
+    assert_eq!(roles.watch().borrow().active_at, None);
+}

@@ -123,7 +123,7 @@ impl<'a> Source<'a> {
 /// Values that a message may have besides one a byte. What is no reference takes a byte for each value at least.
 const VALUES_SPARE: usize = 32;
 /// Bytes of text for each byte of a message. Without references it is two at most, since names in AMF3 count as they are
-/// sent and as they are used; objects that share their names have more.
-const TEXT_PER_BYTE: usize = 4;
+/// sent and as they are used; objects that share the names of their class and of its members have more.
+const TEXT_PER_BYTE: usize = 16;
 /// Bytes of text that a message may have besides.
 const TEXT_SPARE: usize = 64;

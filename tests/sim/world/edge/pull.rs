@@ -32,7 +32,7 @@ pub struct Seen {
     /// Its position here.
     pub position: u64,
     /// Its position at the origin.
-    pub there: u64,
+    pub at_origin: u64,
     pub item: Arc<Item>,
 }
 
@@ -113,7 +113,7 @@ impl Pull {
         let newest = viewer.stream().info().next_seq.saturating_sub(1);
         let newest_there = self.mirror.position().unwrap_or(0);
         let seen = items.into_iter().filter(|item| !matches!(item.body, Body::Setup(_)));
-        seen.map(|item| Seen { position: item.seq, there: newest_there.wrapping_sub(newest - item.seq), item })
+        seen.map(|item| Seen { position: item.seq, at_origin: newest_there.wrapping_sub(newest - item.seq), item })
             .collect()
     }
 }

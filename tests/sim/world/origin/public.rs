@@ -193,6 +193,7 @@ impl Origin {
                 net.send(*conn, self.me, Msg::Head { epoch: standing.epoch, head: committed_below - 1 });
             }
             if pull.told.is_none() {
+                over.extend(pull.reader.stream().has_ended().then_some(*conn));
                 continue;
             }
             loop {

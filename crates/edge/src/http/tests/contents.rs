@@ -56,6 +56,7 @@ async fn a_file_announces_what_its_metadata_names_and_what_is_there() {
         5,
         "its sound is to come"
     );
+    assert_eq!(edge.announces(named(&["videocodecid", "audiosamplerate"], video(0).into())).await, 5);
     let both = video(0).into_iter().chain(audio(0)).collect();
     assert_eq!(edge.announces(named(&["videocodecid"], both)).await, 5, "it has more than it names");
 }
@@ -63,6 +64,8 @@ async fn a_file_announces_what_its_metadata_names_and_what_is_there() {
 #[tokio::test]
 async fn a_file_of_which_nothing_is_known_announces_both() {
     let edge = Edge::start(Config::default()).await;
+    // As with an origin of the first epoch: where a stream stands says nothing about how long it has been going.
+    edge.fake.hub.raise_floor(1 << 40);
     assert_eq!(edge.announces([]).await, 5);
     assert_eq!(edge.announces(video(0)).await, 5, "its sound may begin a moment later");
     assert_eq!(edge.announces(audio(0)).await, 5);
@@ -74,6 +77,7 @@ async fn a_file_of_which_nothing_is_known_announces_both() {
 #[tokio::test]
 async fn a_stream_without_a_word_has_what_it_has_had_for_a_while() {
     let edge = Edge::start(Config::default()).await;
+    edge.fake.hub.raise_floor(1 << 40);
     let sound = |n: u64| frame(Medium::Audio, 23 * n, AAC);
     let picture = |n: u64| frame(Medium::Video, 40 * n, if n.is_multiple_of(50) { KEY } else { DELTA });
     assert_eq!(edge.announces(audio(0).into_iter().chain((1..150).map(sound))).await, 4);

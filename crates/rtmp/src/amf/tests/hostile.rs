@@ -124,7 +124,7 @@ fn a_short_message_cannot_mean_much_text() {
     // One string of 100 bytes and 40 references to it.
     let string = [&[6, 0x81, 0x49][..], &[b'x'; 100]].concat();
     let bytes = [&[9, 83, 1][..], &string, &[6, 0].repeat(40)].concat();
-    assert_eq!(read3(&bytes).err(), Some(Error::TooMuchText { max: 4 * bytes.len() + 64 }));
+    assert_eq!(read3(&bytes).err(), Some(Error::TooMuchText { max: 16 * bytes.len() + 64 }));
 }
 
 /// As players do that send a list: the names are in the first object alone.
@@ -132,7 +132,7 @@ fn a_short_message_cannot_mean_much_text() {
 fn objects_that_share_their_names_are_read() {
     let names = [&[5][..], b"id", &[9], b"live", &[13], b"height"].concat();
     let values = [1, 3, 4, 7];
-    let first = [&[0x0A, 0x33, 1][..], &names, &values].concat();
+    let first = [&[0x0A, 0x33, 41][..], b"com.example.StreamVO", &names, &values].concat();
     let others = [&[0x0A, 0x01][..], &values].concat().repeat(99);
     let list = [&[9, 0x81, 0x49, 1][..], &first, &others].concat();
     let read = read3(&list).unwrap();
