@@ -7,10 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::sessions::Entry;
+use crate::{sessions::Entry, shared_bytes::SharedBytes};
 
 /// A socket that is written to by its own connection, or, while that has nothing to say, by a row of viewers who are all sent
 /// the same. Whoever writes holds the seat meanwhile, so that the two never mix their bytes.
@@ -23,7 +22,7 @@ pub struct Seat<W: ?Sized> {
 /// What takes bytes at once, or does not take them.
 pub trait Take: Send + Sync + 'static {
     /// Takes as much as it has room for, and says how much that was; [`io::ErrorKind::WouldBlock`]: nothing.
-    fn take(&self, bytes: &[u8]) -> io::Result<usize>;
+    fn take(&self, bytes: &SharedBytes) -> io::Result<usize>;
 }
 
 /// Where it is counted what a session was sent.
@@ -82,10 +81,10 @@ pub struct Left {
 }
 
 /// What a row has for all who sit in it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Piece {
     /// The bytes.
-    pub(crate) bytes: Bytes,
+    pub(crate) shared: SharedBytes,
     /// The first position.
     pub(crate) from: u64,
     /// The position after the last.
@@ -142,15 +141,16 @@ impl<W: Take + ?Sized> Seat<W> {
             hold.leave(Bytes::new());
             return Served::Empty;
         }
-        let taken = match piece.bytes.is_empty() {
+        let bytes = piece.shared.bytes();
+        let taken = match bytes.is_empty() {
             true => 0,
-            // An error is for the connection to find: it meets the same.
-            false => self.socket.take(&piece.bytes).unwrap_or(0),
+            // An error is for the connection to find: its next write fails too.
+            false => self.socket.take(&piece.shared).unwrap_or(0),
         };
         seated.sent += taken as u64;
         seated.next_seq = piece.next_seq;
-        if taken < piece.bytes.len() {
-            hold.leave(piece.bytes.slice(taken..));
+        if taken < bytes.len() {
+            hold.leave(bytes.slice(taken..));
             return Served::Part(taken);
         }
         if to_count {
@@ -235,8 +235,8 @@ impl std::fmt::Debug for Hold {
 
 impl Take for TcpStream {
     /// Past the runtime's notes on what is ready: whoever is refused here asks there, and is refused again.
-    fn take(&self, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(self).send(bytes)
+    fn take(&self, bytes: &SharedBytes) -> io::Result<usize> {
+        bytes.send_to(self)
     }
 }
 

@@ -17,6 +17,7 @@ use super::Manner;
 use crate::{
     outbox::MESSAGE_BYTES_MAX,
     seat::{Piece, Seat, Served, Sitter, Take},
+    shared_bytes::SharedBytes,
 };
 
 /// Viewers of one stream that one task writes for. It goes on as long as anybody holds it.
@@ -203,7 +204,8 @@ impl Writer {
             return;
         }
         let Range { start: from, end: next_seq } = positions;
-        let piece = Piece { bytes: making(&self.manner), from, next_seq };
+        let shared = SharedBytes::new(making(&self.manner), self.places.len());
+        let piece = Piece { shared, from, next_seq };
         let mut at = 0;
         loop {
             at = self.write_some(at, &piece, frames, to_count);
@@ -253,7 +255,7 @@ impl Writer {
             let served = place.seat.upgrade().map_or(Served::Empty, |seat| seat.serve(place.sitting, piece, to_count));
             match served {
                 Served::Whole => {
-                    bytes += piece.bytes.len() as u64;
+                    bytes += piece.shared.bytes().len() as u64;
                     viewers += 1;
                     at += 1;
                     continue;

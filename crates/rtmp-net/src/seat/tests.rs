@@ -23,7 +23,8 @@ impl Room {
 }
 
 impl Take for Room {
-    fn take(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn take(&self, bytes: &SharedBytes) -> io::Result<usize> {
+        let bytes = bytes.bytes();
         let free = self.free.load(Ordering::Relaxed);
         if free == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -65,7 +66,7 @@ impl Counts {
 }
 
 fn piece(from: u64, bytes: &'static [u8]) -> Piece {
-    Piece { bytes: Bytes::from_static(bytes), from, next_seq: from + 1 }
+    Piece { shared: SharedBytes::new(Bytes::from_static(bytes), 1), from, next_seq: from + 1 }
 }
 
 #[test]

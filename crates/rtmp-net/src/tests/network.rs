@@ -73,6 +73,39 @@ async fn a_viewer_whose_socket_fills_up_gets_every_frame_once_and_in_order_and_s
     assert_eq!(house.connections.stats().skips.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
 
+/// So many that they are sent pages.
+#[tokio::test]
+async fn a_crowd_gets_every_frame_once_and_in_order_though_sockets_fill_up() {
+    let send = SendBounds { buffer_bytes: 64 << 10, unsent_bytes: 32 << 10, ..SendBounds::default() };
+    let house = House::with(Config { send, ..Config::default() }, RingLimits::default());
+    let (port, _stop, _running) = serve(Server::bind(any(), house.connections.clone()).await.unwrap()).await;
+    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
+    let options = client::Options::default();
+    let mut publisher = client::publish(&url, &options).await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut viewers = Vec::new();
+    for _ in 0..40 {
+        let mut viewer = client::play(&url, &options).await.unwrap();
+        assert_eq!(take(&mut viewer, 2).await, [config(), key(0)]);
+        viewers.push(viewer);
+    }
+    let (quick, slow) = viewers.split_at_mut(34);
+    for round in 0..2 {
+        let sent: Vec<_> = (1..11).map(|n| delta(round * 1000 + n, 9_000 + 150_000 * (n as usize % 2))).collect();
+        for frame in &sent {
+            publisher.send(frame).await.unwrap();
+            for viewer in &mut *quick {
+                assert_eq!(&next(viewer).await, frame);
+            }
+        }
+        for viewer in &mut *slow {
+            assert_eq!(take(viewer, sent.len()).await, sent);
+        }
+    }
+    assert_eq!(house.connections.rows_open(), 1);
+    assert_eq!(house.connections.stats().skips.load(Ordering::Relaxed), 0);
+}
+
 #[tokio::test]
 async fn a_viewer_that_stops_reading_is_cut_and_its_neighbour_is_not() {
     let send = SendBounds { buffer_bytes: 64 << 10, unsent_bytes: 32 << 10, ..SendBounds::default() };

@@ -9,7 +9,10 @@ use std::{
 use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::*;
-use crate::seat::{Seat, Take};
+use crate::{
+    SharedBytes,
+    seat::{Seat, Take},
+};
 
 /// One side of a connection in memory.
 pub(super) struct Seated(Arc<Seat<Pipe>>);
@@ -27,9 +30,9 @@ impl Seated {
 }
 
 impl Take for Pipe {
-    fn take(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn take(&self, bytes: &SharedBytes) -> io::Result<usize> {
         let mut pipe = self.0.lock().unwrap();
-        match Pin::new(&mut *pipe).poll_write(&mut Context::from_waker(Waker::noop()), bytes) {
+        match Pin::new(&mut *pipe).poll_write(&mut Context::from_waker(Waker::noop()), bytes.bytes()) {
             Poll::Ready(taken) => taken,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
