@@ -57,7 +57,7 @@ impl Outbox {
         }
     }
 
-    /// Adds a frame; what is not a frame, or longer than RTMP can say, is left out, and the answer is no.
+    /// Adds a frame; what is not a frame, or longer than one chunk, is left out, and the answer is no.
     pub(crate) fn push_frame(&mut self, item: Arc<Item>, msid: u32) -> bool {
         let Some(frame) = item.frame().filter(|frame| frame.payload.len() <= MESSAGE_BYTES_MAX) else { return false };
         if msid == USUAL_MSID {
@@ -200,8 +200,8 @@ fn header(frame: &Frame, msid: u32) -> Bytes {
 
 /// A full chunk header with a one-byte chunk stream id and an extended time.
 const HEADER_BYTES_MAX: usize = 1 + 11 + 4;
-/// RTMP's length field has three bytes.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 0xFF_FFFF;
+/// What all viewers are sent is cut into chunks for none of them.
+pub(crate) const MESSAGE_BYTES_MAX: usize = chunk::OUT_CHUNK_SIZE as usize;
 
 #[cfg(test)]
 mod tests {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rtmp_cannot_say_is_left_out() {
+    fn what_is_longer_than_a_chunk_is_left_out() {
         let mut outbox = Outbox::default();
         assert!(!outbox.push_frame(item(1, &vec![0; MESSAGE_BYTES_MAX + 1]), USUAL_MSID));
         assert!(outbox.push_frame(item(1, &vec![0; MESSAGE_BYTES_MAX]), USUAL_MSID));

@@ -37,7 +37,7 @@ pub struct Stats {
     pub skips: AtomicU64,
     /// Positions that slow viewers missed by that.
     pub frames_skipped: AtomicU64,
-    /// Messages that no viewer can be sent because they are longer than RTMP can say.
+    /// Messages that no viewer can be sent because they are longer than one chunk.
     pub oversized: AtomicU64,
     /// Media on message streams that nothing is published on.
     pub stray_media: AtomicU64,

@@ -13,8 +13,9 @@ pub use writer::{Writer, media_header};
 
 /// The chunk size before any Set Chunk Size.
 pub const DEFAULT_CHUNK_SIZE: u32 = 128;
-/// The chunk size we announce: no message is longer, so each is one header and its untouched payload.
-pub const OUT_CHUNK_SIZE: u32 = 0xFF_FFFF;
+/// The chunk size we announce: no message that is accepted is longer, so each is one header and its untouched payload.
+/// Others end the connection at a size above 10 MiB: nginx-rtmp (`NGX_RTMP_MAX_CHUNK_SIZE`) and MediaMTX.
+pub const OUT_CHUNK_SIZE: u32 = 8 << 20;
 
 /// The chunk streams we send on.
 pub mod csid {

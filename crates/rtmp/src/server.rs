@@ -38,8 +38,8 @@ use crate::{
 /// [`Session::poll_output`] still has then is worth sending.
 ///
 /// Media to viewers does not pass through the session: it is [`crate::chunk::media_header`] and the payload, sent
-/// between two calls of [`Session::poll_output`]. That is right because every message has a full header and chunks
-/// out are larger than any message.
+/// between two calls of [`Session::poll_output`]. That is right because every message has a full header and is one
+/// chunk: whoever sends it leaves out what is longer than [`crate::chunk::OUT_CHUNK_SIZE`].
 pub struct Session {
     config: Arc<Config>,
     wire: Wire,

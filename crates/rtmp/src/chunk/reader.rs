@@ -1,7 +1,7 @@
 //! Chunks into messages, for bytes that nobody vouches for.
 
 use super::{
-    DEFAULT_CHUNK_SIZE, OUT_CHUNK_SIZE,
+    DEFAULT_CHUNK_SIZE,
     header::{Header, HeaderBuffer},
     stream::ChunkStream,
 };
@@ -218,7 +218,7 @@ impl Reader {
         if !(min..=0x7FFF_FFFF).contains(&size) {
             return Err(Error::ChunkSize { size, min });
         }
-        self.chunk_size = size.min(OUT_CHUNK_SIZE) as usize;
+        self.chunk_size = size.min(IN_CHUNK_SIZE_MAX) as usize;
         Ok(())
     }
 
@@ -228,6 +228,9 @@ impl Reader {
         }
     }
 }
+
+/// Larger chunks are never told from chunks of this size: RTMP's length field has three bytes.
+const IN_CHUNK_SIZE_MAX: u32 = 0xFF_FFFF;
 
 fn extended(streams: &[ChunkStream], csid: u32) -> Option<u32> {
     streams.iter().find(|stream| stream.csid == csid)?.extended

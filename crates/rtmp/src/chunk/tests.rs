@@ -210,6 +210,28 @@ fn the_writer_hands_on_the_payload_itself() {
 }
 
 #[test]
+fn the_chunk_size_announced_is_enough_for_every_message_and_not_too_much_for_others() {
+    let limits = Limits::default();
+    let longest = (0..=u8::MAX).map(|type_id| limits.message_bytes_max(type_id)).max();
+    assert!(longest <= Some(OUT_CHUNK_SIZE as usize), "{longest:?}");
+    let accepted_by_others = 10 << 20;
+    assert!(OUT_CHUNK_SIZE <= accepted_by_others);
+}
+
+#[test]
+fn a_message_that_is_longer_than_a_chunk_is_cut() {
+    let mut writer = Writer::new();
+    let mut out = Vec::new();
+    writer.set_chunk_size(OUT_CHUNK_SIZE, &mut out);
+    let limits = Limits { video_bytes_max: 0xFF_FFFF, ..Limits::default() };
+    let long = message(9, 5, 1, vec![7; OUT_CHUNK_SIZE as usize + 1]);
+    writer.write(&long, &mut out);
+    let mut messages = Vec::new();
+    read_into(&mut Reader::new(&limits), &out.concat(), &mut messages).unwrap();
+    assert_eq!(messages, [long]);
+}
+
+#[test]
 fn each_type_is_sent_on_its_own_chunk_stream() {
     for (type_id, expected) in [(1, 2), (4, 2), (6, 2), (8, 4), (9, 6), (18, 5), (20, 3), (17, 3)] {
         assert_eq!(csid::of(type_id), expected, "{type_id}");

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{DEFAULT_CHUNK_SIZE, csid};
+use super::{DEFAULT_CHUNK_SIZE, OUT_CHUNK_SIZE, csid};
 use crate::message::{Control, Message};
 
 /// Makes chunks of messages: a full header each, so that leaving one message out never breaks the next, and the
@@ -63,8 +63,9 @@ impl Default for Writer {
 
 /// The header that makes a payload of so many bytes one whole chunk; for those who send the same message to many.
 ///
-/// Right only where the chunk size announced is no smaller than the payload, as [`super::OUT_CHUNK_SIZE`] always is.
+/// Right only where [`OUT_CHUNK_SIZE`] is announced, and up to that many bytes.
 pub fn media_header(type_id: u8, timestamp: u32, payload_bytes: usize, msid: u32) -> Bytes {
+    assert!(payload_bytes <= OUT_CHUNK_SIZE as usize, "a message of {payload_bytes} bytes is more than one chunk");
     full_header(csid::of(type_id), type_id, timestamp, payload_bytes, msid)
 }
 
