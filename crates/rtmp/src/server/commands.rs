@@ -103,6 +103,9 @@ impl Session {
     }
 
     fn on_publish(&mut self, msid: u32, command: &Command) -> Result<(), Closed> {
+        if names_nothing(command) {
+            return self.unpublish(msid);
+        }
         let kind = match command.text(1) {
             None => Some(PublishKind::Live),
             Some(kind) => PublishKind::from_text(kind),
@@ -119,7 +122,33 @@ impl Session {
         Ok(())
     }
 
+    /// As Flash's `publish(false)` does.
+    fn unpublish(&mut self, msid: u32) -> Result<(), Closed> {
+        match self.streams.used_mut(msid) {
+            Some(Use::Publishing { .. }) => {
+                let status = Status::ok(code::UNPUBLISH_SUCCESS, "The stream is not published any more.");
+                self.send_status(msid, &status);
+            }
+            Some(Use::PublishAsked(_)) => {}
+            _ => return Ok(()),
+        }
+        self.end_use(msid)
+    }
+
+    /// As Flash's `play(false)` does.
+    fn stop(&mut self, msid: u32) -> Result<(), Closed> {
+        match self.streams.used_mut(msid) {
+            Some(Use::Playing) => self.send_status(msid, &Status::ok(code::PLAY_STOP, "The stream is played no more.")),
+            Some(Use::PlayAsked(..)) => {}
+            _ => return Ok(()),
+        }
+        self.end_use(msid)
+    }
+
     fn on_play(&mut self, msid: u32, command: &Command) -> Result<(), Closed> {
+        if names_nothing(command) {
+            return self.stop(msid);
+        }
         match self.streams.get(msid).map(|stream| &stream.used) {
             Some(Use::Idle) => {}
             // A play on a message stream that plays replaces what it plays.
@@ -216,9 +245,7 @@ impl Session {
         });
         let msid = found.map(|stream| stream.msid);
         self.answer(command, Value::Undefined)?;
-        let Some(msid) = msid else { return Ok(()) };
-        self.send_status(msid, &Status::ok(code::UNPUBLISH_SUCCESS, "The stream is not published any more."));
-        self.end_use(msid)
+        msid.map_or(Ok(()), |msid| self.unpublish(msid))
     }
 
     fn on_fc_subscribe(&mut self, command: &Command) -> Result<(), Closed> {
@@ -291,11 +318,22 @@ impl Session {
     }
 }
 
+/// Whether `false` stands where the name of a stream should: the client is done with the one it has.
+fn names_nothing(command: &Command) -> bool {
+    command.arguments.first() == Some(&Value::Bool(false))
+}
+
 impl PublishKind {
     fn from_text(text: &str) -> Option<Self> {
-        [("live", Self::Live), ("record", Self::Record), ("append", Self::Append)]
-            .into_iter()
-            .find_map(|(name, kind)| name.eq_ignore_ascii_case(text).then_some(kind))
+        [
+            ("live", Self::Live),
+            ("", Self::Live),
+            ("record", Self::Record),
+            ("append", Self::Append),
+            ("appendWithGap", Self::Append),
+        ]
+        .into_iter()
+        .find_map(|(name, kind)| name.eq_ignore_ascii_case(text).then_some(kind))
     }
 }
 

@@ -41,6 +41,8 @@ fn publish_types_are_read_whatever_their_case() {
         (vec!["foo".into()], PublishKind::Live),
         (vec!["foo".into(), "Record".into()], PublishKind::Record),
         (vec!["foo".into(), "append".into()], PublishKind::Append),
+        (vec!["foo".into(), "appendWithGap".into()], PublishKind::Append),
+        (vec!["foo".into(), "".into()], PublishKind::Live),
     ] {
         let mut peer = Peer::with_streams(1);
         peer.call(1, "publish", 5.0, Value::Null, arguments);
@@ -158,6 +160,30 @@ fn every_clean_end_is_told_once() {
         peer.notice(0, "FCUnpublish", ["foo".into()]);
         peer.notice(0, "deleteStream", [1.0.into()]);
         assert!(matches!(&peer.events()[..], [Event::Unpublished { msid: 1 }]), "{name}");
+    }
+}
+
+#[test]
+fn publishing_false_ends_what_is_published() {
+    let mut peer = Peer::publishing();
+    for _ in 0..2 * Config::default().mistakes_max {
+        peer.notice(1, "publish", [false.into()]);
+    }
+    assert!(matches!(&peer.events()[..], [Event::Unpublished { msid: 1 }]));
+    assert_eq!(peer.take_told(), [told(1, "onStatus", code::UNPUBLISH_SUCCESS)]);
+    peer.notice(1, "publish", ["bar".into()]);
+    let Some(Event::Publish(undecided)) = peer.session.poll_event() else { panic!("no publish") };
+    peer.notice(1, "publish", [false.into()]);
+    assert!(matches!(&peer.events()[..], [Event::Unpublished { msid: 1 }]));
+    assert_eq!(undecided.accept(&mut peer.session, peer.now), Err(Gone));
+    assert!(peer.take_told().is_empty());
+}
+
+#[test]
+fn false_in_place_of_a_name_ends_nothing_of_the_other_kind() {
+    for (mut peer, name) in [(Peer::publishing(), "play"), (Peer::playing(), "publish")] {
+        peer.notice(1, name, [false.into()]);
+        assert!(peer.events().is_empty() && peer.take_told().is_empty(), "{name}");
     }
 }
 

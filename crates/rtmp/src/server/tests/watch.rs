@@ -146,6 +146,16 @@ fn the_end_of_the_stream_is_told_and_another_may_be_played() {
 }
 
 #[test]
+fn playing_false_ends_what_is_played() {
+    let mut peer = Peer::playing();
+    peer.notice(1, "play", [false.into()]);
+    peer.notice(1, "play", [false.into()]);
+    assert!(matches!(&peer.events()[..], [Event::PlayEnded { msid: 1 }]));
+    assert_eq!(peer.take_told(), [told(1, "onStatus", code::PLAY_STOP)]);
+    play(&mut peer, vec!["bar".into()]).accept(&mut peer.session).unwrap();
+}
+
+#[test]
 fn a_play_that_ends_is_told_once() {
     let mut peer = Peer::playing();
     peer.notice(1, "closeStream", []);
