@@ -12,14 +12,14 @@ use crate::{pacing::Pressure, sessions::Sessions, stats::Stats};
 /// Shows the sessions of a process, and what its RTMP connections did, on its metrics page.
 pub fn register(registry: &Registry, sessions: Sessions, stats: Arc<Stats>) {
     registry.collect(move |samples| {
-        let mut live: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        // Shown also when there are none.
+        let mut live: BTreeMap<(&str, &str), u64> = BTreeMap::from([(("rtmp", "play"), 0)]);
         for session in sessions.list() {
             *live.entry((session.protocol.as_str(), session.kind.as_str())).or_default() += 1;
         }
-        let help = "Sessions connected now.";
-        samples.gauge("sessions", help, &[("proto", "rtmp"), ("kind", "play")], 0.0);
         for ((proto, kind), count) in live {
-            samples.gauge("sessions", help, &[("proto", proto), ("kind", kind)], count as f64);
+            let labels = [("proto", proto), ("kind", kind)];
+            samples.gauge("sessions", "Sessions connected now.", &labels, count as f64);
         }
         for (reason, count) in stats.ended() {
             samples.counter("sessions_closed_total", "RTMP connections that ended.", &[("reason", reason)], count);
@@ -63,7 +63,29 @@ fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 12] {
         ("plays_refused_total", "Plays refused.", of(&stats.plays_refused)),
         ("slow_reader_skips_total", "Times that a slow viewer went on at a keyframe.", of(&stats.skips)),
         ("frames_skipped_total", "Positions that slow viewers missed.", of(&stats.frames_skipped)),
-        ("frames_oversized_total", "Messages longer than RTMP can say.", of(&stats.oversized)),
+        ("frames_oversized_total", "Messages too long to be sent by RTMP.", of(&stats.oversized)),
         ("frames_stray_total", "Media on streams that nobody publishes.", of(&stats.stray_media)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use media::StreamName;
+
+    use super::*;
+    use crate::sessions::{Kind, Protocol};
+
+    #[test]
+    fn sessions_are_shown_once_by_protocol_and_kind() {
+        let (registry, sessions) = (Registry::new(), Sessions::default());
+        register(&registry, sessions.clone(), Arc::default());
+        let shown = || -> Vec<String> {
+            let page = registry.render();
+            page.lines().filter(|line| line.starts_with("headwater_sessions{")).map(str::to_owned).collect()
+        };
+        assert_eq!(shown(), [r#"headwater_sessions{proto="rtmp",kind="play"} 0.0"#]);
+        let viewer = sessions.open(Protocol::Rtmp, "192.0.2.1:1".parse().unwrap());
+        viewer.set(Kind::Play, StreamName::from_app("_default", "live", "foo").unwrap());
+        assert_eq!(shown(), [r#"headwater_sessions{proto="rtmp",kind="play"} 1.0"#]);
+    }
 }

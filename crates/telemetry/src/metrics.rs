@@ -107,6 +107,7 @@ impl Registry {
     pub fn render(&self) -> String {
         let mut page = String::with_capacity(16 * 1024);
         text::encode(&mut page, &self.lock().registry).expect("writing to a String cannot fail");
+        debug_assert_eq!(shown_twice(&page), None, "whoever reads the page takes one of the two values");
         page
     }
 
@@ -126,6 +127,16 @@ impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("names", &self.lock().names).finish()
     }
+}
+
+/// The first series, or description of a metric, that stands on the page already.
+fn shown_twice(page: &str) -> Option<&str> {
+    let mut shown = BTreeSet::new();
+    let mut subjects = page.lines().map(|line| match line.rsplit_once(' ') {
+        Some((series, _value)) if !line.starts_with('#') => series,
+        _ => line,
+    });
+    subjects.find(|subject| !shown.insert(*subject))
 }
 
 /// The encoder adds `_total` to a counter itself.
@@ -283,6 +294,14 @@ mod tests {
         counter.raise_to(10);
         counter.raise_to(7);
         assert_eq!(counter.value(), 10);
+    }
+
+    #[test]
+    fn a_series_that_is_shown_twice_is_found() {
+        let once = "# TYPE a gauge\na{x=\"1 2\"} 0.0\na{x=\"1 3\"} 0.0\n# TYPE b gauge\nb 0.0\n# EOF\n";
+        assert_eq!(shown_twice(once), None);
+        assert_eq!(shown_twice(&once.replace("b 0.0", "a{x=\"1 2\"} 1.0")), Some("a{x=\"1 2\"}"));
+        assert_eq!(shown_twice(&once.replace("TYPE b", "TYPE a")), Some("# TYPE a gauge"));
     }
 
     #[test]
