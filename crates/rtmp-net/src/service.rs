@@ -37,8 +37,8 @@ impl<S: Service> Service for Arc<S> {
 
 /// One publication on its way in. Dropping it means that the encoder's connection was lost.
 pub trait Ingest: Send + 'static {
-    /// The next message. While this waits, nothing is read from the encoder. It may be dropped only together with
-    /// the ingest.
+    /// The next message. While this waits, nothing is read from the encoder. When it is dropped, nothing but the ingest's
+    /// end follows.
     fn message(&mut self, message: MediaMessage) -> impl Future<Output = Result<(), IngestEnded>> + Send;
 
     /// The encoder withdrew its metadata.

@@ -161,7 +161,7 @@ impl Sessions {
         let Some(session) = live.get(&id) else { return false };
         // A second kick changes nothing: the first one's reason stands.
         session.kick.get_or_init(|| reason.to_owned());
-        session.kicked.notify_one();
+        session.kicked.notify_waiters();
         true
     }
 }
@@ -271,14 +271,14 @@ impl Entry {
         self.session.bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Waits until someone ends the session, and says why. Safe to drop at any await; one waiter at a time.
+    /// Waits until someone ends the session, and says why. Safe to drop at any await; all who wait are told.
     pub async fn kicked(&self) -> String {
-        loop {
-            if let Some(reason) = self.session.kick.get() {
-                return reason.clone();
-            }
-            self.session.kicked.notified().await;
+        // It hears of what happens from here on, also before it is polled.
+        let told = self.session.kicked.notified();
+        if self.session.kick.get().is_none() {
+            told.await;
         }
+        self.session.kick.get().cloned().expect("the reason is there before anybody is told")
     }
 }
 
@@ -343,6 +343,10 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     fn peer() -> SocketAddr {
@@ -401,5 +405,21 @@ mod tests {
         let id = entry.id();
         drop(entry);
         assert!(!sessions.kick(id, "gone"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kick_reaches_all_who_wait_for_it_also_behind_one_who_is_not_polled() {
+        let sessions = Sessions::default();
+        let entry = sessions.open(Protocol::Rtmp, peer());
+        let mut first = std::pin::pin!(entry.kicked());
+        tokio::select! {
+            biased;
+            _ = first.as_mut() => panic!("nobody has ended it"),
+            () = std::future::ready(()) => {}
+        }
+        let told = async { tokio::join!(entry.kicked(), async { sessions.kick(entry.id(), "enough") }) };
+        let (heard, there) = timeout(Duration::from_secs(1), told).await.expect("it is told");
+        assert!(there);
+        assert_eq!((heard.as_str(), first.await.as_str()), ("enough", "enough"));
     }
 }

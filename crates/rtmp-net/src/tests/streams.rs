@@ -150,6 +150,27 @@ async fn a_kicked_publisher_ends_its_stream_and_a_kicked_viewer_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_publisher_whose_message_waits_hears_a_kick_at_once() {
+    let mut config = Config::default();
+    config.session.limits.publish_bytes_per_second = std::num::NonZeroU64::new(1000);
+    let for_who_takes_it = b"\x17\x01\0\0\0wait".to_vec();
+    let for_its_turn = vec![0x27; 60_000];
+    for payload in [for_who_takes_it, for_its_turn] {
+        let house = House::with(config.clone(), RingLimits::default());
+        let mut raw = Raw::publishing(&house, "live/foo").await;
+        raw.send(9, 1, 0, &payload).await;
+        while house.connections.stats().frames_in.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let kicked_at = tokio::time::Instant::now();
+        let [publisher] = &house.sessions.list()[..] else { panic!("one is connected") };
+        assert!(house.sessions.kick(publisher.id, "enough"));
+        house.fake.log.wait_for("close live/foo").await;
+        assert_eq!(kicked_at.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_publisher_that_also_plays_is_listed_as_a_publisher() {
     let house = House::new();
     let mut raw = Raw::publishing(&house, "live/foo").await;
