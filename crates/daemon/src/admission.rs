@@ -38,8 +38,11 @@ impl Admission {
         let admitted = !banned && self.policy.borrow().allows(name, key);
         if !admitted {
             self.denied.fetch_add(1, Ordering::Relaxed);
-            let host = peer.parse().map_or_else(|_| peer.to_owned(), |peer: SocketAddr| peer.ip().to_string());
-            if let Some(silenced) = self.complaints.allow(&host) {
+            let allowed = match peer.parse::<SocketAddr>() {
+                Ok(peer) => self.complaints.allow_peer(peer.ip()),
+                Err(_) => self.complaints.allow(peer),
+            };
+            if let Some(silenced) = allowed {
                 tracing::warn!(stream = %name, peer, banned, silenced, "publish.denied");
             }
         }
