@@ -20,7 +20,7 @@ use rtmp::{
     server::Event,
 };
 use tokio::{
-    task::yield_now,
+    task::{consume_budget, yield_now},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -190,6 +190,8 @@ impl<S: Service, T: Transport> Connection<S, T> {
 
     async fn handle_events(&mut self) -> Result<(), Ended> {
         while let Some(event) = self.wire.session.poll_event() {
+            // One read may be as many messages as it has bytes: after some of them it is others' turn.
+            consume_budget().await;
             match event {
                 Event::Connect(request) => self.on_connect(request),
                 Event::Publish(request) => self.on_publish(request),

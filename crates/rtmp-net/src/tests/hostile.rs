@@ -1,5 +1,7 @@
 //! Odd and hostile clients, with a stream beside them that must not notice.
 
+use std::sync::atomic::Ordering;
+
 use rtmp::{amf::Value, command::Command, message::type_id};
 
 use super::{raw::Raw, *};
@@ -126,6 +128,22 @@ async fn clients_that_say_nothing_are_closed_after_five_seconds() {
     drop(silent);
     house.empty().await;
     assert_eq!(house.ended("handshake_timeout"), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_some_messages_it_is_others_turn_however_short_they_are() {
+    let house = House::new();
+    let mut raw = Raw::publishing(&house, "live/foo").await;
+    raw.send(type_id::AUDIO, 1, 0, b"").await;
+    // The same again, in a byte each.
+    raw.io.write_all(&[0xc4; 50_000]).await.unwrap();
+    let (mut taken, mut at_once) = (0, 0);
+    while taken < 50_001 {
+        tokio::task::yield_now().await;
+        let before = std::mem::replace(&mut taken, house.connections.stats().frames_in.load(Ordering::Relaxed));
+        at_once = at_once.max(taken - before);
+    }
+    assert!(at_once <= 256, "{at_once}");
 }
 
 #[tokio::test(start_paused = true)]
