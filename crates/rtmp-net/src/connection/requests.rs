@@ -104,7 +104,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         match decision {
             Decision::Publish { request, asked, outcome: Ok(ingest) } => self.begin_publish(request, asked, ingest),
             Decision::Publish { request, asked, outcome: Err(refusal) } => {
-                if let Some(silenced) = self.shared.refusals.allow(&self.peer.ip().to_string()) {
+                if let Some(silenced) = self.shared.refusals.allow_peer(self.peer.ip()) {
                     tracing::info!(stream = %asked.stream, peer = %self.peer, reason = %refusal, silenced, "publish.refused");
                 }
                 self.refuse_publish(request, &refusal.status());
