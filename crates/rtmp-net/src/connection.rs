@@ -25,7 +25,7 @@ use tokio::{
 };
 
 pub(crate) use self::io::poll_scratch;
-use self::{bell::Bell, io::Wire, publishing::Publishing, requests::Pending, viewing::Viewing};
+use self::{bell::Bell, io::Wire, publishing::Publishing, rate::Rate, requests::Pending, viewing::Viewing};
 use crate::{
     connections::{Greeted, Shared, Signals},
     ended::Ended,
@@ -47,6 +47,8 @@ pub(crate) struct Connection<S: Service, T: Transport> {
     first_frame_due: bool,
     pending: Vec<Pending<S::Ingest>>,
     publishing: Vec<Publishing<S::Ingest>>,
+    /// Of all that it publishes, at once and one after the other.
+    rate: Option<Rate>,
     viewing: Vec<Viewing>,
     /// How often in a row there was something to read at once.
     reads: u8,
@@ -82,6 +84,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         Self {
             interrupts: Arc::new(Interrupts { entry, signals }),
             wire: Wire::new(transport, session),
+            rate: shared.session_config.limits.publish_bytes_per_second.map(Rate::new),
             shared,
             peer,
             started_at: since,

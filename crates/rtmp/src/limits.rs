@@ -37,8 +37,8 @@ pub struct Limits {
     pub command_bytes_max: usize,
     /// Longest protocol control message (types 1 to 6), in bytes.
     pub control_bytes_max: usize,
-    /// Bytes of messages that one publication may bring in a second, each 64 more than its payload; more is read no faster than that. None: as fast as it
-    /// is taken.
+    /// Bytes of messages that one connection may publish in a second, each 64 more than its payload; more is read no
+    /// faster than that. None: as fast as it is taken.
     pub publish_bytes_per_second: Option<NonZeroU64>,
     /// Messages in one aggregate.
     pub aggregate_messages_max: usize,

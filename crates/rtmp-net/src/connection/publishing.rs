@@ -1,15 +1,15 @@
 //! What an encoder sends, handed on.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::time::Duration;
 
 use media::{MediaMessage, StreamName};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Connection, Interrupts, rate::Rate};
+use super::{Connection, Interrupts};
 use crate::{
     ended::Ended,
     service::{Ingest, IngestEnded, Service},
-    stats::{Stats, add},
+    stats::add,
     transport::Transport,
 };
 
@@ -18,7 +18,6 @@ pub(super) struct Publishing<I> {
     msid: u32,
     stream: StreamName,
     ingest: I,
-    rate: Option<Rate>,
 }
 
 /// Bytes that a message counts beside its payload: also one without any is work for everybody on its way.
@@ -27,32 +26,13 @@ const MESSAGE_PRICE: usize = 64;
 const WAIT_NOTICED: Duration = Duration::from_secs(1);
 
 impl<I: Ingest> Publishing<I> {
-    /// One that may bring so many bytes a second.
-    pub(super) fn new(msid: u32, stream: StreamName, ingest: I, bytes_per_second: Option<NonZeroU64>) -> Self {
-        Self { msid, stream, ingest, rate: bytes_per_second.map(Rate::new) }
+    pub(super) fn new(msid: u32, stream: StreamName, ingest: I) -> Self {
+        Self { msid, stream, ingest }
     }
 
     /// What is published.
     pub(super) fn stream(&self) -> &StreamName {
         &self.stream
-    }
-
-    /// Counts a message that came; says until when nothing more is to be taken, if it came too fast.
-    fn count(&mut self, payload: usize, stats: &Stats) -> Option<Instant> {
-        let too_fast = self.rate.as_mut()?.take(MESSAGE_PRICE + payload, Instant::now())?;
-        add(&stats.publishes_slowed, 1);
-        if too_fast.is_news {
-            tracing::warn!(stream = %self.stream, "publish.too_fast");
-        }
-        Some(too_fast.until)
-    }
-
-    /// Comes back when the next message may be taken. Nothing is read meanwhile, so the encoder is slowed by its own socket.
-    async fn keep_pace(&mut self, payload: usize, stats: &Stats, interrupts: &Interrupts) -> Result<(), Ended> {
-        match self.count(payload, stats) {
-            Some(until) => interrupts.unless_ended(sleep_until(until)).await,
-            None => Ok(()),
-        }
     }
 
     /// The encoder, or an operator, ended it.
@@ -69,25 +49,36 @@ impl<I: Ingest> Publishing<I> {
 
 impl<S: Service, T: Transport> Connection<S, T> {
     pub(super) async fn on_media(&mut self, msid: u32, message: MediaMessage) -> Result<(), Ended> {
-        let Some(publishing) = self.publishing.iter_mut().find(|publishing| publishing.msid == msid) else {
-            return Ok(());
-        };
+        let Some(at) = self.published_at(msid) else { return Ok(()) };
         let asked_at = Instant::now();
-        publishing.keep_pace(message.payload.len(), &self.shared.stats, &self.interrupts).await?;
-        let handed_on = self.interrupts.unless_ended(publishing.ingest.message(message)).await?;
+        self.keep_pace(at, message.payload.len()).await?;
+        let handed_on = self.interrupts.unless_ended(self.publishing[at].ingest.message(message)).await?;
         self.excuse_since(asked_at);
         self.check(msid, handed_on)
     }
 
     pub(super) async fn on_metadata_cleared(&mut self, msid: u32) -> Result<(), Ended> {
-        let Some(publishing) = self.publishing.iter_mut().find(|publishing| publishing.msid == msid) else {
-            return Ok(());
-        };
+        let Some(at) = self.published_at(msid) else { return Ok(()) };
         let asked_at = Instant::now();
-        publishing.keep_pace(0, &self.shared.stats, &self.interrupts).await?;
-        let handed_on = self.interrupts.unless_ended(publishing.ingest.metadata_cleared()).await?;
+        self.keep_pace(at, 0).await?;
+        let handed_on = self.interrupts.unless_ended(self.publishing[at].ingest.metadata_cleared()).await?;
         self.excuse_since(asked_at);
         self.check(msid, handed_on)
+    }
+
+    fn published_at(&self, msid: u32) -> Option<usize> {
+        self.publishing.iter().position(|publishing| publishing.msid == msid)
+    }
+
+    /// Comes back when the next message may be taken. Nothing is read meanwhile, so the encoder is slowed by its own socket.
+    async fn keep_pace(&mut self, at: usize, payload: usize) -> Result<(), Ended> {
+        let Some(rate) = &mut self.rate else { return Ok(()) };
+        let Some(too_fast) = rate.take(MESSAGE_PRICE + payload, Instant::now()) else { return Ok(()) };
+        add(&self.shared.stats.publishes_slowed, 1);
+        if too_fast.is_news {
+            tracing::warn!(stream = %self.publishing[at].stream, "publish.too_fast");
+        }
+        self.interrupts.unless_ended(sleep_until(too_fast.until)).await
     }
 
     /// Nothing else was done for the connection meanwhile.
@@ -99,7 +90,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
 
     pub(super) async fn on_unpublished(&mut self, msid: u32) -> Result<(), Ended> {
         self.forget_pending(msid);
-        let Some(at) = self.publishing.iter().position(|publishing| publishing.msid == msid) else { return Ok(()) };
+        let Some(at) = self.published_at(msid) else { return Ok(()) };
         let publishing = self.publishing.swap_remove(at);
         self.note_role();
         publishing.close(&self.interrupts).await;

@@ -1,10 +1,10 @@
-//! How fast a publication may come.
+//! How fast an encoder may send.
 
 use std::{num::NonZeroU64, time::Duration};
 
 use tokio::time::Instant;
 
-/// Counts what a publication brings against the bytes that it may bring a second.
+/// Counts what an encoder sends against the bytes that it may send a second, whatever it publishes meanwhile.
 #[derive(Debug)]
 pub(super) struct Rate {
     bytes_per_second: NonZeroU64,
@@ -18,7 +18,7 @@ pub(super) struct Rate {
 pub(super) struct TooFast {
     /// When the next one may be taken.
     pub(super) until: Instant,
-    /// It is the publication's first time.
+    /// It is the encoder's first time.
     pub(super) is_news: bool,
 }
 

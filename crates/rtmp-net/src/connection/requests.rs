@@ -124,8 +124,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         }
         add(&self.shared.stats.publishes, 1);
         tracing::info!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "publish.began");
-        let bytes_per_second = self.shared.session_config.limits.publish_bytes_per_second;
-        self.publishing.push(Publishing::new(msid, asked.stream, ingest, bytes_per_second));
+        self.publishing.push(Publishing::new(msid, asked.stream, ingest));
         self.note_role();
     }
 

@@ -135,3 +135,19 @@ async fn a_publication_brings_no_more_in_a_second_than_it_may() {
     beside.settle().await;
     assert!(started.elapsed() >= Duration::from_secs(5), "two seconds' worth, of which one was free");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_publishes_anew_has_no_second_for_free_again() {
+    let mut config = Config::default();
+    config.session.limits.publish_bytes_per_second = std::num::NonZeroU64::new(100_000);
+    let house = House::with(config, RingLimits::default());
+    let mut raw = Raw::publishing(&house, "live/foo").await;
+    let started = tokio::time::Instant::now();
+    for _ in 0..5 {
+        raw.send(9, 1, 0, &[0x27; 50_000 - 64]).await;
+        raw.notice(1, "closeStream", vec![]).await;
+        raw.notice(1, "publish", vec!["foo".into()]).await;
+        raw.status("NetStream.Publish.Start").await;
+    }
+    assert_eq!(started.elapsed(), Duration::from_millis(1500), "2.5 seconds' worth, of which one was free");
+}
