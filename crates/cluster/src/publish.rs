@@ -1,6 +1,6 @@
 //! Who may publish.
 
-use std::{fmt, path::PathBuf};
+use std::{collections::HashMap, fmt, path::PathBuf};
 
 use media::StreamName;
 use serde::{
@@ -9,7 +9,7 @@ use serde::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{PatternError, RouteMatch};
+use crate::{Pattern, PatternError, RouteMatch};
 
 /// Answers whether an encoder may publish a stream. Asked at the edge and at the origin alike.
 #[derive(Clone)]
@@ -22,7 +22,13 @@ pub enum PublishPolicy {
 
 /// The keys of a file, hashed.
 #[derive(Clone, Default)]
-pub struct Keys(Vec<Key>);
+pub struct Keys {
+    /// Those of one application's one stream, by both: most files have few others, and these may be many.
+    exact: HashMap<String, Vec<Key>>,
+    /// Those with a `*` in either.
+    patterns: Vec<Key>,
+    len: usize,
+}
 
 #[derive(Clone)]
 struct Key {
@@ -35,33 +41,49 @@ impl PublishPolicy {
     /// `app/stream` or `app/instance/stream`, each part with a `*` at its end if need be. Empty lines and lines that
     /// begin with `#` are skipped. A file without keys admits nobody.
     pub fn from_keys(file: &str) -> Result<Self, KeysError> {
-        let mut keys = Vec::new();
+        let mut keys = Keys::default();
         for (place, line) in file.lines().enumerate() {
             let line_number = place + 1;
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if keys.len() == KEYS_MAX {
+            if keys.len == KEYS_MAX {
                 return Err(KeysError::TooMany { line: line_number });
             }
-            keys.push(Key::parse(line, line_number)?);
+            keys.add(Key::parse(line, line_number)?);
         }
-        Ok(Self::Keys(Keys(keys)))
+        Ok(Self::Keys(keys))
     }
 
-    /// Whether the holder of this key (none: of no key) may publish the stream. Takes the same time whichever key is
-    /// right, and whether one is.
+    /// Whether the holder of this key (none: of no key) may publish the stream. Takes the same time whichever of the
+    /// stream's keys is right, and whether one is; how many it has is no secret.
     pub fn allows(&self, name: &StreamName, key: Option<&str>) -> bool {
         let Self::Keys(keys) = self else { return true };
-        let given: [u8; 32] = Sha256::digest(key.unwrap_or_default()).into();
-        let mut found = 0_u8;
-        for known in &keys.0 {
-            let fits = u8::from(known.streams.mismatch(name).is_none());
-            found |= fits & equal(&known.hash, &given);
-        }
-        key.is_some_and(|key| !key.is_empty()) && found == 1
+        let Some(key) = key.filter(|key| !key.is_empty()) else { return false };
+        let given: [u8; 32] = Sha256::digest(key).into();
+        let fitting = keys.near(name).filter(|known| known.streams.mismatch(name).is_none());
+        fitting.fold(0, |found, known| found | equal(&known.hash, &given)) == 1
     }
+}
+
+impl Keys {
+    fn add(&mut self, key: Key) {
+        self.len += 1;
+        match (&key.streams.app, &key.streams.stream) {
+            (Pattern::Exact(app), Pattern::Exact(stream)) => self.exact.entry(path(app, stream)).or_default().push(key),
+            _ => self.patterns.push(key),
+        }
+    }
+
+    /// All that may fit the stream.
+    fn near(&self, name: &StreamName) -> impl Iterator<Item = &Key> {
+        self.exact.get(&path(name.app(), name.name())).into_iter().flatten().chain(&self.patterns)
+    }
+}
+
+fn path(app: &str, stream: &str) -> String {
+    format!("{app}/{stream}")
 }
 
 /// How a key is written in a keys file.
@@ -100,14 +122,14 @@ impl fmt::Debug for PublishPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open => f.write_str("Open"),
-            Self::Keys(keys) => write!(f, "Keys({} of them)", keys.0.len()),
+            Self::Keys(keys) => write!(f, "Keys({} of them)", keys.len),
         }
     }
 }
 
 /// What a hash is written with.
 const HASH_PREFIX: &str = "sha256:";
-/// How many keys a file may have: each is looked at for each encoder.
+/// How many keys a file may have: those with a `*` are looked at for each encoder that has a key.
 const KEYS_MAX: usize = 100_000;
 
 /// What is wrong with a keys file, and where. Never shows what stands there.
@@ -217,6 +239,17 @@ mod tests {
     fn two_keys_for_one_stream_both_open_it() {
         let file = format!("live/foo {}\n*/* {}\n*/* {0}", hashed("one"), hashed("two"));
         assert!(allows(&file, "live/foo", Some("one")) && allows(&file, "live/foo", Some("two")));
+    }
+
+    #[test]
+    fn keys_of_other_streams_are_not_looked_at() {
+        let lines: String = (0..1000).map(|n| format!("live/s{n} {}\n", hashed("x"))).collect();
+        let file = format!("{lines}live/s7 {}\nlive/room/s7 {0}\nlive/* {0}\n*/s7 {0}\nother:live/s7 {0}", hashed("y"));
+        let Ok(PublishPolicy::Keys(keys)) = PublishPolicy::from_keys(&file) else { panic!("it has no mistakes") };
+        let near = |name| keys.near(&StreamName::from_app("_default", "live", name).unwrap()).count();
+        assert_eq!((keys.len, near("s7"), near("s8"), near("none")), (1005, 6, 3, 2));
+        assert!(allows(&file, "live/s7", Some("x")) && allows(&file, "live/s7", Some("y")));
+        assert!(allows(&file, "live/room/s7", Some("y")) && !allows(&file, "other/s8", Some("y")));
     }
 
     #[test]
