@@ -69,7 +69,7 @@ fn mistake_2_acked_because_it_is_in_the_log() {
     world.befall(Fault::Start(CONTROL));
     world.run_for(10 * S);
     // Its edge has forgotten them, as it does with all that viewers have had.
-    assert_found(&world, "are missing");
+    assert_found(&world, "was acked, as all up to");
 }
 
 #[test]

@@ -219,7 +219,7 @@ impl World {
                 let standing = origin.replica.standing();
                 self.disks.insert(party, standing.epoch);
                 if standing.active && standing.committed.is_some() {
-                    judge.audit(&origin.member, standing.epoch, &origin.hub);
+                    judge.audit(&origin.member, standing.epoch, &origin.hub, &self.streams);
                 }
             }
         }

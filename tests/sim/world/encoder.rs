@@ -14,8 +14,10 @@ pub struct Encoder {
     period: u64,
 }
 
-/// Messages from one keyframe to the next.
+/// Messages from one keyframe to the next; every other one is sound.
 const GOP: u64 = 8;
+/// The first keyframe comes behind the set-up of video and of audio.
+const FIRST_KEY: u64 = 2;
 
 impl Encoder {
     /// Begins at a time in microseconds; a message each `period`.
@@ -41,12 +43,18 @@ impl Encoder {
             return None;
         }
         self.next += 1;
-        let key = number.is_multiple_of(GOP);
-        let mut payload = vec![if key { 0x17 } else { 0x27 }, 1, 0, 0, 0];
+        let (medium, first, packet) = match number {
+            0 => (Medium::Video, 0x17, 0),
+            1 => (Medium::Audio, 0xaf, 0),
+            _ if number % 2 == 1 => (Medium::Audio, 0xaf, 1),
+            _ if number % GOP == FIRST_KEY => (Medium::Video, 0x17, 1),
+            _ => (Medium::Video, 0x27, 1),
+        };
+        let mut payload = vec![first, packet, 0, 0, 0];
         payload.extend(self.publication.bits().to_be_bytes());
         payload.extend(number.to_be_bytes());
         let timestamp = u32::try_from(number * self.period / 1000).expect("short streams");
-        Some((number, MediaMessage { medium: Medium::Video, timestamp, payload: Bytes::from(payload) }))
+        Some((number, MediaMessage { medium, timestamp, payload: Bytes::from(payload) }))
     }
 }
 

@@ -360,10 +360,12 @@ impl Judge {
     }
 
     /// A new active has committed what its log held: everything that was promised has to be in it.
-    pub fn audit(&mut self, member: &Member, epoch: Epoch, hub: &Hub) {
+    pub fn audit(&mut self, member: &Member, epoch: Epoch, hub: &Hub, names: &[StreamName]) {
         if !self.audited.insert((epoch, member.clone())) {
             return;
         }
+        let forgotten: Vec<_> = names.iter().filter_map(|name| self.forgotten(&hub.get(name)?)).collect();
+        forgotten.into_iter().for_each(|what| self.fault(format!("{} in epoch {epoch}: {what}", member.node)));
         let floors: Vec<u64> = self.losses.iter().map(|loss| loss.first_position()).collect();
         let mut missing = Vec::new();
         for ((name, seq), Served { item, .. }) in &self.content {
@@ -381,6 +383,24 @@ impl Judge {
             }
         }
         missing.into_iter().for_each(|what| self.fault(what));
+    }
+
+    /// P1: a message that was acked, and a log that begins before it lacks it, though there was no loss.
+    fn forgotten(&self, stream: &Arc<Stream>) -> Option<String> {
+        if self.may_split || !self.losses.is_empty() {
+            return None;
+        }
+        let numbers = numbers(stream);
+        numbers.iter().find_map(|(publication, numbers)| {
+            let acked = *self.acked.get(publication)?;
+            let skipped = |number: u64| {
+                let mut skips = self.skipped.get(publication).into_iter().flatten();
+                skips.any(|(from, to)| (*from..=*to).contains(&number))
+            };
+            let lacks = |number: &u64| !numbers.contains(number) && !skipped(*number);
+            let number = (*numbers.first()?..=acked).find(lacks)?;
+            Some(format!("message {number} of {publication} was acked, as all up to {acked} were, and is not there"))
+        })
     }
 }
 
@@ -413,6 +433,18 @@ fn has(stream: &Arc<Stream>, seq: u64, item: &Item) -> bool {
     let mut reader = stream.subscribe(Start::After(seq.saturating_sub(1)));
     let read = reader.read(Budget { items: 1, bytes: 1 }, &mut found);
     read == Read::Items && found.first().is_some_and(|found| found.body == item.body)
+}
+
+/// What a log holds of each publication.
+fn numbers(stream: &Arc<Stream>) -> BTreeMap<PublicationId, BTreeSet<u64>> {
+    let mut items = Vec::new();
+    let mut reader = stream.subscribe(Start::After(stream.info().first_seq.saturating_sub(1)));
+    while let Read::Items = reader.read(Budget { items: 64, bytes: 1 << 20 }, &mut items) {}
+    let mut numbers = BTreeMap::<_, BTreeSet<_>>::new();
+    for (publication, number) in items.iter().filter_map(|item| stamp(&item.frame()?.payload)) {
+        numbers.entry(publication).or_default().insert(number);
+    }
+    numbers
 }
 
 /// Whether it is known to have something else there, or nothing.
