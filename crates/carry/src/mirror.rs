@@ -82,17 +82,14 @@ impl Mirror {
     ) -> Result<Option<Arc<Stream>>, AlreadyOpen> {
         self.head = head;
         self.seam = None;
+        let pool = pool.to_owned();
         match &self.source {
             Some(source) if source.pool == pool && !source.is_anew => {}
-            Some(_) if self.tail.is_empty() => self.source = None,
             Some(source) if source.pool == pool => {
-                self.seam = Some((pool.to_owned(), Seam::new(Numbers::Anew, head)));
+                self.seam = Some((pool, Seam::new(Numbers::Anew, head).with_shift(source.shift)));
             }
-            Some(_) => self.seam = Some((pool.to_owned(), Seam::new(Numbers::Foreign, head))),
-            None => {}
-        }
-        if self.source.is_none() {
-            self.source = Some(Source { pool: pool.to_owned(), last: None, shift: Shift::default(), is_anew: false });
+            Some(_) => self.seam = Some((pool, Seam::new(Numbers::Foreign, head))),
+            None => self.source = Some(Source { pool, last: None, shift: Shift::default(), is_anew: false }),
         }
         if self.writer.is_some() {
             return Ok(None);
@@ -143,9 +140,9 @@ impl Mirror {
 
     /// Positions of the source that we have not had are left out: after a loss, what follows may be what viewers had.
     fn open_seam_at_a_gap(&mut self, items: &[Placed]) {
-        let (None, Some(Source { pool, last: Some(last), .. })) = (&self.seam, &self.source) else { return };
+        let (None, Some(Source { pool, last: Some(last), shift, .. })) = (&self.seam, &self.source) else { return };
         if items.first().is_some_and(|first| first.seq > last + 1) && !self.tail.is_empty() {
-            self.seam = Some((pool.clone(), Seam::new(Numbers::Same, self.head)));
+            self.seam = Some((pool.clone(), Seam::new(Numbers::Same, self.head).with_shift(*shift)));
         }
     }
 
@@ -172,3 +169,6 @@ fn place(items: Vec<Placed>, shift: Shift, tail: &Tail) -> (Vec<media::Frame>, V
     }
     (setup, due)
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ const STEP_MS: u64 = 40;
 /// Another pool's keyframe that is ahead of what viewers have had by no more than this is on the same clock.
 const AHEAD_MS_MAX: u64 = 10_000;
 /// An edge sends at most two seconds again of what viewers have had: what is not further behind may be on its way there.
-const AGAIN_MS_MAX: u64 = 3_000;
+const AGAIN_MS_MAX: i64 = 3_000;
 /// Keyframes that are remembered: those of the time in which something may come again, where there is one each half second.
 const KEYS_MAX: usize = 6;
 /// Items, and bytes of payload, that are held back where the stream can be joined nowhere: as much as a ring holds.
@@ -106,12 +106,16 @@ impl Shift {
         seq.wrapping_add(self.seq)
     }
 
+    fn time(self, dts: u64) -> u64 {
+        dts.saturating_add_signed(self.dts)
+    }
+
     /// A frame with its time here: on a track times never fall.
     pub(crate) fn frame(self, frame: Frame, tail: &Tail) -> Frame {
         if self == Self::default() {
             return frame;
         }
-        let dts = frame.dts.saturating_add_signed(self.dts);
+        let dts = self.time(frame.dts);
         let last = if is_coded(&frame) { tail.last_dts(&frame).unwrap_or(0) } else { 0 };
         Frame { dts: dts.max(last), ..frame }
     }
@@ -131,6 +135,8 @@ impl Shift {
 #[derive(Debug)]
 pub(crate) struct Seam {
     numbers: Numbers,
+    /// How the source's positions and times have become those of here so far; nothing is known of another pool's.
+    shift: Shift,
     /// Where the stream ended at the source when it was opened: so far its items come at once.
     head: u64,
     held: Vec<Placed>,
@@ -139,12 +145,12 @@ pub(crate) struct Seam {
 /// Whose positions the items have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Numbers {
-    /// Those of the pool that viewers have been fed from: they are above all that viewers have had.
+    /// Those of the pool that viewers have been fed from: they are above all that viewers have had of it.
     Same,
     /// Another pool's.
     Foreign,
     /// Those of the pool that viewers have been fed from, whose log is another: it ends before what viewers have had, and
-    /// begins as what they had. Its times are on their clock.
+    /// begins as what they had. Shifted as before, its times are on their clock.
     Anew,
 }
 
@@ -173,7 +179,12 @@ pub(crate) struct Joint {
 impl Seam {
     /// The source's stream ends at `head` at this moment.
     pub(crate) fn new(numbers: Numbers, head: u64) -> Self {
-        Self { numbers, head, held: Vec::new() }
+        Self { numbers, shift: Shift::default(), head, held: Vec::new() }
+    }
+
+    /// The source's positions and times were shifted so far.
+    pub(crate) fn with_shift(self, shift: Shift) -> Self {
+        Self { shift, ..self }
     }
 
     /// Takes what comes. None: more is needed. `next_seq` is the position that comes next here.
@@ -194,8 +205,9 @@ impl Seam {
             return self.brings_more(place, tail).then(|| self.behind(place, tail, next_seq));
         }
         match self.numbers {
+            _ if tail.is_empty() => Some(self.as_it_is(tail, next_seq)),
             _ if self.comes_again(tail) => None,
-            Numbers::Same => Some(self.as_it_is(tail)),
+            Numbers::Same => Some(self.as_it_is(tail, next_seq)),
             Numbers::Foreign | Numbers::Anew => self.at_a_start(tail, next_seq),
         }
     }
@@ -219,11 +231,11 @@ impl Seam {
 
     /// Whether what is held is what viewers have had shortly before the last frame.
     fn comes_again(&self, tail: &Tail) -> bool {
-        let moved = self.moved(tail).unwrap_or(0);
+        let moved = self.moved(tail).unwrap_or(self.shift.dts);
         let of_anchor = |anchor: &Frame| {
             let newest = self.held.iter().rev().filter_map(coded).find(|frame| frame.medium == anchor.medium);
-            let time = newest.map(|newest| newest.dts.saturating_add_signed(moved));
-            time.is_some_and(|time| time < anchor.dts && time + AGAIN_MS_MAX >= anchor.dts)
+            let behind = newest.map(|newest| anchor.dts.cast_signed() - newest.dts.cast_signed() - moved);
+            behind.is_some_and(|behind| (1..=AGAIN_MS_MAX).contains(&behind))
         };
         tail.anchor().is_some_and(of_anchor)
     }
@@ -234,16 +246,26 @@ impl Seam {
         let since = self.held.iter().filter(|item| self.numbers == Numbers::Anew && item.seq > self.head);
         since.rev().filter_map(coded).find_map(|frame| {
             let same = tail.keys.iter().filter(|key| is_same(key, frame));
-            same.map(|had| had.dts.cast_signed() - frame.dts.cast_signed()).min_by_key(|moved| moved.unsigned_abs())
+            same.map(|had| had.dts.cast_signed() - frame.dts.cast_signed())
+                .min_by_key(|moved| self.off_the_clock(*moved))
         })
     }
 
-    /// All that came, later than what viewers have had.
-    fn as_it_is(&self, tail: &Tail) -> Joint {
+    /// How far this distance between times of here and of the source is from the one so far.
+    fn off_the_clock(&self, dts: i64) -> u64 {
+        dts.abs_diff(self.shift.dts)
+    }
+
+    /// All that came, shifted as before where it is later by that than what viewers have had.
+    fn as_it_is(&self, tail: &Tail, next_seq: u64) -> Joint {
         let first = self.held.iter().find_map(coded);
-        let falls = first.filter(|first| tail.last_dts(first).is_some_and(|last| first.dts < last));
-        let dts = falls.zip(tail.next_dts()).map_or(0, |(first, next)| next.cast_signed() - first.dts.cast_signed());
-        self.joint(0, Shift { seq: 0, dts }, tail)
+        let falls = first.filter(|first| tail.last_dts(first).is_some_and(|last| self.shift.time(first.dts) < last));
+        let fallen = falls.zip(tail.next_dts());
+        let dts = fallen.map_or(self.shift.dts, |(first, next)| next.cast_signed() - first.dts.cast_signed());
+        let first_seq = self.held.first().map_or(0, |item| item.seq);
+        let is_above = self.shift.seq(first_seq) > next_seq;
+        let seq = if is_above { self.shift.seq } else { behind_a_gap(first_seq, next_seq) };
+        self.joint(0, Shift { seq, dts }, tail)
     }
 
     /// Where the frame is that viewers had last, with all that follows it and no gap in between.
@@ -252,7 +274,7 @@ impl Seam {
         self.same_as(anchor, tail).or_else(|| {
             // Of what the encoder's edge brings again the picture may be missing, and the sound after it be there.
             let heard = tail.audio.as_ref().filter(|_| self.numbers != Numbers::Foreign)?;
-            self.same_as(heard, tail).filter(|found| found.dts == 0)
+            self.same_as(heard, tail).filter(|found| found.dts == self.shift.dts)
         })
     }
 
@@ -262,11 +284,11 @@ impl Seam {
             let frame = coded(item).filter(|frame| is_same(frame, anchor))?;
             let dts = anchor.dts.cast_signed() - frame.dts.cast_signed();
             // Where the clock is the same, equal frames of another time are others.
-            let on_the_clock = dts == 0 || moved == Some(dts) && item.seq > self.head;
+            let on_the_clock = dts == self.shift.dts || moved == Some(dts) && item.seq > self.head;
             (self.numbers != Numbers::Anew || on_the_clock).then_some(Found { at, dts })
         });
         // Small frames may come again: the nearest in time is it.
-        let found = same.min_by_key(|found| found.dts.unsigned_abs())?;
+        let found = same.min_by_key(|found| self.off_the_clock(found.dts))?;
         let unbroken = self.held[found.at..].windows(2).all(|pair| pair[1].seq == pair[0].seq + 1);
         unbroken.then_some(found)
     }
@@ -317,15 +339,14 @@ impl Seam {
             coded(item).is_some_and(|frame| is_start(frame) && self.is_unseen(item, frame, tail))
         };
         let at = self.held.iter().position(starts)?;
-        let first = &self.held[at];
-        let dts = match (tail.next_dts(), coded(first)?.dts) {
-            (Some(next), first) if !(next..next + AHEAD_MS_MAX).contains(&first) => {
+        let first = coded(&self.held[at])?.dts;
+        let dts = match tail.next_dts() {
+            Some(next) if !(next..next + AHEAD_MS_MAX).contains(&self.shift.time(first)) => {
                 next.cast_signed() - first.cast_signed()
             }
-            _ => 0,
+            _ => self.shift.dts,
         };
-        // A position is left out, so that readers see a gap and begin anew, with set-up.
-        Some(self.joint(at, Shift { seq: (next_seq + 1).wrapping_sub(first.seq), dts }, tail))
+        Some(self.joint(at, Shift { seq: behind_a_gap(self.held[at].seq, next_seq), dts }, tail))
     }
 
     /// Whether viewers cannot have had it: of a log that begins as what they had, what is later, or was written since.
@@ -335,7 +356,7 @@ impl Seam {
         match self.numbers {
             Numbers::Same | Numbers::Foreign => true,
             Numbers::Anew if item.seq > self.head => self.moved(tail).is_none_or(is_later),
-            Numbers::Anew => is_later(0),
+            Numbers::Anew => is_later(self.shift.dts),
         }
     }
 
@@ -355,6 +376,12 @@ impl Seam {
         }
         Joint { how: Spliced::Anew, setup, due, shift }
     }
+}
+
+/// What is added to positions that begin at `first` there. A position is left out, so that readers see a gap and begin anew,
+/// with set-up.
+fn behind_a_gap(first: u64, next_seq: u64) -> u64 {
+    (next_seq + 1).wrapping_sub(first)
 }
 
 fn coded(item: &Placed) -> Option<&Frame> {

@@ -282,3 +282,53 @@ fn what_is_held_back_has_a_bound() {
     assert!(seam.held.len() <= HELD_MAX + 1, "{}", seam.held.len());
     assert!(matches!(seam.held[0].body, Body::Setup(_)), "but set-up stays");
 }
+
+/// Where the source's times are `ahead` of those of here, and its positions 430 below.
+fn shifted(ahead: i64) -> Shift {
+    Shift { seq: 430, dts: -ahead }
+}
+
+#[test]
+fn of_equal_frames_the_nearest_by_the_clock_so_far_is_meant() {
+    let tail = tail(vec![key(1000, 1), delta(1040, 7), delta(1080, 8), delta(1120, 7)]);
+    let again = vec![delta(10_040, 7), delta(10_080, 8), delta(10_120, 7), delta(10_160, 9)];
+    let joint = Seam::new(Numbers::Same, 0).with_shift(shifted(9000)).push(items(90, again), &tail, 500).unwrap();
+    assert_eq!(told(&joint), [(500, 1160, 9)]);
+}
+
+#[test]
+fn sound_alone_is_found_again_by_the_clock_so_far() {
+    let tail = tail(vec![key(1000, 1), audio(1050, 11), audio(1073, 12)]);
+    for (numbers, ahead) in [(Numbers::Same, 9000), (Numbers::Anew, 9000), (Numbers::Same, -900), (Numbers::Anew, -900)]
+    {
+        let times = [1050, 1073, 1080].map(|time: u64| time.checked_add_signed(ahead).unwrap());
+        let again = vec![audio(times[0], 11), audio(times[1], 12), delta(times[2], 3)];
+        let joint = Seam::new(numbers, 0).with_shift(shifted(ahead)).push(items(90, again), &tail, 500).unwrap();
+        assert_eq!(told(&joint), [(500, 1080, 3)], "{numbers:?} {ahead}");
+    }
+}
+
+#[test]
+fn a_log_that_became_another_is_on_the_clock_so_far() {
+    for ahead in [9000, -900] {
+        let at = |time: u64| time.checked_add_signed(ahead).unwrap();
+        let had = || vec![key(at(1000), 1), key(at(5000), 3)];
+        let seam = || Seam::new(Numbers::Anew, 71).with_shift(shifted(ahead));
+        let found = [had(), vec![delta(at(5040), 4), delta(at(5080), 5)]].concat();
+        let joint = seam().push(items(70, found), &had_alone(), 500).unwrap();
+        assert_eq!((told(&joint), joint.shift.dts), (vec![(500, 5080, 5)], -ahead));
+        let lost = [had(), vec![key(at(6000), 6)]].concat();
+        let joint = seam().push(items(70, lost), &had_alone(), 500).unwrap();
+        assert_eq!((told(&joint), joint.shift.dts), (vec![(501, 6000, 6)], -ahead), "no time is lost");
+        let coming = [had(), vec![delta(at(4960), 9)]].concat();
+        assert_eq!(seam().push(items(70, coming), &had_alone(), 500), None, "viewers had that shortly before");
+    }
+}
+
+#[test]
+fn positions_never_fall_whatever_the_shift_was() {
+    let tail = tail(vec![key(1000, 1)]);
+    let joint = Seam::new(Numbers::Same, 0).push(items(400, vec![key(1040, 2), delta(1080, 3)]), &tail, 500).unwrap();
+    assert_eq!(told(&joint), [(501, 1040, 2), (502, 1080, 3)]);
+    assert_eq!(joint.shift.seq(402), 503);
+}
