@@ -31,7 +31,7 @@ mod time;
 mod watch;
 
 pub use config::Config;
-pub use plane::{ControlPlane, Open};
+pub use plane::{ControlPlane, Open, RunError};
 pub use service::serve;
 pub use store::{OpenError, Store};
 

@@ -14,7 +14,10 @@ use rpc::{
     status::{Code, Failure},
 };
 use telemetry::metrics::Registry;
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinError,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -192,7 +195,9 @@ impl ControlPlane {
 
 impl Open {
     /// Runs the control plane until `shutdown` completes: beats, roles, events. The services answer meanwhile.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    ///
+    /// An error ends it before that: its process should end too, and another be started.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { control, events } = self;
         control.seed_routes(control.inner.config.routes.clone()).await;
         let store = control.inner.store_path.display().to_string();
@@ -203,11 +208,12 @@ impl Open {
         let last = told_all.clone().drop_guard();
         let storing = tokio::spawn(control.clone().store_events(events, told_all));
         let ending = inner.ending.clone().drop_guard();
-        inner.tasks.spawn(control.clone().drive_pools());
-        tokio::select! {
-            () = shutdown => {}
-            () = control.clone().watch_silence() => {}
-        }
+        let roles = inner.tasks.spawn(control.clone().drive_pools());
+        let outcome = tokio::select! {
+            () = shutdown => Ok(()),
+            () = control.clone().watch_silence() => unreachable!("it watches for ever"),
+            ended = roles => Err(RunError::Roles(ended.expect_err("it is not told to end before this"))),
+        };
         control.leave();
         drop(ending);
         inner.tasks.close();
@@ -217,7 +223,16 @@ impl Open {
         if let Err(error) = storing.await {
             tracing::error!(%error, "control.events_not_stored");
         }
+        outcome
     }
+}
+
+/// Why a control plane ends although nobody told it to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Nobody would be promoted any more, while nodes and operators get answers as ever.
+    #[error("roles are no longer decided on: {0}")]
+    Roles(JoinError),
 }
 
 impl ControlPlane {

@@ -54,10 +54,9 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
         tokio::join!(server.serve(listener, leaving), not_ready);
     };
     tokio::select! {
-        () = opened.run(serving) => {}
+        outcome = opened.run(serving) => outcome.context("the control plane cannot go on"),
         () = reload(control, auth, config, process.clone()) => unreachable!("it reloads for ever"),
     }
-    Ok(())
 }
 
 /// Applies new route entries and tokens whenever the configuration is read again.

@@ -51,6 +51,7 @@ impl Shutdown {
 
     /// Begins to drain with another deadline than the configured one, as an operator's Drain may ask.
     pub fn begin_within(&self, limit: Duration, reason: &str) {
+        let limit = limit.min(LIMIT_MAX);
         let cause = Cause { reason: reason.to_owned(), deadline: Instant::now() + limit };
         if self.inner.cause.set(cause).is_ok() {
             tracing::info!(reason, limit_ms = limit.as_millis() as u64, "process.draining");
@@ -100,9 +101,19 @@ impl Shutdown {
     }
 }
 
+/// A drain takes no longer, whatever was asked for: not every span that can be named leads to a moment.
+const LIMIT_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_without_end_ends() {
+        let shutdown = Shutdown::new(Duration::from_secs(10));
+        shutdown.begin_as_asked(Some(Duration::MAX), "");
+        assert_eq!(shutdown.deadline(), Some((Instant::now() + LIMIT_MAX).into_std()));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn drain_expires_at_its_deadline() {

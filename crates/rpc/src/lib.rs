@@ -21,6 +21,7 @@ pub mod control;
 pub mod node;
 pub mod relay;
 pub mod server;
+mod span;
 pub mod status;
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl Ears {
 
     /// How much more time it is given, because it has said that its machine is busy: at most a silence.
     pub(super) fn allowance(&self, rules: &PoolRules) -> Duration {
-        (self.late * LATE_WEIGHT).min(rules.silence)
+        self.late.saturating_mul(LATE_WEIGHT).min(rules.silence)
     }
 
     /// It says whom it hears. True when that is news.
@@ -231,6 +231,16 @@ mod tests {
         ears.listen(&nodes(&[]), start + 1200 * MS);
         ears.listen(&nodes(&[]), start + 1300 * MS);
         assert_eq!(ears.deaf_to(&o1, &rules, start + 1300 * MS), Some(start + 1200 * MS), "at once, and since then");
+    }
+
+    #[test]
+    fn who_says_that_it_is_late_by_ages_is_given_one_silence_more() {
+        let (rules, start) = (PoolRules::default(), Instant::now());
+        let own = OwnTime { suspects_from: start, late: Duration::ZERO };
+        let mut ears = Ears::new(start);
+        ears.hear(Duration::MAX, own, start);
+        assert_eq!(ears.session(&rules, own, start + 1199 * MS), Session::Open);
+        assert_eq!(ears.session(&rules, own, start + 1200 * MS), Session::Silent { heard: start });
     }
 
     #[test]

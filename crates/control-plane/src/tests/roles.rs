@@ -15,7 +15,7 @@ use rpc::{
 use tokio::time;
 
 use super::scene::{Scene, Talking, config, node, registration, soon, until};
-use crate::plane::lock;
+use crate::{RunError, plane::lock};
 
 fn promotion(member: &str, expected_epoch: u64) -> Promote {
     Promote {
@@ -555,4 +555,18 @@ async fn the_active_origin_cannot_be_taken_out_and_a_standby_can() {
     client.deregister(take_out("o2")).await.unwrap();
     let pool = client.pools(Query::default()).await.unwrap().items.remove(0);
     assert_eq!(pool.view.members.len(), 1);
+}
+
+#[tokio::test]
+async fn a_control_plane_that_can_no_longer_decide_on_roles_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    // No moment is so far away: the first look at the pool panics.
+    config.roles.settle_max = Duration::MAX.into();
+    let scene = Scene::start(config).await;
+    let origins = scene.client(Caller::Origin).await;
+    // Whether it gets an answer yet does not matter.
+    let _talks = Talking::begin(&origins, registration("o1", 1, NodeKind::Origin)).await;
+    let RunError::Roles(error) = scene.ends().await;
+    assert!(error.is_panic(), "{error}");
 }

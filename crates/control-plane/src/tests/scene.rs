@@ -28,7 +28,7 @@ use tokio::{
     time,
 };
 
-use crate::{Config, ControlPlane, Open, plane::lock};
+use crate::{Config, ControlPlane, Open, RunError, plane::lock};
 
 /// Nothing that is awaited takes longer.
 pub(super) const SOON: Duration = Duration::from_secs(20);
@@ -38,7 +38,7 @@ pub(super) struct Scene {
     address: String,
     tokens: HashMap<Caller, Token>,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), RunError>>,
 }
 
 /// Settings with short waits.
@@ -80,7 +80,7 @@ impl Scene {
             };
             let serving = server.serve(listener, leaving);
             // As the process does it: first the answers end, then what is behind them.
-            open.run(serving).await;
+            open.run(serving).await
         });
         Self { control, address, tokens, stop, task }
     }
@@ -89,8 +89,13 @@ impl Scene {
     pub(super) async fn stop(self) {
         let Self { control, stop, task, .. } = self;
         let _ = stop.send(());
-        soon(task).await.unwrap();
+        soon(task).await.unwrap().unwrap();
         drop(control);
+    }
+
+    /// Why it ends although nobody told it to.
+    pub(super) async fn ends(self) -> RunError {
+        soon(self.task).await.unwrap().unwrap_err()
     }
 
     pub(super) async fn client(&self, caller: Caller) -> Client {

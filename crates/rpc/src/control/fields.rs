@@ -6,7 +6,7 @@ use cluster::{Address, Epoch, Incarnation, Member, NodeId, PoolId, Role, RouteId
 use media::{PublicationId, StreamName};
 use proto::control::v1 as pb;
 
-use crate::status::Failure;
+use crate::{span, status::Failure};
 
 /// A resource name of the collection, or the id alone.
 pub(super) fn node(field: &str, text: &str) -> Result<NodeId, Failure> {
@@ -114,15 +114,12 @@ pub(super) fn bounded<T>(field: &str, list: Vec<T>, max: usize) -> Result<Vec<T>
     Ok(list)
 }
 
-/// A span of time that is not negative, or nothing when none is given.
+/// A span of time, or nothing when none is given.
 pub(super) fn optional_duration(
     field: &str,
     given: Option<prost_types::Duration>,
 ) -> Result<Option<Duration>, Failure> {
-    let read = |given: prost_types::Duration| {
-        Duration::try_from(given).map_err(|_| Failure::invalid_field(field, "must not be negative"))
-    };
-    given.map(read).transpose()
+    given.map(|given| span::read(field, given)).transpose()
 }
 
 /// A span of time; 0 when none is given.
@@ -138,8 +135,7 @@ pub(super) fn moment(field: &str, given: Option<prost_types::Timestamp>) -> Resu
 
 /// A span for the wire.
 pub(super) fn wire_duration(span: Duration) -> Option<prost_types::Duration> {
-    const SECONDS_MAX: i64 = 315_576_000_000;
-    Some(span.try_into().unwrap_or(prost_types::Duration { seconds: SECONDS_MAX, nanos: 0 }))
+    Some(span::wire(span))
 }
 
 /// A moment for the wire.

@@ -121,7 +121,7 @@ pub struct StreamInfo {
 impl StreamInfo {
     /// Viewers on all nodes.
     pub fn viewers(&self) -> u32 {
-        self.holders.iter().map(|holder| holder.viewers).sum()
+        self.holders.iter().map(|holder| holder.viewers).fold(0, u32::saturating_add)
     }
 }
 

@@ -215,6 +215,28 @@ fn a_hold_that_makes_no_sense_and_an_unknown_way_to_promote_are_refused() {
 }
 
 #[test]
+fn spans_that_nobody_can_mean_are_refused_wherever_they_come_in() {
+    let span = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    for seconds in [-1, i64::MIN, 9_000_000_000_000_000_000] {
+        let load = pb::NodeLoad { task_lag: span(seconds), ..Default::default() };
+        let beats = [
+            ("load.task_lag", pb::NodeBeat { load: Some(load), ..Default::default() }),
+            ("beat.first_frame", pb::NodeBeat { first_frame: span(seconds), ..Default::default() }),
+        ];
+        for (field, beat) in beats {
+            let message = Some(pb::node_session_request::Message::Beat(beat));
+            assert_eq!(wrong_field(wire::session::from_node(pb::NodeSessionRequest { message })), field);
+        }
+        let drain = pb::DrainNodeRequest { name: "edge-1".into(), deadline: span(seconds), ..Default::default() };
+        assert_eq!(wrong_field(wire::members::drain(drain)), "deadline");
+        let deadline = span(seconds);
+        let drain = pb::node_session_response::Message::Drain(pb::DrainCommand { deadline, ..Default::default() });
+        let told = pb::NodeSessionResponse { message: Some(drain) };
+        assert_eq!(wrong_field(wire::session::from_control(told)), "drain.deadline");
+    }
+}
+
+#[test]
 fn what_operators_ask_of_a_pool_arrives_as_it_was_asked() {
     let (pool, member, reason) = (PoolId::main(), NodeId::new("o2").unwrap(), "why".to_owned());
     let expected_epoch = Epoch(3);

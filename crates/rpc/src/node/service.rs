@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::{Node, page::page, wire};
 use crate::{
     server::{Builder, MESSAGE_BYTES_MAX},
+    span,
     status::{Code, Failure},
 };
 
@@ -60,7 +61,7 @@ impl<N: Node> NodeService for Adapter<N> {
 
     async fn drain(&self, request: Request<pb::DrainRequest>) -> Result<Response<pb::DrainResponse>, Status> {
         let asked = request.into_inner();
-        let deadline = asked.deadline.map(|given| wire::positive("deadline", given)).transpose()?;
+        let deadline = asked.deadline.map(|given| span::read("deadline", given)).transpose()?;
         self.node.begin_drain(deadline, &asked.reason);
         let sessions = self.node.register().connected() as u32;
         Ok(Response::new(pb::DrainResponse { sessions }))
@@ -87,7 +88,7 @@ impl<N: Node> NodeService for Adapter<N> {
         if !LEVELS.contains(&asked.level.as_str()) {
             return Err(Failure::invalid_field("level", format!("is one of {}", LEVELS.join(", "))).into());
         }
-        let ttl = asked.ttl.map(|given| wire::positive("ttl", given)).transpose()?.unwrap_or(LEVEL_TTL);
+        let ttl = asked.ttl.map(|given| span::read("ttl", given)).transpose()?.unwrap_or(LEVEL_TTL);
         if ttl.is_zero() || ttl > LEVEL_TTL_MAX {
             return Err(Failure::invalid_field("ttl", "is more than 0 and at most 24 hours (\"86400s\")").into());
         }

@@ -143,8 +143,10 @@ async fn kicking_nobody_is_not_found() {
 async fn negative_and_endless_spans_are_refused() {
     let (_served, mut client) = made().await;
     let span = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
-    let request = pb::DrainRequest { deadline: span(-1), ..Default::default() };
-    assert_eq!(Failure::from(client.drain(request).await.unwrap_err()).fields[0].field, "deadline");
+    for seconds in [-1, i64::MIN, i64::MAX] {
+        let request = pb::DrainRequest { deadline: span(seconds), ..Default::default() };
+        assert_eq!(Failure::from(client.drain(request).await.unwrap_err()).fields[0].field, "deadline");
+    }
     for seconds in [-1, 0, 86_401, i64::MIN, i64::MAX] {
         let request = pb::SetLogLevelRequest { level: "debug".into(), ttl: span(seconds), ..Default::default() };
         assert_eq!(Failure::from(client.set_log_level(request).await.unwrap_err()).fields[0].field, "ttl");

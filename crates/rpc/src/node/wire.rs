@@ -1,11 +1,11 @@
 //! To and from the messages of `headwater.node.v1`.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use proto::node::v1 as pb;
 
 use super::{Load, LocalSession, LocalStream, NodeKind, NodeStatus, Ping, Role, SessionKind};
-use crate::status::Failure;
+use crate::{span, status::Failure};
 
 pub(super) fn ping(ping: Ping) -> pb::PingResponse {
     pb::PingResponse {
@@ -14,7 +14,7 @@ pub(super) fn ping(ping: Ping) -> pb::PingResponse {
         incarnation: ping.incarnation,
         role: role(ping.role).into(),
         epoch: ping.epoch,
-        uptime: Some(duration(ping.uptime)),
+        uptime: Some(span::wire(ping.uptime)),
         load: Some(load(ping.load)),
     }
 }
@@ -26,7 +26,7 @@ pub(super) fn status(status: NodeStatus) -> pb::GetStatusResponse {
         pool: if status.pool.is_empty() { String::new() } else { format!("originPools/{}", status.pool) },
         draining: status.draining,
         control_connected: status.control_connected,
-        config_age: status.config_age.map(duration),
+        config_age: status.config_age.map(span::wire),
         listeners: status.listeners.into_iter().collect(),
         notes: status.notes,
     }
@@ -76,25 +76,9 @@ pub(super) fn id<'a>(name: &'a str, prefix: &str) -> Result<&'a str, Failure> {
     Ok(id)
 }
 
-/// A duration that somebody typed.
-pub(super) fn positive(field: &str, given: prost_types::Duration) -> Result<Duration, Failure> {
-    // Not by prost's own conversion: it overflows at the least possible number of seconds.
-    let (seconds, nanos) = (u64::try_from(given.seconds), u32::try_from(given.nanos));
-    match (seconds, nanos) {
-        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Ok(Duration::new(seconds, nanos)),
-        _ => Err(Failure::invalid_field(field, "must not be negative")),
-    }
-}
-
 /// A moment as the protos carry it.
 pub(super) fn time(at: SystemTime) -> prost_types::Timestamp {
     at.into()
-}
-
-/// A span as the protos carry it; one of more than 10,000 years is cut.
-fn duration(span: Duration) -> prost_types::Duration {
-    const SECONDS_MAX: i64 = 315_576_000_000;
-    span.try_into().unwrap_or(prost_types::Duration { seconds: SECONDS_MAX, nanos: 0 })
 }
 
 fn load(load: Load) -> pb::Load {
