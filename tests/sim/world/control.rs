@@ -11,7 +11,7 @@ use super::{
     Sabotage, Setup,
     judge::Judge,
     message::{Beat, Msg},
-    names::{CONTROL, ORIGINS, node_id, party_of, pool_id},
+    names::{self, CONTROL, ORIGINS, node_id, party_of, pool_id},
     net::{Conn, Net, Party},
 };
 
@@ -171,8 +171,9 @@ impl Control {
         let member = beat.origin.as_ref().map(|origin| origin.member.clone());
         self.sessions.entry(conn).or_insert_with(|| Session { party, member: member.clone() });
         let Some(origin) = beat.origin else {
-            let (edge, highest_epoch, pool_epoch) = (node_id(party), beat.epoch, beat.epoch);
-            let report = EdgeReport { edge, highest_epoch, pool_epoch, hears: beat.hears, late: Duration::ZERO };
+            let edge = names::member(party, net.processes[party].start);
+            let (hears, epoch, late) = (beat.hears, beat.epoch, Duration::ZERO);
+            let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, hears, late };
             self.news |= self.pool.handle_edge(report, now);
             return;
         };

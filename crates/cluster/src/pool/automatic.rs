@@ -274,9 +274,8 @@ impl Pool {
     /// Raises and clears what lasts.
     pub(super) fn note_alarms(&mut self, verdict: &Verdict, now: Instant) {
         let active = self.record.active.as_ref().map(|active| &active.node);
-        let members = self.members.values().map(|seen| &seen.ears);
-        let mut ears = members.chain(self.edges.values()).filter(|ears| self.is_open(ears, now));
-        let heard = active.is_some_and(|node| ears.any(|ears| ears.hears(node)));
+        let hears = |node| self.all_ears().any(|ears| self.is_open(ears, now) && ears.hears(node));
+        let heard = active.is_some_and(hears);
         let (link, not_replaced) = match verdict {
             Verdict::Unconfirmed { evidence } if heard => (Some(evidence.clone()), None),
             Verdict::Unconfirmed { evidence: why } | Verdict::NotReplaced { why } => (None, Some(why.clone())),

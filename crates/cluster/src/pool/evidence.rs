@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Cause, Pool,
-    hearing::{Ears, Session},
+    hearing::{Ears, Edge, Session},
     moves::Reason,
     opening::Opening,
 };
@@ -152,7 +152,13 @@ impl Pool {
 
     /// Edges that have ever heard a member of the pool.
     pub(super) fn pool_edges(&self) -> impl Iterator<Item = (&NodeId, &Ears)> {
-        self.edges.iter().filter(|(_, ears)| ears.knows_any(self.record.members.keys()))
+        let edges = self.edges.iter().map(|(node, edge)| (node, &edge.ears));
+        edges.filter(|(_, ears)| ears.knows_any(self.record.members.keys()))
+    }
+
+    /// What comes to the ears of every origin of the pool and every edge.
+    pub(super) fn all_ears(&self) -> impl Iterator<Item = &Ears> {
+        self.members.values().map(|seen| &seen.ears).chain(self.edges.values().map(|edge| &edge.ears))
     }
 
     pub(super) fn is_open(&self, ears: &Ears, now: Instant) -> bool {
@@ -162,8 +168,7 @@ impl Pool {
     /// A member that is not heard here and is heard elsewhere.
     pub(super) fn heard_elsewhere_only(&self, now: Instant) -> Option<&NodeId> {
         let unheard = |node: &&NodeId| !self.seen(node).is_some_and(|seen| self.is_open(&seen.ears, now));
-        let members = self.members.values().map(|seen| &seen.ears);
-        let ears: Vec<_> = members.chain(self.edges.values()).filter(|ears| self.is_open(ears, now)).collect();
+        let ears: Vec<_> = self.all_ears().filter(|ears| self.is_open(ears, now)).collect();
         self.record.members.keys().filter(unheard).find(|node| ears.iter().any(|ears| ears.hears(node)))
     }
 
@@ -172,10 +177,9 @@ impl Pool {
         let rules = &self.rules;
         let active = self.record.active.as_ref().map(|active| &active.node);
         let silent = active.and_then(|node| self.seen(node)).map(|seen| seen.ears.silent_at(rules, self.own_time));
-        let members = self.members.values().map(|seen| &seen.ears);
-        let witnesses = members.chain(self.edges.values()).map(|ears| ears.since + rules.witness_after);
-        let trusted = self.edges.values().map(|ears| ears.heard + rules.edge_trust);
-        let outvoted = self.edges.values().filter_map(move |ears| {
+        let witnesses = self.all_ears().map(|ears| ears.since + rules.witness_after);
+        let trusted = self.edges.values().map(|edge| edge.ears.heard + rules.edge_trust);
+        let outvoted = self.edges.values().filter_map(move |Edge { ears, .. }| {
             let since = ears.deaf_to(active?, rules, ears.since + rules.witness_after)?;
             Some(self.outvotes_at(active?, since))
         });

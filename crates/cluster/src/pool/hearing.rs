@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::PoolRules;
-use crate::{Address, Epoch, FirstFrame, KnownRecord, Member, NodeId};
+use crate::{Address, Epoch, FirstFrame, Incarnation, KnownRecord, Member, NodeId};
 
 /// What an origin says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ pub struct PoolReport {
 /// What an edge says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EdgeReport {
-    /// Which one.
-    pub edge: NodeId,
+    /// Which start of which one.
+    pub edge: Member,
     /// The highest epoch it has ever heard of, of whatever pool.
     pub highest_epoch: Epoch,
     /// The highest epoch of this pool that it has heard of, or may have.
@@ -55,6 +55,13 @@ pub(super) struct Seen {
     pub(super) ears: Ears,
     /// When it first said that it serves in the epoch in which it serves.
     pub(super) serving_since: Option<Instant>,
+}
+
+/// An edge, as last heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Edge {
+    pub(super) incarnation: Incarnation,
+    pub(super) ears: Ears,
 }
 
 /// One node's session, and what comes to that node's ears.
@@ -114,6 +121,12 @@ impl Seen {
         let same = PoolReport { head, hears, late, ..report.clone() } == self.report;
         self.report = report;
         listens || !same || !was_heard
+    }
+}
+
+impl Edge {
+    pub(super) fn new(incarnation: Incarnation, now: Instant) -> Self {
+        Self { incarnation, ears: Ears::new(now) }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     EdgeReport, PoolAlarm, PoolChange, PoolEvent, PoolMember, PoolRecord, PoolReport, PoolRules,
     alarms::Alarms,
     change::Next,
-    hearing::{Ears, OwnTime, Seen},
+    hearing::{Edge, OwnTime, Seen},
     loss::Loss,
     moves::{Moves, Reason},
     opening::Opening,
@@ -43,7 +43,7 @@ pub struct Pool {
     /// Every origin of the pool that has reported, whether or not its session stands.
     pub(super) members: BTreeMap<NodeId, Seen>,
     /// Every edge that has reported.
-    pub(super) edges: BTreeMap<NodeId, Ears>,
+    pub(super) edges: BTreeMap<NodeId, Edge>,
     /// By any node: the next grant lies above.
     pub(super) highest_heard: Epoch,
     /// Who grants: which start of which store.
@@ -194,11 +194,16 @@ impl Pool {
     /// An edge beats. True when it said something new.
     pub fn handle_edge(&mut self, report: EdgeReport, now: Instant) -> bool {
         self.note_heard(now);
-        self.handle_epochs(&report.edge, report.highest_epoch, report.pool_epoch);
-        let ears = self.edges.entry(report.edge).or_insert_with(|| Ears::new(now));
-        let was_closed = ears.closed.is_some();
-        ears.hear(report.late, self.own_time, now);
-        ears.listen(&report.hears, now) || was_closed
+        let Member { node, incarnation } = report.edge;
+        self.handle_epochs(&node, report.highest_epoch, report.pool_epoch);
+        let edge = self.edges.entry(node).or_insert_with(|| Edge::new(incarnation, now));
+        let is_back = edge.incarnation != incarnation || edge.ears.closed.is_some();
+        if edge.incarnation != incarnation {
+            // It has not lost whom its former start heard: it has yet to find them.
+            *edge = Edge::new(incarnation, now);
+        }
+        edge.ears.hear(report.late, self.own_time, now);
+        edge.ears.listen(&report.hears, now) || is_back
     }
 
     /// Somebody was heard. When all were silent it was us who did not hear, and the first to come back says nothing about the
@@ -253,8 +258,8 @@ impl Pool {
 
     /// The session of an edge ended.
     pub fn handle_edge_gone(&mut self, edge: &NodeId, now: Instant) {
-        if let Some(ears) = self.edges.get_mut(edge) {
-            ears.closed.get_or_insert(now);
+        if let Some(edge) = self.edges.get_mut(edge) {
+            edge.ears.closed.get_or_insert(now);
         }
     }
 

@@ -35,9 +35,9 @@ impl ControlPlane {
         let now = Instant::now();
         let news = match node.registration.kind {
             NodeKind::Edge => {
-                let beat = node.beat;
+                let (edge, beat) = (node.registration.member, node.beat);
                 let report = |pool| EdgeReport {
-                    edge: id.clone(),
+                    edge: edge.clone(),
                     highest_epoch: beat.highest_epoch,
                     pool_epoch: beat.epoch_of(pool),
                     hears: beat.hears.iter().cloned().collect(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{World, node};
+use super::world::{CP, World, member, node};
 use crate::{EdgeReport, Epoch, PoolRules};
 
 fn three() -> World {
@@ -56,8 +56,12 @@ fn a_standby_that_restarted_empty_is_not_in_sync_by_its_name() {
 
 /// What the only edge says: which of the origins it hears.
 fn edge_hears(world: &mut World, names: &[&str]) {
+    start_of_edge_hears(world, 1, names);
+}
+
+fn start_of_edge_hears(world: &mut World, start: u64, names: &[&str]) {
     let hears = names.iter().map(|name| node(name)).collect::<BTreeSet<_>>();
-    let (edge, epoch) = (node("e1"), Epoch(1));
+    let (edge, epoch) = (member("e1", start), Epoch(1));
     let late = std::time::Duration::ZERO;
     let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, hears, late };
     let now = world.now;
@@ -75,6 +79,30 @@ fn an_edge_that_has_just_come_outvotes_nobody() {
     edge_hears(&mut world, &["o1", "o2"]);
     world.run(10_000);
     assert_eq!(world.epoch(), 1, "its Link to the active took a while");
+}
+
+#[test]
+fn an_edge_that_came_back_is_no_witness_against_whom_its_former_start_heard() {
+    let mut world = World::pair(&[]);
+    world.cut("o1", CP);
+    for _ in 0..10 {
+        edge_hears(&mut world, &["o1", "o2"]);
+        world.run(100);
+    }
+    assert_eq!(world.epoch(), 1, "it is heard elsewhere");
+    let now = world.now;
+    world.pool.handle_edge_gone(&node("e1"), now);
+    world.run(100);
+    for hears in [&[][..], &["o2"], &["o2"], &["o1", "o2"]] {
+        start_of_edge_hears(&mut world, 2, hears);
+        world.run(100);
+        assert_eq!(world.epoch(), 1, "its Links stand one after the other");
+    }
+    for _ in 0..50 {
+        start_of_edge_hears(&mut world, 2, &["o2"]);
+        world.run(100);
+    }
+    assert_eq!(world.active(), "o2", "it has heard it, and does no longer");
 }
 
 #[test]

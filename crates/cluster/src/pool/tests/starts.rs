@@ -69,7 +69,7 @@ impl Scene {
     fn edge_says(&mut self, highest: u64, of_pool: u64) {
         let (highest_epoch, pool_epoch) = (Epoch(highest), Epoch(of_pool));
         let hears = BTreeSet::new();
-        let report = EdgeReport { edge: node("e1"), highest_epoch, pool_epoch, hears, late: Duration::ZERO };
+        let report = EdgeReport { edge: member("e1", 1), highest_epoch, pool_epoch, hears, late: Duration::ZERO };
         self.pool.handle_edge(report, self.now);
     }
 

@@ -222,7 +222,7 @@ impl World {
             edge.session = true;
             edge.told.clone_from(&hears);
             let epoch = self.pool.record().epoch;
-            let (edge, late) = (node(name), Duration::ZERO);
+            let (edge, late) = (member(name, 1), Duration::ZERO);
             let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, hears, late };
             self.pool.handle_edge(report, self.now);
         }
