@@ -53,11 +53,14 @@ impl Links {
         }
     }
 
-    fn remove(&self, node: &NodeId, session: SessionNumber) {
+    /// `false`: another conversation has taken its place.
+    fn remove(&self, node: &NodeId, session: SessionNumber) -> bool {
         let mut open = lock(&self.open);
-        if open.get(node).is_some_and(|link| link.session == session) {
+        let current = open.get(node).is_some_and(|link| link.session == session);
+        if current {
             open.remove(node);
         }
+        current
     }
 }
 
@@ -231,11 +234,12 @@ impl Talk {
             return;
         }
         let change = lock(&control.inner.members).close_session(&member.node, session, Instant::now());
-        control.inner.links.remove(&member.node, session);
+        // Also what it reported after it was taken out of the list.
+        if control.inner.links.remove(&member.node, session) {
+            control.forget_holdings(&member.node);
+        }
         // Nothing has changed when another session has taken the place of this one.
         if change.is_some() {
-            let touched = lock(&control.inner.directory).forget(&member.node);
-            control.refresh_streams(touched);
             control.gone_from_pools(&member);
             control.on_changes(change);
         }

@@ -165,8 +165,11 @@ impl ControlPlane {
             self.write_pool(&mut writer, change).await?;
         }
         let change = lock(&self.inner.members).deregister(&id, request.incarnation);
-        // Before anybody writes again: what it said no longer counts for its pool.
-        self.left_pools(&id);
+        // Before anybody writes again, and another start of it can come: what it said no longer counts.
+        if change != Err(DeregisterError::OtherIncarnation) {
+            self.left_pools(&id);
+            self.forget_holdings(&id);
+        }
         drop(writer);
         let change = match change {
             Ok(change) => Some(change),

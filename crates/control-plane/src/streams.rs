@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cluster::{Epoch, NodeKind, Target};
+use cluster::{Epoch, NodeId, NodeKind, Target};
 use futures_util::future::join_all;
 use media::StreamName;
 use rpc::{
@@ -72,12 +72,12 @@ impl Streams for ControlPlane {
             return Ok(0);
         }
         let kick = Command::KickStream { stream: name.clone(), reason: reason.clone(), ban_for: *ban_for };
-        let mut ended = 0;
+        let mut ended = 0_u32;
         let mut failed = None;
         // All at once: one that is frozen holds up no other.
         for outcome in join_all(nodes.iter().map(|node| self.command(node, kick.clone()))).await {
             match outcome {
-                Ok(affected) => ended += affected,
+                Ok(affected) => ended = ended.saturating_add(affected),
                 Err(failure) => failed = Some(failure),
             }
         }
@@ -121,6 +121,12 @@ impl Sessions for ControlPlane {
 }
 
 impl ControlPlane {
+    /// What a node held is no longer known.
+    pub(crate) fn forget_holdings(&self, node: &NodeId) {
+        let touched = lock(&self.inner.directory).forget(node);
+        self.refresh_streams(touched);
+    }
+
     /// Tells watchers of those streams that have changed in what matters to them.
     pub(crate) fn refresh_streams(&self, touched: BTreeSet<StreamName>) {
         // Held throughout, so that the last word is the newest.

@@ -4,7 +4,8 @@ use cluster::{Epoch, Liveness, Load, NodeKind};
 use media::StreamName;
 use rpc::{
     auth::Caller,
-    control::{Deregister, FromNode, Holding, NodeInfo, Query, StreamReport, StreamsReport, Watched},
+    control::{Deregister, FromNode, Holding, NodeInfo, Query, SessionsReport, StreamReport, StreamsReport, Watched},
+    node::{LocalSession, SessionKind},
 };
 
 use super::scene::{Scene, Talking, config, next, node, registration, soon, until};
@@ -25,6 +26,20 @@ pub(super) fn report(holding: Holding) -> StreamReport {
         codecs: vec!["avc".into()],
         since: SystemTime::UNIX_EPOCH,
     }
+}
+
+fn playing() -> FromNode {
+    let session = LocalSession {
+        id: "5".into(),
+        kind: SessionKind::Play,
+        protocol: "rtmp".into(),
+        stream: StreamName::from_app("_default", "live", "foo").unwrap(),
+        peer: "10.0.0.1:5".into(),
+        since: SystemTime::UNIX_EPOCH,
+        bytes_received: 1,
+        bytes_sent: 2,
+    };
+    FromNode::Sessions(SessionsReport { replace: true, put: vec![session], removed: vec![] })
 }
 
 fn full(put: Vec<StreamReport>) -> FromNode {
@@ -157,6 +172,34 @@ async fn streams_are_listed_located_watched_and_gone_with_their_last_holder() {
     assert_eq!(next(&mut watch).await.event, Watched::Deleted("streams/_default/live/_definst_/foo".into()));
     assert_eq!(client.locate("live/foo").await.unwrap_err().reason, "STREAM_NOT_FOUND");
     edge.die().await;
+}
+
+#[tokio::test]
+async fn the_streams_and_sessions_of_a_node_that_was_taken_out_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let scene = Scene::start(config(dir.path())).await;
+    let client = scene.operator().await;
+    let mut watch = client.watch_streams(0).await.unwrap();
+    let deleted = Watched::Deleted("streams/_default/live/_definst_/foo".into());
+    assert_eq!(next(&mut watch).await.event, Watched::Bookmark);
+    let edge = scene.edge("edge-1", 1).await;
+    // It leaves in good order: it beats no more, and its conversation stands for a while yet.
+    edge.quiet(true);
+    edge.up.send(playing()).await.unwrap();
+    edge.up.send(full(vec![report(Holding::Pull)])).await.unwrap();
+    until(&mut watch, |stream| stream.holders.len() == 1).await;
+    assert_eq!(client.sessions(Query::default()).await.unwrap().items.len(), 1);
+    let incarnation = Some(registration("edge-1", 1, NodeKind::Edge).member.incarnation);
+    let leave = Deregister { node: node("edge-1"), incarnation, validate_only: false, reason: String::new() };
+    scene.client(Caller::Edge).await.deregister(leave).await.unwrap();
+    assert_eq!(next(&mut watch).await.event, deleted);
+    assert!(client.sessions(Query::default()).await.unwrap().items.is_empty());
+
+    // What it still had to say is forgotten with the conversation.
+    edge.up.send(full(vec![report(Holding::Pull)])).await.unwrap();
+    until(&mut watch, |stream| stream.holders.len() == 1).await;
+    edge.die().await;
+    assert_eq!(next(&mut watch).await.event, deleted);
 }
 
 #[tokio::test]
