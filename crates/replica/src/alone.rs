@@ -1,7 +1,7 @@
-//! What an active committed with nobody else who had to have it (REPLICATION C5).
+//! What an active committed without members that the record had in sync, or with nobody else (REPLICATION C5).
 //!
-//! If another is active next, that one may lack it: then it is named, stream by stream, when this origin follows. A stream
-//! that is open tells of itself by its log; of one that has ended, how far it went is kept here.
+//! If another is active next, that one may lack it, although a third has it: then it is named, stream by stream, when this
+//! origin follows. A stream that is open tells of itself by its log; of one that has ended, how far it went is kept here.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ pub(crate) struct Alone {
 const ENDED_MAX: usize = 1024;
 
 impl Alone {
-    /// What of this log is committed next is needed of nobody else.
+    /// What of this log is committed next may be lacked by who is active next.
     pub(crate) fn note(&mut self, log: &mut Log) {
         self.any = true;
         log.note_alone();
@@ -40,7 +40,7 @@ impl Alone {
 }
 
 impl Replica {
-    /// Others have it now, or it was told.
+    /// All whom the record names have it now, or it was told.
     pub(crate) fn forget_alone(&mut self) {
         if std::mem::take(&mut self.alone.any) {
             self.alone.ended.clear();

@@ -33,9 +33,9 @@ impl Replica {
     pub(crate) fn advance(&mut self) {
         let Some(term) = &mut self.term else { return };
         let Some(committed) = term.commits.committed() else { return };
-        // Nobody else had to have it: because the record says so, or on our own word.
-        let alone = term.commits.counted().is_empty();
+        // Not all whom the record names have it, on our own word; or nobody else had to, because the record says so.
         let on_own_word = term.commits.alone().is_some();
+        let alone = on_own_word || term.commits.counted().is_empty();
         let (mut noteworthy, mut others_have_it) = (false, false);
         while let Some(next) = term.pending.pop_front_if(|next| next.order <= committed) {
             // Openings have no number.

@@ -27,8 +27,8 @@ pub(crate) struct Log {
     pub(crate) since: Instant,
     /// What of the present publication is committed.
     pub(crate) acked: watch::Sender<Acked>,
-    /// From this position on it was committed here with nobody else who had to have it: if another is active next, what
-    /// of it that one lacks has to be named.
+    /// From this position on it was committed here alone, or without some whom the record named: if another is active
+    /// next, what of it that one lacks has to be named.
     pub(crate) alone_from: Option<u64>,
 }
 
@@ -169,7 +169,7 @@ impl Log {
         seq > self.writer.stream().info().first_seq
     }
 
-    /// What is committed next was needed of nobody else.
+    /// What is committed next may be lacked by who is active next.
     pub(crate) fn note_alone(&mut self) {
         if self.alone_from.is_none() {
             let hub::StreamInfo { committed_below, first_seq, .. } = self.writer.stream().info();

@@ -50,7 +50,7 @@ pub struct LogState {
     pub committed_below: u64,
     /// The oldest position that the follower has in memory.
     pub first_seq: u64,
-    /// From this position on the follower committed it as active, with nobody else who had to have it.
+    /// From this position on the follower committed it as active, alone or without some whom the record named.
     pub alone_from: Option<u64>,
     /// The stream ended while the follower was alone: of its log nothing else is left.
     pub ended: bool,

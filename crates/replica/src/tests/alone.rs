@@ -86,6 +86,60 @@ fn an_open_stream_that_only_an_active_had_that_was_alone_is_named() {
     assert_eq!(pool.at("o1").list().len(), 1, "it is gone from there");
 }
 
+/// o1 was in sync with o2 and o3, is cut off from o2 and from the control plane, and goes on with o3 on its own word.
+fn deserted_by_one_of_two() -> Pool {
+    let mut pool = Pool::new(&["o1", "o2", "o3"]);
+    pool.follow("o2", "o1");
+    pool.follow("o3", "o1");
+    pool.grant("o1", 1, &["o1", "o2", "o3"]);
+    pool.talk();
+    pool.cut_off("o2");
+    pool.pass_deserted("o1", 1000);
+    let standing = pool.at("o1").standing();
+    assert_eq!((standing.counted, standing.alone_from.is_some()), (1, true));
+    pool
+}
+
+#[test]
+fn what_a_third_member_had_too_is_named_where_the_next_active_was_left_out() {
+    let mut pool = deserted_by_one_of_two();
+    let open = pool.publish("o1", A);
+    pool.feed("o1", &open, 0..3);
+    let ended = pool.publish_other("o1", B);
+    pool.talk();
+    assert!(open.acked.borrow().open && ended.acked.borrow().open, "both are seen");
+    let (open_end, ended_end) = (pool.end_of("o1", &stream()), pool.end_of("o1", &other_stream()));
+    pool.at("o1").close(&ended, 0).unwrap();
+    pool.talk();
+    pool.cut_off("o1");
+    pool.grant("o2", 2, &["o2"]);
+    for follower in ["o1", "o3"] {
+        pool.follow(follower, "o2");
+        pool.talk();
+    }
+    let told = pool.notices("o2");
+    assert!(told.contains(&split(stream(), open_end - 4, open_end - 1)), "{told:?}");
+    assert!(told.contains(&split(other_stream(), ended_end - 1, ended_end)), "{told:?}");
+    assert_eq!(told.len(), 2);
+    assert!(pool.at("o1").list().is_empty() && pool.at("o3").list().is_empty());
+}
+
+#[test]
+fn what_all_have_whom_the_record_names_is_kept_in_mind_no_longer() {
+    let mut pool = deserted_by_one_of_two();
+    let open = pool.publish("o1", A);
+    let ended = pool.publish_other("o1", B);
+    pool.at("o1").close(&ended, 0).unwrap();
+    pool.talk();
+    assert_eq!(pool.at("o1").alone.ended().count(), 1);
+    pool.version += 1;
+    pool.tell("o1", "o1", 1, &["o1", "o3"], 0);
+    pool.feed("o1", &open, 0..1);
+    pool.talk();
+    assert_eq!(pool.at("o1").alone.ended().count(), 0);
+    assert!(pool.at("o1").logs.values().all(|log| log.alone_from.is_none()));
+}
+
 #[test]
 fn what_others_have_caught_up_with_is_not_named() {
     let (mut pool, ticket) = deserted();
