@@ -153,7 +153,7 @@ impl Local for OriginNode {
             publisher_session: None,
             ingest_node: stream.source.edge,
             live: stream.connected,
-            head: stream.info.next_seq.saturating_sub(1),
+            head: stream.head,
             head_timestamp_ms: stream.info.last_dts.unwrap_or(0),
             epoch,
             viewers: stream.info.readers as u32,
@@ -230,7 +230,7 @@ impl node::Node for OriginNode {
         let stream = |Listed { stream, since, .. }: Listed| LocalStream {
             name: stream.name,
             publication: Some(stream.publication),
-            head: stream.info.next_seq.saturating_sub(1),
+            head: stream.head,
             head_dts: stream.info.last_dts.unwrap_or(0),
             epoch,
             viewers: stream.info.readers as u32,
@@ -273,7 +273,7 @@ impl Inspect for OriginNode {
                 stream.source.edge.map_or_else(|| "public port".to_owned(), |edge| edge.to_string()).into(),
                 stream.source.peer.into(),
                 stream.connected.into(),
-                stream.info.next_seq.saturating_sub(1).into(),
+                stream.head.into(),
                 stream.info.readers.into(),
                 stream.jumps.into(),
             ]

@@ -114,7 +114,7 @@ impl Streams {
         self.with(|replica, _| replica.kick(name))
     }
 
-    /// All streams, in the order of their names.
+    /// All streams of which something is committed, in the order of their names.
     pub fn list(&self) -> Vec<Listed> {
         let streams = lock(&self.replica).list();
         self.rates.retain(|name, _| streams.binary_search_by(|stream| stream.name.cmp(name)).is_ok());

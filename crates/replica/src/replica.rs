@@ -236,9 +236,10 @@ impl Replica {
         self.next_conn
     }
 
-    /// All streams, in the order of their names.
+    /// All streams of which something is committed (C1), in the order of their names. Whatever waits for that has its name
+    /// already.
     pub fn list(&self) -> Vec<Listed> {
-        self.logs.values().filter(|log| !log.splice.has_ended()).map(Listed::of).collect()
+        self.logs.values().filter(|log| !log.splice.has_ended()).filter_map(Listed::of).collect()
     }
 }
 
@@ -257,21 +258,29 @@ pub struct Listed {
     pub since: Instant,
     /// Jumps of its encoders' clocks that were smoothed out.
     pub jumps: u64,
-    /// How its log stands.
+    /// Its last committed position.
+    pub head: u64,
+    /// How its log stands, committed or not.
     pub info: hub::StreamInfo,
 }
 
 impl Listed {
-    fn of(log: &Log) -> Self {
-        Self {
+    /// None: nothing of it is committed.
+    fn of(log: &Log) -> Option<Self> {
+        let info = log.writer.stream().info();
+        // What was committed may have left the ring for what was not.
+        let (_, first) = *log.lineage.starts().first()?;
+        let head = info.committed_below.checked_sub(1).filter(|head| *head >= first)?;
+        Some(Self {
             name: log.name.clone(),
             publication: log.publication(),
             source: log.source.clone(),
             connected: log.splice.is_connected(),
             since: log.since,
             jumps: log.splice.jumps(),
-            info: log.writer.stream().info(),
-        }
+            head,
+            info,
+        })
     }
 }
 

@@ -195,6 +195,23 @@ fn nothing_is_seen_or_acked_before_the_follower_has_it() {
 }
 
 #[test]
+fn nothing_uncommitted_is_listed_and_its_name_is_taken() {
+    let mut pool = Pool::new(&["o1", "o2"]);
+    pool.follow("o2", "o1");
+    pool.grant("o1", 1, &["o1", "o2"]);
+    pool.talk();
+    let ticket = pool.publish("o1", A);
+    assert!(pool.at("o1").list().is_empty(), "o2 has not heard of it");
+    assert!(matches!(pool.try_publish("o1", B, 0), Err(Refused::Busy)));
+    pool.talk();
+    let opened = pool.at("o1").list()[0].head;
+    pool.feed("o1", &ticket, 0..3);
+    assert_eq!(pool.at("o1").list()[0].head, opened);
+    pool.talk();
+    assert_eq!(pool.at("o1").list()[0].head, opened + 3);
+}
+
+#[test]
 fn the_next_active_goes_on_with_position_time_and_number() {
     let (mut pool, ticket) = pair();
     let before = pool.seen("o1", 0);
