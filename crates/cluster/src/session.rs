@@ -43,6 +43,12 @@ pub trait SessionRegister: Send + Sync {
     /// Those that publish or play now, in any order.
     fn sessions(&self) -> Vec<LocalSession>;
 
+    /// Another number once one of [`SessionRegister::sessions`] has come, has gone, or does something else, whatever bytes were
+    /// counted. None: that is not known, and who wants to know goes through them.
+    fn changes(&self) -> Option<u64> {
+        None
+    }
+
     /// How many are connected, whatever they do.
     fn connected(&self) -> usize;
 

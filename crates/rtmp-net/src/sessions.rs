@@ -34,6 +34,8 @@ struct Shared {
     random: RandomState,
     /// How many of the live ones do each.
     counts: Counts,
+    /// How often one began or ended to publish or play.
+    changes: AtomicU64,
 }
 
 /// Kept along with what sessions do, so that no one has to look at each to count them.
@@ -167,6 +169,10 @@ impl Sessions {
 }
 
 impl SessionRegister for Sessions {
+    fn changes(&self) -> Option<u64> {
+        Some(self.shared.changes.load(Ordering::Acquire))
+    }
+
     fn sessions(&self) -> Vec<LocalSession> {
         self.list().into_iter().filter_map(SessionInfo::into_local).collect()
     }
@@ -202,6 +208,14 @@ impl SessionInfo {
 }
 
 impl Shared {
+    /// A session that did `before` does `after` now, or the same with another stream.
+    fn note(&self, before: Kind, after: Kind) {
+        self.counts.note(before, after);
+        if (before, after) != (Kind::Idle, Kind::Idle) {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+    }
+
     fn live(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Session>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -252,13 +266,13 @@ impl Entry {
     /// Says what the session does now.
     pub fn set(&self, kind: Kind, stream: StreamName) {
         let before = std::mem::replace(&mut *self.session.role(), (kind, Some(stream))).0;
-        self.shared.counts.note(before, kind);
+        self.shared.note(before, kind);
     }
 
     /// The session does nothing any more.
     pub fn set_idle(&self) {
         let before = std::mem::replace(&mut self.session.role().0, Kind::Idle);
-        self.shared.counts.note(before, Kind::Idle);
+        self.shared.note(before, Kind::Idle);
     }
 
     /// Counts bytes that the session sent.
@@ -286,7 +300,8 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.shared.live().remove(&self.session.id);
         let kind = self.session.role().0;
-        self.shared.counts.of(kind).fetch_sub(1, Ordering::Relaxed);
+        self.shared.note(kind, Kind::Idle);
+        self.shared.counts.of(Kind::Idle).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -364,6 +379,31 @@ mod tests {
         let info = sessions.get(two.id()).unwrap();
         assert_eq!((info.kind, info.bytes_out, sessions.list()), (Kind::Play, 7, vec![info.clone()]));
         assert_eq!(info.id.to_string().parse(), Ok(info.id));
+    }
+
+    #[test]
+    fn changes_are_those_of_what_operators_are_told() {
+        let sessions = Sessions::default();
+        let mut before = sessions.changes();
+        let mut changed = || std::mem::replace(&mut before, sessions.changes()) != sessions.changes();
+        let foo = StreamName::from_app("_default", "live", "foo").unwrap();
+        let one = sessions.open(Protocol::Rtmp, peer());
+        one.add_out(7);
+        one.set_idle();
+        assert!(!changed());
+        one.set(Kind::Play, foo.clone());
+        assert!(changed() && !changed());
+        one.set(Kind::Play, StreamName::from_app("_default", "live", "bar").unwrap());
+        assert!(changed());
+        one.set_idle();
+        assert!(changed());
+        drop(one);
+        assert!(!changed());
+        let two = sessions.open(Protocol::Rtmp, peer());
+        two.set(Kind::Publish, foo);
+        assert!(changed());
+        drop(two);
+        assert!(changed());
     }
 
     #[test]

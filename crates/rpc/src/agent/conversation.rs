@@ -98,7 +98,12 @@ impl<L: Local> Talk<'_, L> {
                     }
                     self.news(&mut said)
                 }
-                _ = reporting.tick() => reports.next(self.local.streams(), self.local.register().sessions()),
+                _ = reporting.tick() => {
+                    let register = self.local.register();
+                    // Counted before they are looked at: what changes meanwhile is told next time.
+                    let sessions = reports.wants_sessions(register.changes()).then(|| register.sessions());
+                    reports.next(self.local.streams(), sessions)
+                }
             };
             for message in unsaid {
                 if let Err(failure) = self.say(message).await {

@@ -16,13 +16,26 @@ pub(super) struct Reports {
     number: u64,
     streams: HashMap<StreamName, StreamReport>,
     sessions: HashMap<String, LocalSession>,
+    /// The register's number of changes when its sessions were gone through last.
+    changes: Option<u64>,
 }
 
 impl Reports {
-    /// What is to be said now, in messages of bounded size.
-    pub(super) fn next(&mut self, streams: Vec<StreamReport>, sessions: Vec<LocalSession>) -> Vec<FromNode> {
+    /// Whether the next report goes through all sessions, of which there may be thousands: their counters are due, or there were
+    /// changes among them, of which the register counts so many.
+    pub(super) fn wants_sessions(&mut self, changes: Option<u64>) -> bool {
+        let before = std::mem::replace(&mut self.changes, changes);
+        self.counters_are_due() || changes.is_none() || changes != before
+    }
+
+    fn counters_are_due(&self) -> bool {
+        self.number.is_multiple_of(COUNTERS_EVERY)
+    }
+
+    /// What is to be said now, in messages of bounded size. Without sessions nothing is said of them.
+    pub(super) fn next(&mut self, streams: Vec<StreamReport>, sessions: Option<Vec<LocalSession>>) -> Vec<FromNode> {
         let first = !std::mem::replace(&mut self.begun, true);
-        let with_counters = self.number.is_multiple_of(COUNTERS_EVERY);
+        let with_counters = self.counters_are_due();
         self.number += 1;
 
         let keyed = streams.into_iter().map(|stream| (stream.name.clone(), stream)).collect();
@@ -31,6 +44,7 @@ impl Reports {
             FromNode::Streams(StreamsReport { replace, put, removed })
         });
 
+        let Some(sessions) = sessions else { return streams };
         let keyed = sessions.into_iter().map(|session| (session.id.clone(), session)).collect();
         let same = |told: &LocalSession, now: &LocalSession| {
             let quiet = (told.bytes_received, told.bytes_sent) == (now.bytes_received, now.bytes_sent);
@@ -125,24 +139,38 @@ mod tests {
     #[test]
     fn all_is_told_first_even_nothing_and_then_what_changed() {
         let mut reports = Reports::default();
-        assert_eq!(told(reports.next(vec![], vec![])), [(true, vec![], vec![])]);
-        assert_eq!(told(reports.next(vec![], vec![session("a", 1)])), [(false, vec!["a".into()], vec![])]);
-        assert_eq!(told(reports.next(vec![], vec![session("a", 1)])), []);
-        assert_eq!(told(reports.next(vec![], vec![])), [(false, vec![], vec!["a".into()])]);
+        assert_eq!(told(reports.next(vec![], Some(vec![]))), [(true, vec![], vec![])]);
+        assert_eq!(told(reports.next(vec![], Some(vec![session("a", 1)]))), [(false, vec!["a".into()], vec![])]);
+        assert_eq!(told(reports.next(vec![], Some(vec![session("a", 1)]))), []);
+        assert_eq!(told(reports.next(vec![], Some(vec![]))), [(false, vec![], vec!["a".into()])]);
     }
 
     #[test]
     fn counters_wait_for_the_fifth_report() {
         let mut reports = Reports::default();
-        let told: Vec<_> = (0..7).map(|n| told(reports.next(vec![], vec![session("a", n)])).len()).collect();
+        let told: Vec<_> = (0..7).map(|n| told(reports.next(vec![], Some(vec![session("a", n)]))).len()).collect();
         assert_eq!(told, [1, 0, 0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn sessions_are_gone_through_when_they_changed_and_when_counters_are_due() {
+        let mut reports = Reports::default();
+        let mut wanted = |changes| {
+            let wanted = reports.wants_sessions(changes);
+            reports.next(vec![], wanted.then(Vec::new));
+            wanted
+        };
+        let told = [0, 0, 0, 4, 4, 4, 5].map(|changes| wanted(Some(changes)));
+        assert_eq!(told, [true, false, false, true, false, true, true]);
+        assert_eq!([None, None, Some(5), Some(5)].map(&mut wanted), [true, true, true, true], "the last for its counters");
+        assert!(!wanted(Some(5)));
     }
 
     #[test]
     fn a_large_report_is_cut_and_replaces_once() {
         let mut reports = Reports::default();
         let sessions = (0..4500).map(|n| session(&n.to_string(), 0)).collect();
-        let told = told(reports.next(vec![], sessions));
+        let told = told(reports.next(vec![], Some(sessions)));
         assert_eq!(
             told.iter().map(|(replace, put, _)| (*replace, put.len())).collect::<Vec<_>>(),
             [(true, 2000), (false, 2000), (false, 500)]
