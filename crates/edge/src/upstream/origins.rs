@@ -15,6 +15,8 @@ pub(crate) struct Origins {
     named: Option<String>,
     /// In the order of the target.
     members: Vec<Origin>,
+    /// How often a Link to any of them was lost.
+    losses: u64,
     /// Which pool it is, where the control plane has told.
     pool: Option<PoolId>,
     /// The version of the control plane's view that was taken in last.
@@ -30,8 +32,8 @@ struct Origin {
     /// The target has it. One that has left it stays as long as it is heard.
     is_listed: bool,
     link: LinkState,
-    /// How often its Link was lost.
-    losses: u64,
+    /// Which loss of the pool's was that of its Link, last; 0: none.
+    last_loss: u64,
 }
 
 /// Whether an origin's beats come.
@@ -60,6 +62,7 @@ pub(crate) struct Attempt {
 pub(crate) struct Stance {
     pub(crate) attempt: Attempt,
     pub(crate) epoch: Epoch,
+    /// The losses of the pool's Links until then.
     losses: u64,
     /// Who was known to serve then.
     active: Option<String>,
@@ -147,9 +150,9 @@ impl Origins {
         let mut known = std::mem::take(&mut self.members);
         let member = |(address, node): (String, Option<NodeId>)| {
             let at = known.iter().position(|known| known.address == address);
-            let (link, losses) = at.map_or_else(Default::default, |at| (known[at].link, known[at].losses));
+            let (link, last_loss) = at.map_or_else(Default::default, |at| (known[at].link, known[at].last_loss));
             at.map(|at| known.swap_remove(at));
-            Origin { address, node, is_listed: true, link, losses }
+            Origin { address, node, is_listed: true, link, last_loss }
         };
         self.members = members.into_iter().map(member).collect();
         let heard = known.into_iter().filter(|origin| origin.node.is_some() && origin.link == LinkState::Heard);
@@ -207,10 +210,12 @@ impl Origins {
     /// The Link to this address is lost. True when it is news.
     pub(crate) fn note_silence(&mut self, address: &str) -> bool {
         let Some(origin) = self.members.iter_mut().find(|origin| origin.address == address) else { return false };
-        let news = origin.link != LinkState::Lost;
-        origin.losses += u64::from(origin.link == LinkState::Heard);
-        origin.link = LinkState::Lost;
-        news
+        let before = std::mem::replace(&mut origin.link, LinkState::Lost);
+        if before == LinkState::Heard {
+            self.losses += 1;
+            origin.last_loss = self.losses;
+        }
+        before != LinkState::Lost
     }
 
     /// No Link to this address is held any more: nothing is known of it. True when that is news.
@@ -263,8 +268,7 @@ impl Origins {
 
     /// How a call by this attempt stands now.
     pub(crate) fn stance(&self, attempt: Attempt) -> Stance {
-        let losses = self.losses_of(&attempt.address);
-        Stance { attempt, epoch: self.epoch, losses, active: self.active.clone() }
+        Stance { attempt, epoch: self.epoch, losses: self.losses, active: self.active.clone() }
     }
 
     /// Whether a call is to be left.
@@ -272,7 +276,7 @@ impl Origins {
         if self.epoch > call.epoch {
             return Some(Leave::LaterEpoch);
         }
-        if self.losses_of(&call.attempt.address) > call.losses {
+        if self.last_loss_of(self.heard_for(&call.attempt.address)) > call.losses {
             return Some(Leave::Unheard);
         }
         let detour = call.attempt.via && self.active.as_deref().is_some_and(|active| self.hears(active));
@@ -302,8 +306,17 @@ impl Origins {
         self.members.iter().find(|origin| origin.address == address).map_or(LinkState::Unknown, |origin| origin.link)
     }
 
-    fn losses_of(&self, address: &str) -> u64 {
-        self.members.iter().find(|origin| origin.address == address).map_or(0, |origin| origin.losses)
+    /// Whose beats tell of whoever answers at this address. A VIP has no Link while those behind it have: as long as the epoch is
+    /// the same, the active is behind it.
+    fn heard_for<'a>(&'a self, address: &'a str) -> &'a str {
+        match self.link_of(address) {
+            LinkState::Unknown => self.active.as_deref().unwrap_or(address),
+            LinkState::Heard | LinkState::Lost => address,
+        }
+    }
+
+    fn last_loss_of(&self, address: &str) -> u64 {
+        self.members.iter().find(|origin| origin.address == address).map_or(0, |origin| origin.last_loss)
     }
 }
 
@@ -446,6 +459,31 @@ mod tests {
         assert_eq!(origins.judge(&call), None, "we hung up, not the origin");
         origins.note_silence(A);
         assert_eq!(origins.to_link(), [A, "vip:1"]);
+    }
+
+    #[test]
+    fn a_call_by_a_vip_is_left_when_the_origin_behind_it_is_not_heard_any_more() {
+        let mut origins = Origins::default();
+        origins.set_members(vec![("vip:1".into(), None)]);
+        let call = origins.stance(direct("vip:1"));
+        assert!(origins.note_serving(&call.attempt, Epoch(5)));
+        let call = Stance { epoch: Epoch(5), ..call };
+        origins.note_beat("vip:1", Epoch(5), Role::Active, Some(A));
+        // Who is behind it becomes known.
+        let node = |id| NodeId::new(id).ok();
+        origins.set_members(vec![(A.into(), node("a")), (B.into(), node("b")), ("vip:1".into(), None)]);
+        origins.note_beat(B, Epoch(5), Role::Standby, Some(A));
+        origins.note_beat(A, Epoch(5), Role::Active, None);
+        origins.note_unlinked("vip:1");
+        origins.note_silence(B);
+        assert_eq!(origins.judge(&call), None, "the other one is not behind it");
+        origins.note_beat(B, Epoch(5), Role::Standby, Some(A));
+        origins.note_silence(A);
+        assert_eq!(origins.judge(&call), Some(Leave::Unheard));
+        assert_eq!(asked(&origins)[0], (B.into(), true));
+        let (again, detour) = (direct("vip:1"), Attempt { address: B.into(), via: true });
+        assert_eq!(origins.judge(&origins.stance(again)), None, "which may be the only way");
+        assert_eq!(origins.judge(&origins.stance(detour)), None);
     }
 
     #[test]

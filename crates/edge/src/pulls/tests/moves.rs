@@ -4,7 +4,7 @@ use cluster::Role;
 use futures_util::StreamExt as _;
 use rpc::relay::LinkDown;
 
-use super::*;
+use super::{pools::view, *};
 use crate::upstream::testing::beat;
 
 /// The Link of an origin, on which it beats until it is told to be silent.
@@ -111,6 +111,33 @@ async fn a_cut_link_costs_a_detour_and_not_the_viewer() {
         (PullFrom::After(9), false),
         "the detour ends with its reason"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_who_came_by_a_vip_makes_the_detour_as_soon() {
+    let mut bench = Bench::along(Config::default(), &[r#""*:*;vip:1""#]);
+    let mut vip = bench.net.listen("vip:1");
+    tokio::spawn(bench.pulls.upstream.clone().keep_links(CancellationToken::new()));
+    let (_, _up, vip_link) = timeout(LONG, vip.link()).await.expect("a Link to the VIP");
+    let viewer = bench.play();
+    let by_vip = take(&mut vip, 5).await;
+    by_vip.open(8);
+    by_vip.send(vec![key(7), delta(8)]);
+    let mut reader = viewer.await.unwrap().unwrap();
+    assert_eq!(next(&mut reader).await, [7, 8]);
+    vip_link.send(Ok(LinkDown::Beat { epoch: Epoch(5), role: Role::Active, active: Some("a:1".into()) })).unwrap();
+    let mut pool = view("main", "a:1");
+    pool.members.extend(view("second", "b:1").members);
+    bench.routes.send_modify(|directions| directions.pools = vec![pool]);
+    let a = beats(&mut bench.a, 5, Role::Active).await;
+    let _b = beats(&mut bench.b, 5, Role::Standby).await;
+    timeout(LONG, vip_link.closed()).await.expect("those behind it are heard");
+    assert!(!by_vip.down.is_closed(), "nobody moves for that");
+    let begin = TokioInstant::now();
+    a.fall_silent();
+    let detour = take(&mut bench.b, 5).await;
+    assert!(begin.elapsed() < Duration::from_millis(600), "{:?}", begin.elapsed());
+    assert_eq!((detour.request.from, detour.request.via), (PullFrom::After(8), true));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,8 @@ fn bench() -> Bench {
     bench
 }
 
-fn view(id: &str, peer: &str) -> PoolView {
+/// What the control plane says of a pool of one origin, which is active.
+pub(super) fn view(id: &str, peer: &str) -> PoolView {
     let node = NodeId::new(&format!("origin-{id}")).unwrap();
     let peer: Address = peer.parse().unwrap();
     let member = PoolViewMember {
