@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use hub::Item;
 use media::{Frame, Kind, Medium, flv::Contents, tag};
-use rtmp::{Limits, amf::amf0::Decoder};
+use rtmp::{AmfLimits, amf::amf0::Decoder};
 
 /// After so many items a stream that says nothing of itself has been going for seconds, and has all that it will have.
 const SETTLED_ITEMS: u64 = 100;
 /// Video that comes by itself for so long has no sound between, whose frames are some 20 ms long.
 const ALONE_MS: u64 = 200;
+/// Encoders' metadata has some twenty values. What has more than this names nothing: it is gone through for each viewer who
+/// joins, and encoders are not to choose what that costs.
+const VALUES_MAX: usize = 256;
 
 /// The contents of a file that begins with these items, set-up first, of a stream that has had `items_total`. Encoders name in
 /// the metadata what they send; one that names nothing is believed to send both, unless what it sends has been one medium for
@@ -44,7 +47,7 @@ fn named_by(frame: &Frame) -> Contents {
     if !tag::is_metadata(&frame.payload) {
         return Contents::default();
     }
-    let limits = Limits::default().amf_data;
+    let limits = AmfLimits { values_max: VALUES_MAX, ..AmfLimits::default() };
     let mut values = Decoder::new(&frame.payload, &limits);
     let members = std::iter::from_fn(|| values.next_value().ok().flatten()).find(|value| value.members().is_some());
     let members = members.as_ref().and_then(|members| members.members()).unwrap_or_default();

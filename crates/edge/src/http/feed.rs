@@ -145,7 +145,9 @@ impl Feed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Bytes>> {
         if self.ticket.is_seated() {
-            return self.ticket.poll_left(&seat, &mut self.reader, cx).map(Some);
+            let rest = ready!(self.ticket.poll_left(&seat, &mut self.reader, cx));
+            self.count(rest.len());
+            return Poll::Ready(Some(rest));
         }
         let ready = self.begun && self.parts.is_empty() && !self.over;
         let rows = self.house.rows.of(framing);
@@ -158,7 +160,9 @@ impl Feed {
 
     /// No row writes any more; what it has left is to be written first.
     pub(super) fn get_up(&mut self, seat: &Seat<dyn Take>) -> Option<Bytes> {
-        self.ticket.get_up(seat, &mut self.reader)
+        let rest = self.ticket.get_up(seat, &mut self.reader)?;
+        self.count(rest.len());
+        Some(rest)
     }
 
     /// Hands over all that is there, and says how many bytes that is.
@@ -172,6 +176,7 @@ impl Feed {
         bytes
     }
 
+    /// The viewer is sent so much. Of what a row began, the row has counted what the socket took, and the rest counts here.
     fn count(&self, bytes: usize) {
         self.session.add_out(bytes as u64);
         add(&self.house.stats.bytes_out, bytes as u64);

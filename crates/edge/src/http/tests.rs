@@ -546,3 +546,26 @@ async fn what_a_viewer_was_sent_is_counted() {
     assert_eq!((count(&edge.stats.frames_out), count(&edge.stats.bytes_out)), (4, body.len() as u64));
     assert_eq!((count(&edge.stats.plays), count(&edge.stats.plays_refused), count(&edge.stats.accepted)), (1, 1, 2));
 }
+
+#[tokio::test]
+async fn what_a_row_began_to_send_to_a_slow_viewer_is_counted_to_its_end() {
+    let edge = Edge::start(Config::default()).await;
+    let mut writer = edge.stream(DEFAULT_VHOST, "live/foo");
+    let mut client = edge.get("/live/foo.flv").await;
+    client.head().await;
+    let begun: usize = [METADATA, AVC_CONFIG, KEY, DELTA].iter().map(|payload| 15 + payload.len()).sum();
+    while client.unread.len() < 13 + begun {
+        client.fill().await;
+    }
+    // A row writes by now, and soon the socket is full.
+    let payload = [KEY, &[0; 1 << 19]].concat().leak();
+    for n in 1..=32 {
+        append(&mut writer, frame(Medium::Video, 1040 + 40 * n, payload));
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+    append(&mut writer, close());
+    let body = client.rest().await;
+    assert_eq!(edge.stats.bytes_out.load(Ordering::Relaxed), body.len() as u64);
+}

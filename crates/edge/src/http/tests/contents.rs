@@ -75,6 +75,18 @@ async fn a_file_of_which_nothing_is_known_announces_both() {
 }
 
 #[tokio::test]
+async fn metadata_that_is_long_to_go_through_names_nothing() {
+    let edge = Edge::start(Config::default()).await;
+    let others: Vec<_> = (0..400).map(|n| format!("other{n}")).collect();
+    let with_others = |count: usize| {
+        let members = std::iter::once("videocodecid").chain(others[..count].iter().map(String::as_str));
+        metadata(&members.collect::<Vec<_>>())
+    };
+    assert_eq!(edge.announces([with_others(100)].into_iter().chain(video(0))).await, 1);
+    assert_eq!(edge.announces([with_others(400)].into_iter().chain(video(0))).await, 5);
+}
+
+#[tokio::test]
 async fn a_stream_without_a_word_has_what_it_has_had_for_a_while() {
     let edge = Edge::start(Config::default()).await;
     edge.fake.hub.raise_floor(1 << 40);
