@@ -14,6 +14,7 @@ use dashmap::DashMap;
 use media::{MediaMessage, PublicationId, StreamName};
 use rand::Rng;
 use rpc::relay::{PublishKey, PushHello};
+use telemetry::Throttle;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -49,6 +50,8 @@ impl Default for Config {
     }
 }
 
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
 /// All publications of an edge.
 #[derive(Debug)]
 pub struct Ingests {
@@ -62,6 +65,8 @@ pub struct Ingests {
     /// The publication of each stream that an encoder here feeds.
     publications: Arc<DashMap<StreamName, PublicationId>>,
     underway: Underway,
+    /// Encoders choose the names, and ask as often as they like: what was refused is told so often of each address.
+    complaints: Arc<Throttle>,
 }
 
 /// Who publishes what.
@@ -106,6 +111,7 @@ impl Ingests {
             stop: CancellationToken::new(),
             publications: Arc::default(),
             underway: Underway::default(),
+            complaints: Arc::new(Throttle::new(COMPLAIN_EVERY)),
         }
     }
 
@@ -139,7 +145,8 @@ impl Ingests {
         };
         let (opened, answer) = oneshot::channel();
         let on_its_way = self.underway.begin(&ingest.stream, &outbox);
-        let push = push::Push::new(self.upstream.clone(), self.config, hello, outbox, opened);
+        let (upstream, complaints) = (self.upstream.clone(), self.complaints.clone());
+        let push = push::Push::new(upstream, self.config, hello, outbox, opened, complaints);
         let stop = self.stop.clone();
         let pushing = async move {
             let _until_over = on_its_way;

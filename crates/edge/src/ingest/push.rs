@@ -1,8 +1,9 @@
 //! One publication on its way to whichever origin is active.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use rpc::relay::{PublishRefusal, PushDown, PushHello, RelayError};
+use telemetry::Throttle;
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep},
@@ -28,6 +29,7 @@ pub(super) struct Push {
     name_taken_since: Option<Instant>,
     /// The call broke on which an origin was told that the encoder is lost, or was to be: the next one would wait for it.
     loss_untold: bool,
+    complaints: Arc<Throttle>,
 }
 
 /// How a call ended.
@@ -51,6 +53,7 @@ impl Push {
         hello: PushHello,
         outbox: Arc<Outbox>,
         opened: oneshot::Sender<Result<(), Refusal>>,
+        complaints: Arc<Throttle>,
     ) -> Self {
         Self {
             upstream,
@@ -61,6 +64,7 @@ impl Push {
             failing_since: None,
             name_taken_since: None,
             loss_untold: false,
+            complaints,
         }
     }
 
@@ -190,7 +194,12 @@ impl Push {
     }
 
     fn refused(&mut self, error: &RelayError) {
-        tracing::info!(stream = %self.hello.stream, publication = %self.hello.publication, %error, "push.refused");
+        let PushHello { stream, publication, peer, .. } = &self.hello;
+        // That one ends which was on air is told each time.
+        let told = if self.opened.is_some() { allow(&self.complaints, peer) } else { Some(0) };
+        if let Some(silenced) = told {
+            tracing::info!(%stream, %publication, peer, %error, silenced, "push.refused");
+        }
         self.answer(Err(match error {
             RelayError::Refused(PublishRefusal::NameTaken) => Refusal::NameTaken,
             _ => Refusal::Denied,
@@ -203,6 +212,14 @@ impl Push {
             // An encoder that has gone meanwhile does not hear it; its end is in the outbox.
             let _heard = opened.send(answer);
         }
+    }
+}
+
+/// By the address alone: each try may come from another port.
+fn allow(complaints: &Throttle, peer: &str) -> Option<u64> {
+    match peer.parse::<SocketAddr>() {
+        Ok(peer) => complaints.allow_peer(peer.ip()),
+        Err(_) => complaints.allow(peer),
     }
 }
 

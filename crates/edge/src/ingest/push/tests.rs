@@ -264,6 +264,22 @@ async fn a_second_encoder_is_refused_and_told_so() {
     let (_, _, reply) = bench.a.push().await;
     reply.refuse(RelayError::Refused(PublishRefusal::NameTaken));
     assert_eq!(publishing.await.unwrap().map(drop), Err(Refusal::NameTaken));
+    assert_eq!(
+        bench.ingests.complaints.allow_peer([192, 0, 2, 1].into()),
+        None,
+        "that its address is refused was told just now"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_an_encoder_on_air_is_cut_off_is_told_each_time() {
+    let mut bench = Bench::new();
+    let (mut ingest, first) = bench.publish().await;
+    first.down.send(Err(RelayError::Refused(PublishRefusal::Denied))).unwrap();
+    while send(&mut ingest, KEY).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.ingests.complaints.allow_peer([192, 0, 2, 1].into()), Some(0));
 }
 
 #[tokio::test(start_paused = true)]
