@@ -203,10 +203,34 @@ impl Pool {
         if self.record.mode == Mode::Hold || self.is_behind() {
             return None;
         }
-        let to = self.in_sync_candidate(now)?.clone();
         let evidence = format!("{} was granted epoch {} and has not opened", failed.node, self.record.epoch);
+        let Some(to) = self.in_sync_candidate(now).cloned() else { return self.unclean_instead(failed, evidence, now) };
         let grant = self.unasked(to, Cause::NotOpened, evidence, Memory::Whole, now);
         Some(NewGrant { decided: opening.late_at(&self.rules), ..grant })
+    }
+
+    /// R2: the one that does not open no longer counts as in sync, and nobody else is. It has to say itself that it does not
+    /// serve: of one that is not heard only R1 decides. Where nobody opens, the role goes to and fro as often as for silence.
+    fn unclean_instead(&self, failed: &Member, evidence: String, now: Instant) -> Option<NewGrant> {
+        let due = self.unopened_due().filter(|due| now >= *due)?;
+        let heard = self.living(now).find(|seen| seen.report.member == *failed)?;
+        if heard.report.serving.is_some() || self.moves.leave(Reason::Silence, &self.rules.moves, now) != Leave::Now {
+            return None;
+        }
+        let Candidate::Unclean(to) = self.longest_living(now) else { return None };
+        let evidence = format!("{evidence}, and no other member in sync is heard");
+        let memory = self.part_of(&to);
+        let grant = self.unasked(to, Cause::NotOpened, evidence, memory, now);
+        Some(NewGrant { decided: due, reason: Some(Reason::Silence), ..grant })
+    }
+
+    /// When one that has not opened gives way to one that lacks something, should no other in sync be heard until then.
+    pub(super) fn unopened_due(&self) -> Option<Instant> {
+        let opening = self.opening.as_ref().filter(|_| self.rules.unclean == Unclean::Allow)?;
+        let waited = opening.waits_until(&self.rules)? + self.rules.unclean_after;
+        let failed = self.record.active.as_ref();
+        let others = self.record.in_sync.iter().filter(|member| Some(*member) != failed);
+        Some(self.missed_since(others).map_or(waited, |missed| waited.max(missed + self.rules.unclean_after)))
     }
 
     fn unasked(&self, to: Member, cause: Cause, evidence: String, memory: Memory, now: Instant) -> NewGrant {

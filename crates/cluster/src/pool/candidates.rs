@@ -57,7 +57,7 @@ impl Pool {
     }
 
     /// Members that were heard a moment ago and may hold a role.
-    fn living(&self, now: Instant) -> impl Iterator<Item = &Seen> {
+    pub(super) fn living(&self, now: Instant) -> impl Iterator<Item = &Seen> {
         self.members.values().filter(move |seen| {
             let fenced = self.record.fenced.contains(&seen.report.member.node);
             !fenced && seen.ears.heard_within(self.rules.candidate_heard, now)
@@ -66,9 +66,14 @@ impl Pool {
 
     /// When no member in sync will have been heard for long enough; none: none of them can come back.
     pub(super) fn unclean_due(&self) -> Option<Instant> {
-        let may_come = self.record.in_sync.iter().filter(|member| !self.is_dead(member));
+        self.missed_since(self.record.in_sync.iter()).map(|missed| missed + self.rules.unclean_after)
+    }
+
+    /// Since when none of these has been heard; none: none of them can come back.
+    pub(super) fn missed_since<'a>(&self, members: impl Iterator<Item = &'a Member>) -> Option<Instant> {
+        let may_come = members.filter(|member| !self.is_dead(member));
         let last_heard = may_come.map(|member| self.seen(&member.node).map_or(self.started, |seen| seen.ears.heard));
-        last_heard.max().map(|heard| heard.max(self.silence_over) + self.rules.unclean_after)
+        last_heard.max().map(|heard| heard.max(self.silence_over))
     }
 
     /// Whether this start of a node is gone for good: a later one has come, or the node was taken out.

@@ -25,13 +25,14 @@ impl Pool {
         }
     }
 
-    /// One that was in sync before is heard again, its log not yet cut back.
+    /// One that was in sync before is heard again. What it had is what it says, or has last said before its log was cut back.
     pub(super) fn note_loss(&mut self, report: &PoolReport) {
         let Some(loss) = &mut self.loss else { return };
         let before = self.members.get(&report.member.node).filter(|seen| seen.report.member == report.member);
-        let to = before.map_or(report.head, |seen| seen.report.head.max(report.head));
+        let heads = before.map(|seen| seen.report.head).into_iter().chain([report.head]);
+        let Some(to) = heads.filter(|head| head.0 < loss.epoch).max() else { return };
         let member = report.member.clone();
-        if to.0 < loss.epoch && loss.may_have_more.remove(&member) && to > loss.from {
+        if loss.may_have_more.remove(&member) && to > loss.from {
             let (epoch, from) = (loss.epoch, loss.from);
             self.events.push_back(PoolEvent::LossKnown { member, epoch, from, to });
         }

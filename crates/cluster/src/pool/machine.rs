@@ -414,7 +414,8 @@ impl Pool {
         let unclean = self.convinced.and_then(|_| self.unclean_due());
         let alarms = self.alarms.due(self.rules.alarm_after);
         let opening = self.opening.iter().flat_map(|opening| opening.due(&self.rules));
-        let single = [self.settle_due(), self.hold_due, self.requests.due(), unclean, self.move_due()];
+        let (hold, asked, unopened) = (self.hold_due, self.requests.due(), self.unopened_due());
+        let single = [self.settle_due(), hold, asked, unclean, unopened, self.move_due()];
         let due = single.into_iter().flatten().chain(self.evidence_due()).chain(alarms).chain(opening);
         due.chain(self.plan_due()).filter(|due| self.polled.is_none_or(|polled| *due > polled)).min()
     }

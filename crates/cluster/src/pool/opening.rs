@@ -50,7 +50,12 @@ impl Opening {
 
     /// Whether it has taken too long.
     pub(super) fn is_late(&self, rules: &PoolRules, now: Instant) -> bool {
-        !self.adopted && self.opened.is_none() && now >= self.late_at(rules)
+        self.waits_until(rules).is_some_and(|late| now >= late)
+    }
+
+    /// Until when it may take, if it is not open yet.
+    pub(super) fn waits_until(&self, rules: &PoolRules) -> Option<Instant> {
+        (!self.adopted && self.opened.is_none()).then(|| self.late_at(rules))
     }
 
     /// When the next candidate is due.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::world::{CP, World};
-use crate::{Cause, Epoch, FirstFrame, PoolAlarm, PoolEvent, PoolRules, Unclean};
+use super::world::{CP, World, node};
+use crate::{Cause, Epoch, FirstFrame, Mode, PoolAlarm, PoolEvent, PoolRules, Unclean};
 
 fn raised(world: &World, wanted: PoolAlarm) -> usize {
     world.told(|event| matches!(event, PoolEvent::Raised { alarm, .. } if *alarm == wanted))
@@ -301,6 +301,86 @@ fn one_that_is_granted_the_role_and_never_opens_is_an_alarm_when_nobody_else_is_
     assert!(evidence.contains("does not serve"), "{evidence}");
 }
 
+/// The one in sync is granted the role and does not open, and the other comes back with empty memory a second later.
+fn granted_and_stuck(rules: PoolRules) -> World {
+    let mut world = World::running(&["o1", "o2"], &["e1"], rules);
+    world.origin("o2").stuck = true;
+    world.kill("o1");
+    world.until(100, |world| world.active() == "o2");
+    world.run(1_000);
+    world.restart("o1");
+    world
+}
+
+#[test]
+fn one_that_does_not_open_gives_way_to_one_without_memory() {
+    let mut world = granted_and_stuck(PoolRules::default());
+    let took = world.until(5_000, |world| world.active() == "o1" && world.is_served());
+    assert!((1_200..1_500).contains(&took), "{took} ms: it had 2.3 s in all");
+    assert_eq!((world.epoch(), world.loss_epoch()), (3, 3));
+    world.run(20_000);
+    let told: Vec<_> = world.granted().iter().map(|granted| (granted.epoch.0, granted.cause, granted.lossy)).collect();
+    assert_eq!(told, [(2, Cause::Died, false), (3, Cause::NotOpened, true)]);
+    assert_eq!(world.told(|event| matches!(event, PoolEvent::ResumedWithLoss { .. })), 1);
+    assert_eq!(world.told(|event| matches!(event, PoolEvent::LossKnown { .. })), 1, "what the other had is named");
+    assert_eq!((world.epoch(), world.in_sync().len()), (3, 2), "it follows");
+}
+
+#[test]
+fn one_that_does_not_open_is_waited_for_where_unclean_is_never() {
+    let mut world = granted_and_stuck(PoolRules { unclean: Unclean::Never, ..PoolRules::default() });
+    world.run(20_000);
+    assert_eq!((world.active().as_str(), world.epoch()), ("o2", 2));
+    world.origin("o2").serving = Some(Epoch(2));
+    world.run(1_000);
+    assert!(world.is_served());
+}
+
+#[test]
+fn one_that_may_serve_and_is_not_heard_here_loses_nothing() {
+    let mut world = granted_and_stuck(PoolRules::default());
+    world.cut("o2", CP);
+    world.run(20_000);
+    assert_eq!((world.active().as_str(), world.epoch()), ("o2", 2), "the edge hears it");
+}
+
+/// It hears nobody for a while, and another in sync later than the others.
+#[test]
+fn instead_of_one_that_does_not_open_another_in_sync_is_waited_for() {
+    let mut world = World::running(&["o1", "o2", "o3"], &["e1"], PoolRules::default());
+    world.nobody_asks = true;
+    world.origin("o2").stuck = true;
+    world.freeze("o3");
+    world.run(100);
+    world.kill("o1");
+    world.until(100, |world| world.active() == "o2");
+    world.restart("o1");
+    world.cut_off(CP, &["o1", "o2", "o3", "e1"]);
+    world.thaw("o3");
+    world.run(3_000);
+    world.mend();
+    world.cut(CP, "o3");
+    world.run(500);
+    assert_eq!((world.active().as_str(), world.epoch()), ("o2", 2), "o3 has all, and may come at any moment");
+    world.mend();
+    world.until(200, |world| world.active() == "o3" && world.is_served());
+    assert_eq!(world.loss_epoch(), 0);
+}
+
+#[test]
+fn where_nobody_opens_the_role_goes_to_and_fro_no_more_often_than_for_silence() {
+    let mut world = granted_and_stuck(PoolRules::default());
+    world.origin("o1").stuck = true;
+    world.run(300_000);
+    assert_eq!((world.epoch(), world.pool.record().mode), (5, Mode::Auto));
+    assert_eq!(world.pool.alarms().count(), 1);
+    // The disk of one of them is mended at last.
+    world.origin("o1").stuck = false;
+    world.origin("o2").stuck = false;
+    world.run(400_000);
+    assert!(world.is_served());
+}
+
 #[test]
 fn of_three_members_only_the_one_in_sync_is_promoted() {
     let mut world = World::running(&["o1", "o2", "o3"], &["e1"], PoolRules::default());
@@ -365,6 +445,20 @@ fn what_the_old_active_had_more_is_told_when_it_is_heard_again() {
     world.run(1_000);
     let known = |event: &PoolEvent| matches!(event, PoolEvent::LossKnown { to, .. } if *to == ahead);
     assert_eq!(world.told(known), 1);
+}
+
+#[test]
+fn what_another_had_more_is_told_also_when_it_has_cut_its_log_back_before_it_is_heard() {
+    let mut world = World::pair(&["e1"]);
+    world.cut("o1", "o2");
+    world.run(5_000);
+    world.freeze("o1");
+    world.run(5_000);
+    let said = world.pool.report_of(&node("o1")).unwrap().head;
+    world.origin("o1").head = (Epoch(2), 1);
+    world.thaw("o1");
+    world.run(1_000);
+    assert_eq!(world.told(|event| matches!(event, PoolEvent::LossKnown { to, .. } if *to == said)), 1);
 }
 
 #[test]
