@@ -102,6 +102,7 @@ impl ControlPlane {
             silence_max: limits.silence_max,
             route_revision: self.inner.routes.revision(),
             store_id: self.inner.store_id.clone(),
+            granter: self.inner.granter.clone(),
         })
     }
 

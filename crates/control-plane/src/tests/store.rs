@@ -1,13 +1,14 @@
 use std::sync::atomic::Ordering;
 
-use cluster::RouteMatch;
+use cluster::{NodeKind, RouteMatch};
 use rpc::{
+    auth::Caller,
     control::{CreateRoute, Query, Watched},
     status::Code,
 };
 use telemetry::metrics::Registry;
 
-use super::scene::{Scene, config, next, soon};
+use super::scene::{Scene, config, next, registration, soon};
 use crate::{ControlPlane, metrics::Metrics, store::tests::on_a_disk};
 
 fn route(app: &str) -> CreateRoute {
@@ -68,4 +69,19 @@ async fn events_and_entries_outlive_a_restart_and_sequences_go_on() {
     let after = client.events(Query::default()).await.unwrap().items;
     assert_eq!(after[..before.len()], before[..]);
     assert_eq!(client.routes(Query::default()).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn each_start_on_a_store_says_that_it_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let scene = Scene::start(config(dir.path())).await;
+        let edge = registration("edge-1", 1, NodeKind::Edge);
+        let registered = scene.client(Caller::Edge).await.register(edge).await.unwrap();
+        said.push((registered.store_id, registered.granter));
+        soon(scene.stop()).await;
+    }
+    assert_eq!(said[0].0, said[1].0);
+    assert_ne!(said[0].1, said[1].1);
 }

@@ -188,7 +188,7 @@ impl<L: Local> Runner<L> {
             let snapshot = self.publish.borrow();
             (Replica::new(&snapshot.routes, route_name), Replica::new(&snapshot.pools, pool_name))
         };
-        let mut copies = Copies { routes, pools };
+        let mut copies = Copies { granter: String::new(), routes, pools };
         let mut backoff = Backoff::default();
         let mut told = String::new();
         while !self.leave.is_cancelled() {
@@ -220,14 +220,15 @@ impl<L: Local> Runner<L> {
             let channel = Channel::connect(&self.config.target).await.map_err(away)?;
             let address = channel.address().to_owned();
             let client = Client::new(channel);
-            in_time(client.register(self.registration())).await?;
-            Ok::<_, Failure>((client, address))
+            let registered = in_time(client.register(self.registration())).await?;
+            Ok::<_, Failure>((client, address, registered.granter))
         };
-        let (client, address) = select! {
+        let (client, address, granter) = select! {
             connected = connecting => connected?,
             () = self.leave.cancelled() => return Ok(()),
         };
         info!(%address, "control.registered");
+        copies.told_by(granter);
         let member = &self.config.registration.member;
         let routes_client = client.clone();
         let routes = follow(
@@ -311,8 +312,21 @@ async fn watch_pools(client: Client, from: u64) -> Result<Steps<PoolView>, Failu
 
 /// What is kept from one connection to the next.
 struct Copies {
+    /// Which start of which store told them.
+    granter: String,
     routes: Replica<RouteEntry>,
     pools: Replica<PoolView>,
+}
+
+impl Copies {
+    /// Another start may be on a store that was restored from a copy, whose revisions mean other changes.
+    fn told_by(&mut self, granter: String) {
+        if self.granter != granter {
+            self.granter = granter;
+            self.routes.begin_anew();
+            self.pools.begin_anew();
+        }
+    }
 }
 
 fn route_name(entry: &RouteEntry) -> String {

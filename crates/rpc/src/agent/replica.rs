@@ -29,6 +29,11 @@ impl<T: Clone> Replica<T> {
         Self { name, items, incoming: None, revision: 0 }
     }
 
+    /// The next watch begins with a snapshot.
+    pub(super) fn begin_anew(&mut self) {
+        self.revision = 0;
+    }
+
     /// Where to begin the next watch.
     fn begin(&mut self) -> u64 {
         self.incoming = (self.revision == 0).then(BTreeMap::new);
@@ -94,7 +99,7 @@ where
         if failure.reason != REVISION_COMPACTED || from == 0 {
             return failure;
         }
-        replica.revision = 0;
+        replica.begin_anew();
     }
 }
 

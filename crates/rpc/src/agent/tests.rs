@@ -380,6 +380,23 @@ async fn what_was_known_stays_while_the_control_plane_restarts() {
 }
 
 #[tokio::test]
+async fn a_store_that_went_on_from_an_older_copy_is_asked_for_all() {
+    let (first, _hearing) = fake();
+    ["a", "b"].iter().for_each(|id| first.put_route(route(id)));
+    let before = served(&first).await;
+    let (agent, _) = start(&before).await;
+    routes_when(&agent, |ids| ids.len() == 2).await;
+    let address = before.address.clone();
+    before.kill().await;
+
+    // By now it has given the revision that the node has to another change.
+    let (second, _hearing) = fake();
+    ["b", "c", "d"].iter().for_each(|id| second.put_route(route(id)));
+    let _after = serve_at(&address, |builder| builder.control(second.clone())).await;
+    assert_eq!(routes_when(&agent, |ids| ids.contains(&"d".to_owned())).await, ["b", "c", "d"]);
+}
+
+#[tokio::test]
 async fn a_node_that_starts_while_the_control_plane_is_away_has_its_snapshot() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("snapshot.json");

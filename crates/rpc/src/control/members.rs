@@ -75,6 +75,8 @@ pub struct Registered {
     pub route_revision: u64,
     /// The random id of the control plane's store.
     pub store_id: String,
+    /// Which start of which store answers: a watch resumes on its revisions alone. Empty: it does not say.
+    pub granter: String,
 }
 
 /// What a node says.

@@ -36,6 +36,8 @@ pub(super) struct Fake {
     pub(super) mute: AtomicBool,
     /// How often both sides beat.
     pub(super) beat_ms: AtomicU64,
+    /// Which start of which store it is.
+    granter: String,
     heard: mpsc::UnboundedSender<Heard>,
 }
 
@@ -57,6 +59,7 @@ pub(super) fn fake() -> (Arc<Fake>, mpsc::UnboundedReceiver<Heard>) {
         unsent: Arc::new(Mutex::new(unsent)),
         mute: AtomicBool::new(false),
         beat_ms: AtomicU64::new(20),
+        granter: format!("store.{:016x}", rand::random::<u64>()),
         heard,
     };
     (Arc::new(fake), hearing)
@@ -146,6 +149,7 @@ impl Members for Fake {
             silence_max: 4 * self.beat(),
             route_revision: 0,
             store_id: "store".into(),
+            granter: self.granter.clone(),
         })
     }
 

@@ -214,6 +214,7 @@ pub(crate) fn registered(registered: Registered) -> pb::RegisterNodeResponse {
         silence_max: fields::wire_duration(registered.silence_max),
         snapshot_revision: registered.route_revision,
         store_id: registered.store_id,
+        granter: registered.granter,
     }
 }
 
@@ -225,6 +226,7 @@ pub(crate) fn read_registered(wire: pb::RegisterNodeResponse) -> Result<Register
         silence_max: fields::duration("silence_max", wire.silence_max)?,
         route_revision: wire.snapshot_revision,
         store_id: wire.store_id,
+        granter: wire.granter,
     })
 }
 
