@@ -19,6 +19,7 @@ mod relay;
 mod role;
 mod rtmp;
 mod service;
+mod standalone;
 mod stats;
 mod streams;
 

@@ -255,6 +255,7 @@ impl Inspect for OriginNode {
         match self.serving() {
             None if role.active => vec!["the public port is not open yet".to_owned()],
             None if role.epoch == Epoch(0) => vec!["no role yet: the control plane has not been heard".to_owned()],
+            None if self.standing().is_none() => vec!["not active, and no control plane names another".to_owned()],
             _ => Vec::new(),
         }
     }

@@ -33,6 +33,8 @@ pub struct Relay {
     pub streams: Arc<Streams>,
     /// Whether this origin serves.
     pub term: watch::Receiver<Term>,
+    /// No caller is believed who tells of a higher epoch.
+    pub epoch_believed_max: Epoch,
     /// Who may publish.
     pub admission: Arc<Admission>,
     /// The edges that hold a Link with us.
@@ -83,13 +85,16 @@ impl Relay {
     /// (REPLICATION C8).
     fn hear(&self, epoch: Epoch) {
         let known = self.term.borrow().epoch;
-        if !known.may_become(epoch) {
+        if epoch <= known {
+            return;
+        }
+        if epoch > self.epoch_believed_max || !known.may_become(epoch) {
             let count = self.stats.epochs_not_believed.fetch_add(1, Ordering::Relaxed) + 1;
             // Whoever says it once says it with every beat.
             if count.is_power_of_two() {
                 tracing::warn!(epoch = epoch.0, known = known.0, count, "epoch.not_believed");
             }
-        } else if epoch > known {
+        } else {
             self.streams.with(|replica, now| replica.handle_epoch(epoch, now));
         }
     }

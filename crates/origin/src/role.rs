@@ -102,10 +102,10 @@ impl Roles {
         self.streams.standing().epoch
     }
 
-    /// Nobody else keeps count of epochs, so this one is on disk before anyone acts on it. Blocks for as long as that takes.
-    pub fn handle_own_grant(&self, grant: Grant) -> Result<(), GrantError> {
+    /// Nobody else keeps count of epochs, so this one is on disk before anyone acts on it.
+    pub async fn handle_own_grant(&self, grant: Grant) -> Result<(), GrantError> {
         self.heard.note(grant.epoch, &grant.store);
-        self.heard.store().map_err(|error| GrantError::Store(error.to_string()))?;
+        self.store().await.map_err(GrantError::Store)?;
         self.handle_grant(grant)
     }
 
@@ -160,7 +160,9 @@ impl Roles {
             () = self.keep_on_disk() => {}
         }
         // What the disk has not been told yet it is told before the process ends.
-        self.store().await;
+        if let Err(error) = self.store().await {
+            tracing::warn!(error, "epoch.left_unstored");
+        }
     }
 
     async fn follow_replica(&self) {
@@ -178,26 +180,26 @@ impl Roles {
     async fn keep_on_disk(&self) {
         loop {
             self.unstored.notified().await;
-            while !self.store().await {
+            while self.store().await.is_err() {
                 sleep(STORE_AGAIN).await;
             }
         }
     }
 
-    /// Brings the disk up to what was heard, on a thread that may wait. False: it does not take it.
-    async fn store(&self) -> bool {
+    /// Brings the disk up to what was heard, on a thread that may wait. That it takes nothing is logged once.
+    async fn store(&self) -> Result<(), String> {
         let failed_before = self.heard.failure().is_some();
         let heard = self.heard.clone();
         let stored = tokio::task::spawn_blocking(move || heard.store()).await;
         let error = match stored {
-            Ok(Ok(())) => return true,
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
         if !failed_before {
             tracing::error!(error, "epoch.not_stored");
         }
-        false
+        Err(error)
     }
 
     /// The disk is to learn of it.

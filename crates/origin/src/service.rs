@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use cluster::{
-    Address, Epoch, Grant, Incarnation, Member, NodeAddresses, NodeKind, PoolId, PoolView, PublishPolicy, Registration,
+    Address, Epoch, Incarnation, Member, NodeAddresses, NodeKind, PoolId, PoolView, PublishPolicy, Registration,
 };
 use daemon::{Admission, Process, Threads, publish_policy};
 use hub::Hub;
@@ -41,6 +41,7 @@ use crate::{
     relay::Relay,
     role::{Role, Roles, Term},
     rtmp,
+    standalone::Standalone,
     stats::Stats,
     streams::{self, Streams},
 };
@@ -111,10 +112,16 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     rtmp_net::metrics::register(&process.metrics, sessions, connections.stats().clone());
     door::register(&process.metrics, [("public", connections.gate().clone())]);
 
+    let standalone = config.control_plane.is_empty().then(|| Standalone {
+        pool: config.pool.clone(),
+        me: me.clone(),
+        roles: roles.clone(),
+    });
     let relay = Arc::new(Relay {
         node: config.node.clone(),
         streams: streams.clone(),
         term: term.subscribe(),
+        epoch_believed_max: standalone.as_ref().map_or(Epoch::MAX, Standalone::epoch_believed_max),
         admission,
         links: links.clone(),
         token: token.clone(),
@@ -151,13 +158,13 @@ pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<(
     let reload = Reload { policy, auth, in_force, dev: process.dev };
     tasks.spawn(reload.run(process.reloads.clone(), stop.clone()));
 
-    let agent = match config.control_plane.is_empty() {
-        true => {
-            // Nobody else decides: a process that starts is a new active, in an epoch of its own.
-            roles.handle_own_grant(alone(&config, me, &roles))?;
+    let agent = match standalone {
+        Some(standalone) => {
+            standalone.take_role().await?;
+            tasks.spawn(standalone.run(stop.clone()));
             None
         }
-        false => {
+        None => {
             let addresses = addresses(&config, peer_address, process.admin.address());
             Some(start_agent(&config, me, addresses, token.clone(), &roles, urgent.clone(), node).await)
         }
@@ -314,23 +321,6 @@ async fn follow_pool(
             () = stop.cancelled() => return,
             changed = snapshot.changed() => if changed.is_err() { return },
         }
-    }
-}
-
-/// Nobody else decides: a process that starts is a new active, in an epoch of its own.
-fn alone(config: &Config, me: Member, roles: &Roles) -> Grant {
-    let epoch = roles.highest_epoch().next();
-    Grant {
-        pool: config.pool.clone(),
-        member: me.clone(),
-        role: cluster::Role::Active,
-        epoch,
-        version: 1,
-        loss_epoch: epoch,
-        active: Some(me.clone()),
-        in_sync: [me].into(),
-        yields: false,
-        store: String::new(),
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn relay(streams: Arc<Streams>) -> Relay {
         node: node("origin-1"),
         streams,
         term: watch::channel(Term::default()).1,
+        epoch_believed_max: Epoch::MAX,
         admission: Arc::new(Admission::new(watch::channel(PublishPolicy::Open).1)),
         links: Arc::default(),
         token: None,
@@ -352,6 +353,17 @@ async fn an_epoch_that_the_pool_cannot_have_come_to_deposes_nobody() {
     assert!(relay.streams.standing().active);
     assert_eq!(relay.stats.epochs_not_believed.load(std::sync::atomic::Ordering::Relaxed), 1);
     let _link = link(&relay, 5 + Epoch::JUMP_MAX).await;
+    assert!(!relay.streams.standing().active);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_use_up_the_epochs_of_an_origin_that_counts_them_itself_no_faster_than_it_starts() {
+    let (relay, _term) = origin(PublishPolicy::Open);
+    let relay = Relay { epoch_believed_max: Epoch(7), ..relay };
+    let _link = link(&relay, 8).await;
+    assert!(relay.streams.standing().active);
+    assert_eq!(relay.stats.epochs_not_believed.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let _link = link(&relay, 7).await;
     assert!(!relay.streams.standing().active);
 }
 

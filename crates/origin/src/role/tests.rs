@@ -142,10 +142,10 @@ async fn one_whose_disk_takes_nothing_takes_no_role_until_it_does() {
     running.await.unwrap();
 }
 
-#[test]
-fn an_origin_that_counts_epochs_itself_has_each_on_disk_first() {
+#[tokio::test]
+async fn an_origin_that_counts_epochs_itself_has_each_on_disk_first() {
     let dir = tempfile::tempdir().unwrap();
-    roles(dir.path()).handle_own_grant(grant(cluster::Role::Active, 7, 1)).unwrap();
+    roles(dir.path()).handle_own_grant(grant(cluster::Role::Active, 7, 1)).await.unwrap();
     assert_eq!(roles(dir.path()).highest_epoch(), Epoch(7));
 }
 
