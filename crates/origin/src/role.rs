@@ -59,6 +59,8 @@ pub struct Roles {
     heard: Arc<EpochFile>,
     /// Notified when the disk is to learn of an epoch.
     unstored: Notify,
+    /// The newest grant that was not taken because of the disk.
+    refused: Mutex<Option<Grant>>,
     /// Who is active by the newest record that was heard here, and in which epoch.
     active: Mutex<Option<(Epoch, Member)>>,
     /// The pool, as the control plane has described it.
@@ -83,6 +85,7 @@ impl Roles {
             streams,
             heard,
             unstored: Notify::new(),
+            refused: Mutex::default(),
             active: Mutex::default(),
             pool,
             relief: AtomicBool::default(),
@@ -113,16 +116,14 @@ impl Roles {
     ///
     /// It is acted on at once: who grants has the epoch on disk, and whoever hears of it by us keeps it too. Our own disk
     /// learns of it by [`Roles::run`]. While it is waited for, this origin would beat, ack and serve nothing, and so hold up
-    /// every stream of its pool. One whose disk is known to take nothing takes no role.
+    /// every stream of its pool. One whose disk is known to take nothing takes no role before it does.
     pub fn handle_grant(&self, grant: Grant) -> Result<(), GrantError> {
         if !self.heard.is_of(grant.epoch, &grant.store) {
             return Err(GrantError::Doubled { epoch: grant.epoch });
         }
         let serves_it = |role: &Role| role.active && role.epoch == grant.epoch;
         let begins = grant.role == cluster::Role::Active && !serves_it(&self.role.borrow());
-        if let Some(why) = self.heard.failure().filter(|_| begins) {
-            return Err(GrantError::Store(why));
-        }
+        self.check_disk(&grant, begins)?;
         self.note_heard(grant.epoch, &grant.store);
         let (epoch, active) = (grant.epoch, grant.active.clone());
         self.streams.with(|replica, now| replica.handle_grant(grant, now))?;
@@ -131,6 +132,29 @@ impl Roles {
         }
         self.refresh();
         Ok(())
+    }
+
+    /// Refuses a grant that begins a term while the disk takes nothing. It is not made a second time: it is kept until there
+    /// is room, or newer word.
+    fn check_disk(&self, grant: &Grant, begins: bool) -> Result<(), GrantError> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.take_if(|kept| (kept.epoch, kept.version) < (grant.epoch, grant.version));
+        match self.heard.failure().filter(|_| begins) {
+            Some(why) => {
+                refused.get_or_insert_with(|| grant.clone());
+                Err(GrantError::Store(why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The disk takes epochs again.
+    fn take_refused(&self) {
+        let Some(grant) = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let epoch = grant.epoch.0;
+        if let Err(error) = self.handle_grant(grant) {
+            tracing::error!(epoch, %error, "role.refused");
+        }
     }
 
     /// Somebody has heard of this epoch (REPLICATION C8).
@@ -183,6 +207,7 @@ impl Roles {
             while self.store().await.is_err() {
                 sleep(STORE_AGAIN).await;
             }
+            self.take_refused();
         }
     }
 

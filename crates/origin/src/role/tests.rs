@@ -1,6 +1,8 @@
 use cluster::{Incarnation, NodeId, PoolId, PoolViewMember};
 use hub::{Hub, RingLimits};
 use replica::FollowDown;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 
@@ -118,28 +120,52 @@ async fn a_disk_that_takes_its_time_holds_up_no_role() {
     assert_eq!(EpochFile::open(dir.path()).unwrap().epoch(), Epoch(9));
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_whose_disk_takes_nothing_takes_no_role_until_it_does() {
-    let dir = tempfile::tempdir().unwrap();
-    let (roles, stop) = (Arc::new(roles(dir.path())), CancellationToken::new());
-    std::fs::create_dir(dir.path().join("epoch.new")).unwrap();
-    let running = tokio::spawn({
-        let (roles, stop) = (roles.clone(), stop.clone());
-        async move { roles.run(stop).await }
-    });
+/// One that has heard of epoch 6, and whose disk does not take that.
+async fn with_full_disk(dir: &Path) -> (Arc<Roles>, AbortOnDropHandle<()>) {
+    std::fs::create_dir(dir.join("epoch.new")).unwrap();
+    let roles = Arc::new(roles(dir));
+    let keeping = roles.clone();
+    let running = tokio::spawn(async move { keeping.run(CancellationToken::new()).await });
     roles.hear(Epoch(6));
     while roles.heard.failure().is_none() {
         tokio::task::yield_now().await;
     }
-    assert!(matches!(roles.handle_grant(grant(cluster::Role::Active, 7, 1)), Err(GrantError::Store(_))));
-    std::fs::remove_dir(dir.path().join("epoch.new")).unwrap();
+    (roles, AbortOnDropHandle::new(running))
+}
+
+async fn make_room(dir: &Path, roles: &Roles) {
+    std::fs::remove_dir(dir.join("epoch.new")).unwrap();
     while roles.heard.failure().is_some() {
         sleep(STORE_AGAIN).await;
     }
-    roles.handle_grant(grant(cluster::Role::Active, 7, 2)).unwrap();
-    assert!(roles.watch().borrow().active);
-    stop.cancel();
-    running.await.unwrap();
+    tokio::task::yield_now().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_disk_takes_nothing_takes_the_role_that_it_was_granted_once_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (roles, _running) = with_full_disk(dir.path()).await;
+    for version in 1..3 {
+        let refused = roles.handle_grant(grant(cluster::Role::Active, 7, version));
+        assert!(matches!(refused, Err(GrantError::Store(_))), "{refused:?}");
+    }
+    assert!(!roles.watch().borrow().active);
+    make_room(dir.path(), &roles).await;
+    let mut role = roles.watch();
+    let taken = timeout(STORE_AGAIN, role.wait_for(|role| role.active && role.epoch == Epoch(7))).await;
+    assert!(taken.is_ok(), "it is not granted again");
+    assert_eq!(roles.streams.standing().version, 2, "the newest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_waited_for_the_disk_is_over_with_newer_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let (roles, _running) = with_full_disk(dir.path()).await;
+    assert!(roles.handle_grant(grant(cluster::Role::Active, 7, 1)).is_err());
+    roles.handle_grant(grant(cluster::Role::Standby, 7, 2)).unwrap();
+    make_room(dir.path(), &roles).await;
+    assert!(roles.refused.lock().unwrap().is_none());
+    assert_eq!(*roles.watch().borrow(), Role { epoch: Epoch(7), ..Role::default() });
 }
 
 #[tokio::test]
