@@ -22,6 +22,8 @@ use tests::{
 const READY: Duration = Duration::from_secs(60);
 /// The time between two frames.
 const FRAME: Duration = Duration::from_millis(40);
+/// How long an encoder waits before it opens an output again.
+const FRAMES_TO_RETRY: u32 = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn viewers_go_on_in_the_other_master_when_theirs_dies() {
@@ -62,19 +64,45 @@ async fn children_keep_viewers_and_encoders_while_their_master_restarts() {
     feed.assert_running();
 }
 
-/// The same frames to both, as an encoder with two outputs sends them; one whose connection breaks goes on with the other.
-async fn publish_to_both(urls: [String; 2]) {
-    let mut outputs = Vec::new();
-    for url in &urls {
-        let mut output = Publisher::open(url).await.expect("the encoder is welcome");
-        output.send(&synthetic::config()).await.expect("the set-up is taken");
-        outputs.push(Some(output));
+/// Positions are as high as the epoch that a master is in: those of the one that is left lie below what its viewers came with, and
+/// go up when it restarts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn viewers_who_came_from_the_other_master_stay_when_this_one_restarts() {
+    let mut topology = Topology::start("Independent masters");
+    topology.wait_active("west");
+    topology.wait_active("east");
+    for _ in 0..2 {
+        // Its epoch is the higher one now, and so are its positions.
+        topology.kill("west");
+        topology.start_one("west");
+        topology.wait_active("west");
     }
+    let urls = [topology.rtmp("10.0.0.2"), topology.rtmp("10.0.0.1")];
+    let encoder = tokio::spawn(publish_to_both(urls));
+    let viewers = ["10.0.0.11", "10.0.0.12"].map(|edge| Recorder::start(&topology.rtmp(edge)));
+    viewers.iter().for_each(|viewer| viewer.wait_frames(60, SOON));
+
+    topology.kill("west");
+    viewers.iter().for_each(|viewer| viewer.wait_frames(60, SOON));
+    topology.kill("east");
+    topology.start_one("east");
+    topology.wait_active("east");
+    viewers.iter().for_each(|viewer| viewer.wait_frames(100, SOON));
+    viewers.iter().for_each(assert_in_order);
+    encoder.abort();
+}
+
+/// The same frames to both, as an encoder with two outputs sends them; one whose connection breaks is opened again.
+async fn publish_to_both(urls: [String; 2]) {
+    let mut outputs = [None, None];
     let mut ticks = tokio::time::interval(FRAME);
     for number in 0.. {
         ticks.tick().await;
         let frame = synthetic::frame(number, FRAME);
-        for output in &mut outputs {
+        for (output, url) in outputs.iter_mut().zip(&urls) {
+            if output.is_none() && number % FRAMES_TO_RETRY == 0 {
+                *output = opened(url).await;
+            }
             if let Some(open) = output
                 && open.send(&frame).await.is_err()
             {
@@ -82,6 +110,12 @@ async fn publish_to_both(urls: [String; 2]) {
             }
         }
     }
+}
+
+async fn opened(url: &str) -> Option<Publisher> {
+    let mut output = Publisher::open(url).await.ok()?;
+    output.send(&synthetic::config()).await.ok()?;
+    Some(output)
 }
 
 /// Nothing lost, nothing twice, and the clock goes on.
@@ -102,19 +136,32 @@ fn assert_goes_on(viewer: &Recorder) {
     }
 }
 
+/// Nothing twice, and the clock does not go back.
+#[track_caller]
+fn assert_in_order(viewer: &Recorder) {
+    for [(before, at), (after, then)] in pairs(viewer) {
+        assert!(after > before && then >= at, "frame {after} at {then} ms came after {before} at {at} ms");
+    }
+}
+
 /// Each frame's number and the next one's, whose times must be as far apart as the encoder made them.
 #[track_caller]
 fn steps(viewer: &Recorder) -> Vec<(u32, u32)> {
+    let step = |[(before, at), (after, then)]: [(u32, u32); 2]| {
+        let apart = after.wrapping_sub(before).wrapping_mul(FRAME.as_millis() as u32);
+        assert_eq!(then.wrapping_sub(at), apart, "the clock between the frames {before} and {after}");
+        (before, after)
+    };
+    pairs(viewer).into_iter().map(step).collect()
+}
+
+/// Numbers and times of each frame and the next one.
+#[track_caller]
+fn pairs(viewer: &Recorder) -> Vec<[(u32, u32); 2]> {
     assert_eq!(viewer.ended(), None, "{:?}", viewer.codes());
     let tags: Vec<_> = viewer.tags().into_iter().filter(|tag| tag.is_coded()).collect();
     let frames: Vec<_> = tags.iter().map(|tag| (synthetic::number(tag).expect("ours"), tag.timestamp)).collect();
-    let step = |pair: &[(u32, u32)]| {
-        let [(before, at), (after, then)] = pair else { unreachable!("windows of two") };
-        let apart = after.wrapping_sub(*before).wrapping_mul(FRAME.as_millis() as u32);
-        assert_eq!(then.wrapping_sub(*at), apart, "the clock between the frames {before} and {after}");
-        (*before, *after)
-    };
-    frames.windows(2).map(step).collect()
+    frames.windows(2).map(|pair| [pair[0], pair[1]]).collect()
 }
 
 /// The processes of one chapter of the page.

@@ -1,6 +1,7 @@
 //! The rules of replication, explored and simulated.
 
 mod cases;
+mod masters;
 mod mistakes;
 mod model;
 mod rng;

@@ -150,7 +150,7 @@ section! {
     /// Encoders.
     #[derive(PartialEq)]
     pub struct Ingest {
-        /// Bytes a second that one publication may bring, such as 5MiB, each message 64 bytes more than it has; what comes faster
+        /// Bytes a second that one connection may publish, such as 5MiB, each message 64 bytes more than it has; what comes faster
         /// is read no faster. 0: as fast as it is taken.
         pub bytes_per_second: Size = Size(0),
         /// Bytes of one publication that are kept until its origin has them safe. Beyond, the encoder waits as long as the

@@ -67,7 +67,7 @@ section! {
         /// Connections of one address that may be in the handshake at once; 127.0.0.1 and ::1 are not counted, proxies
         /// count as whom they bring.
         pub handshakes_per_address: usize = door::Config::default().unfinished_per_address_max,
-        /// Bytes a second that one publication may bring, such as 5MiB, each message 64 bytes more than it has; what comes faster
+        /// Bytes a second that one connection may publish, such as 5MiB, each message 64 bytes more than it has; what comes faster
         /// is read no faster. 0: as fast as it is taken.
         pub publish_bytes_per_second: Size = Size(0),
     }

@@ -162,7 +162,11 @@ mod tests {
         };
         let told = [0, 0, 0, 4, 4, 4, 5].map(|changes| wanted(Some(changes)));
         assert_eq!(told, [true, false, false, true, false, true, true]);
-        assert_eq!([None, None, Some(5), Some(5)].map(&mut wanted), [true, true, true, true], "the last for its counters");
+        assert_eq!(
+            [None, None, Some(5), Some(5)].map(&mut wanted),
+            [true, true, true, true],
+            "the last for its counters"
+        );
         assert!(!wanted(Some(5)));
     }
 
