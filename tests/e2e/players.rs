@@ -39,7 +39,9 @@ fn h264_and_aac_reach_ffmpeg_rtmpdump_and_gstreamer_bit_for_bit() {
     let mut gstreamer_http = Player::gstreamer_http(&http, dir, "gstreamer-http");
     waiting_viewers(&cluster, "edge-2", 5);
     let mut encoder = Encoder::once(&source, &cluster.rtmp("edge-1", "live/show"), dir, "encoder");
-    tests::until("half of the stream to be saved", SOON * 2, || (gstreamer.saved() > source.size() / 2).then_some(()));
+    tests::until("half of the stream to be saved", SOON + Duration::from_secs(seconds.into()), || {
+        (gstreamer.saved() > source.size() / 2).then_some(())
+    });
     let mut late = Player::packets(Ffmpeg, &rtmp, dir, "late");
 
     encoder.process.wait_success(Duration::from_secs(u64::from(seconds)) + SOON);
@@ -94,7 +96,9 @@ fn plays_untouched(source: fn(u32) -> Source) {
     let mut rtmpdump = Player::rtmpdump(&url, dir, "rtmpdump");
     waiting_viewers(&cluster, "edge-2", 2);
     let mut encoder = Encoder::once(&source, &cluster.rtmp("edge-1", "live/show"), dir, "encoder");
-    tests::until("half of the stream to be saved", SOON * 2, || (rtmpdump.saved() > source.size() / 2).then_some(()));
+    tests::until("half of the stream to be saved", SOON + Duration::from_secs(seconds.into()), || {
+        (rtmpdump.saved() > source.size() / 2).then_some(())
+    });
     let mut late_ffmpeg = Player::packets(Ffmpeg9, &cluster.http_flv("edge-2", "live/show"), dir, "late-ffmpeg9");
     let mut late_rtmpdump = Player::rtmpdump(&url, dir, "late-rtmpdump");
 

@@ -1,13 +1,20 @@
-//! What the kernel asks for a write: a loop that has its frames at hand and hands them to sockets, and does nothing else.
+//! What the kernel asks for a write: a loop that has its frames at hand and hands them to sockets, and does nothing else. It
+//! has the kernel copy them for each socket, or refer to the pages of a file where there are many bytes.
 //!
 //! It is a process of its own: this program, started again. It speaks as much HTTP as its viewers need.
 
 use std::{
+    fs::File,
     io::{self, ErrorKind, IoSlice, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::Command,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use nix::sys::{
+    memfd::{MFdFlags, memfd_create},
+    sendfile::sendfile,
 };
 
 /// The argument that says that this is the loop's process.
@@ -24,6 +31,15 @@ pub enum Form {
     Merge(u64),
 }
 
+/// How the kernel comes by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// One `writev` each.
+    Copies,
+    /// One `sendfile` each, of so many bytes and more.
+    Pages,
+}
+
 /// What the frames are: as `headwater load` publishes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
@@ -33,8 +49,11 @@ pub enum Media {
     Audio,
 }
 
+/// Fewer bytes are copied, as an edge does.
+const PAGES_BYTES_MIN: usize = 32 * 1024;
+
 /// A command line of the loop's process.
-pub fn command(address: SocketAddr, form: Form, media: Media) -> Command {
+pub fn command(address: SocketAddr, form: Form, by: By, media: Media) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("a running bench is a file"));
     let wait = match form {
         Form::Each => "each".to_owned(),
@@ -42,19 +61,21 @@ pub fn command(address: SocketAddr, form: Form, media: Media) -> Command {
         Form::Merge(ms) => ms.to_string(),
     };
     let media = if media == Media::Video { "video" } else { "audio" };
-    command.args([ARGUMENT, &address.to_string(), &wait, media]);
+    let by = if by == By::Copies { "copies" } else { "pages" };
+    command.args([ARGUMENT, &address.to_string(), &wait, by, media]);
     command
 }
 
 /// The loop, until it is killed.
 pub fn run(arguments: &[String]) -> io::Result<()> {
-    let [address, form, media] = arguments else { return Err(ErrorKind::InvalidInput.into()) };
+    let [address, form, by, media] = arguments else { return Err(ErrorKind::InvalidInput.into()) };
     let form = match form.as_str() {
         "each" => Form::Each,
         "ride" => Form::Ride,
         ms => Form::Merge(ms.parse().map_err(|_| ErrorKind::InvalidInput)?),
     };
     let media = if media == "video" { Media::Video } else { Media::Audio };
+    let by = if by == "copies" { By::Copies } else { By::Pages };
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let mut viewers = Vec::new();
@@ -77,7 +98,8 @@ pub fn run(arguments: &[String]) -> io::Result<()> {
         };
         if write {
             flushed = time;
-            viewers.retain_mut(|viewer| viewer.write(&waiting).is_ok());
+            let pages = if by == By::Pages { pages(&waiting)? } else { None };
+            viewers.retain_mut(|viewer| viewer.write(&waiting, pages.as_ref()).is_ok());
             waiting.clear();
         }
     }
@@ -143,6 +165,21 @@ impl Tag {
         let [high, x, y, z] = (time.as_millis() as u32).to_be_bytes();
         Self { header: [kind, a, b, c, x, y, z, high, 0, 0, 0], body, trailer: (size as u32 + 11).to_be_bytes() }
     }
+
+    fn parts(&self) -> [&[u8]; 3] {
+        [&self.header, &self.body, &self.trailer]
+    }
+}
+
+/// All of it in a file, if it is much.
+fn pages(tags: &[Tag]) -> io::Result<Option<File>> {
+    let bytes = tags.iter().flat_map(Tag::parts).collect::<Vec<_>>().concat();
+    if bytes.len() < PAGES_BYTES_MIN {
+        return Ok(None);
+    }
+    let mut file = File::from(memfd_create(c"frames", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(&bytes)?;
+    Ok(Some(file))
 }
 
 /// As docs/benchmarks.md describes it: a mark, then publication, number and time in digits of seven bits.
@@ -178,13 +215,18 @@ impl Viewer {
         Ok(Self { stream, rest: Vec::new() })
     }
 
-    /// One vectored write for all of it; what the socket does not take goes before the next.
-    fn write(&mut self, tags: &[Tag]) -> io::Result<()> {
-        let parts = || tags.iter().flat_map(|tag| [&tag.header[..], &tag.body, &tag.trailer]);
+    /// One call for all of it; what the socket does not take goes before the next.
+    fn write(&mut self, tags: &[Tag], pages: Option<&File>) -> io::Result<()> {
+        let parts = || tags.iter().flat_map(Tag::parts);
         let mut taken = 0;
         if self.rest.is_empty() {
-            let slices: Vec<IoSlice<'_>> = parts().map(IoSlice::new).collect();
-            taken = waited(self.stream.write_vectored(&slices))?;
+            taken = waited(match pages {
+                Some(file) => {
+                    let count = parts().map(<[u8]>::len).sum();
+                    sendfile(&self.stream, file, Some(&mut 0), count).map_err(io::Error::from)
+                }
+                None => self.stream.write_vectored(&parts().map(IoSlice::new).collect::<Vec<_>>()),
+            })?;
         }
         for part in parts() {
             let skipped = taken.min(part.len());

@@ -6,14 +6,13 @@ use anyhow::Result;
 
 use crate::{
     Setting,
-    bare::{Form, Media},
+    bare::{By, Form, Media},
     load::{Found, Load, Times},
     page::{median, table},
     server::{Kind, Server},
 };
 
 /// Viewers of video, and of sound alone.
-const CROWDS: [usize; 3] = [100, 500, 1000];
 const FULL: usize = 1000;
 const LISTENERS: usize = 900;
 /// The bound that servers which merge are compared at.
@@ -21,10 +20,18 @@ const MERGE_MS: u64 = 350;
 /// How long the default policy merges sound alone.
 const SOUND_MS: u64 = 100;
 
+const NGINX: Kind = Kind::Nginx;
 const DEFAULT: Kind = Kind::Edge("balanced");
 const LOWEST: Kind = Kind::Edge("lowest");
 const MERGED: Kind = Kind::Edge("350");
 const NODE: Kind = Kind::Node("balanced");
+/// The bare loops that write as often as each of them.
+const EACH: Kind = Kind::Bare(Form::Each, By::Copies);
+const RIDE: Kind = Kind::Bare(Form::Ride, By::Copies);
+const MERGE: Kind = Kind::Bare(Form::Merge(MERGE_MS), By::Copies);
+const SOUND: Kind = Kind::Bare(Form::Merge(SOUND_MS), By::Copies);
+/// The one that sends the same pages as well.
+const MERGE_PAGES: Kind = Kind::Bare(Form::Merge(MERGE_MS), By::Pages);
 
 /// A line of the table: which server, what, how many viewers.
 type Line = (Kind, Media, usize);
@@ -32,23 +39,17 @@ type Line = (Kind, Media, usize);
 /// What was found of each line, in the order of its runs.
 type Findings = BTreeMap<usize, Vec<Found>>;
 
-/// In the order in which they are run and shown; lines of one server that follow each other share its process.
+/// In the order in which they are run and shown. What is compared follows each other: a machine whose speed changes within
+/// minutes has nearly the same for both.
 fn lines() -> Vec<Line> {
-    let video =
-        |kind: Kind, crowds: &[usize]| crowds.iter().map(move |viewers| (kind, Media::Video, *viewers)).collect();
-    let groups: [Vec<Line>; 8] = [
-        video(Kind::Nginx, &CROWDS),
-        video(DEFAULT, &CROWDS),
-        video(LOWEST, &CROWDS[1..]),
-        video(MERGED, &[FULL]),
-        video(NODE, &[FULL]),
-        video(Kind::Bare(Form::Each), &[FULL]),
-        video(Kind::Bare(Form::Ride), &[FULL]),
-        video(Kind::Bare(Form::Merge(MERGE_MS)), &[FULL]),
+    let crowds: [(Media, usize, &[Kind]); 4] = [
+        (Media::Video, 100, &[NGINX, DEFAULT]),
+        (Media::Video, 500, &[DEFAULT, NGINX, LOWEST]),
+        (Media::Video, FULL, &[RIDE, DEFAULT, NGINX, LOWEST, EACH, MERGE, MERGED, MERGE_PAGES, NODE]),
+        (Media::Audio, LISTENERS, &[EACH, NGINX, DEFAULT, SOUND]),
     ];
-    let sound = [Kind::Nginx, DEFAULT, Kind::Bare(Form::Each), Kind::Bare(Form::Merge(SOUND_MS))];
-    let sound = sound.map(|kind| (kind, Media::Audio, LISTENERS));
-    groups.into_iter().flatten().chain(sound).filter(|(kind, ..)| kind.is_here()).collect()
+    let lines = crowds.iter().flat_map(|(media, viewers, kinds)| kinds.iter().map(|kind| (*kind, *media, *viewers)));
+    lines.filter(|(kind, ..)| kind.is_here()).collect()
 }
 
 /// Measures all of it, as often as it is set.
@@ -81,13 +82,12 @@ fn text(lines: &[Line], findings: &Findings, setting: Setting) -> String {
         let number = lines.iter().position(|other| *other == line);
         number.and_then(|number| findings.get(&number)).map(Vec::as_slice)
     };
-    let cost = |kind: Kind, media: Media, viewers: usize| found((kind, media, viewers)).and_then(s_per_gb);
     let rows = |of: Media| -> Vec<Vec<String>> {
         let own = lines.iter().enumerate().filter(|(_, (_, media, _))| *media == of);
         own.map(|(number, line)| {
             let (kind, media, viewers) = *line;
-            let nginx = cost(Kind::Nginx, media, viewers);
-            let bare = peer(kind, media).and_then(|form| cost(Kind::Bare(form), media, viewers));
+            let nginx = found((NGINX, media, viewers)).filter(|_| kind != NGINX);
+            let bare = peer(kind, media).and_then(|loop_| found((loop_, media, viewers)));
             row(line, &findings[&number], nginx, bare)
         })
         .collect()
@@ -105,19 +105,21 @@ fn text(lines: &[Line], findings: &Findings, setting: Setting) -> String {
         "harmed frames",
     ];
     format!(
-        "Medians of {} runs of {} s each, in turns.\n\n{}\nSound alone, 64 kb/s:\n\n{}\nWhat is promised:\n\n{}",
+        "Medians of {} runs of {} s each, in turns; of ratios too, each of two servers in one run.\n\n{}\n\
+         Sound alone, 64 kb/s:\n\n{}\nWhat is promised:\n\n{}",
         setting.runs,
         setting.seconds,
         table(&head, &rows(Media::Video)),
         table(&head, &rows(Media::Audio)),
-        table(&["what", "promised", "found", ""], &promises(&cost, &found)),
+        table(&["what", "promised", "found", "in each run", ""], &promises(&found)),
     )
 }
 
-fn row((kind, _, viewers): &Line, found: &[Found], nginx: Option<f64>, bare: Option<f64>) -> Vec<String> {
-    let own = s_per_gb(found);
-    let of =
-        |other: Option<f64>| own.zip(other).map_or_else(String::new, |(own, other)| format!("{:.2} ×", own / other));
+fn row((kind, _, viewers): &Line, found: &[Found], nginx: Option<&[Found]>, bare: Option<&[Found]>) -> Vec<String> {
+    let times = |other: Option<&[Found]>| match other.and_then(|other| median(ratios(found, other))) {
+        Some(times) => format!("{times:.2} ×"),
+        None => String::new(),
+    };
     let number = |of: fn(&Found) -> f64| median(found.iter().map(of).collect()).unwrap_or_default();
     let ms = |of: fn(&Found) -> Option<Times>, at: fn(Times) -> f64| {
         median(found.iter().filter_map(of).map(at).collect()).map_or_else(String::new, |ms| format!("{ms:.1} ms"))
@@ -125,10 +127,10 @@ fn row((kind, _, viewers): &Line, found: &[Found], nginx: Option<f64>, bare: Opt
     vec![
         kind.title(),
         viewers.to_string(),
-        own.map_or_else(String::new, |own| format!("{own:.2}")),
+        format!("{:.2}", number(|found| found.server.s_per_gb)),
         format!("{:.0} %", number(|found| found.server.cores * 100.0)),
-        if *kind == Kind::Nginx { String::new() } else { of(nginx) },
-        if matches!(kind, Kind::Bare(_)) { String::new() } else { of(bare) },
+        times(nginx),
+        times(bare),
         ms(|found| found.latency_ms.video, |times| times.p50),
         ms(|found| found.latency_ms.video, |times| times.p99),
         ms(|found| found.latency_ms.audio, |times| times.p99),
@@ -136,53 +138,50 @@ fn row((kind, _, viewers): &Line, found: &[Found], nginx: Option<f64>, bare: Opt
     ]
 }
 
-/// The bare loop that does the same writes.
-fn peer(kind: Kind, media: Media) -> Option<Form> {
+/// The bare loop that writes as often, one `writev` a time.
+fn peer(kind: Kind, media: Media) -> Option<Kind> {
     match (kind, media) {
-        (LOWEST, _) | (Kind::Nginx, _) => Some(Form::Each),
-        (DEFAULT | NODE, Media::Video) => Some(Form::Ride),
-        (DEFAULT | NODE, Media::Audio) => Some(Form::Merge(SOUND_MS)),
-        (MERGED, _) => Some(Form::Merge(MERGE_MS)),
+        (LOWEST, _) | (NGINX, _) => Some(EACH),
+        (DEFAULT | NODE, Media::Video) => Some(RIDE),
+        (DEFAULT | NODE, Media::Audio) => Some(SOUND),
+        (MERGED, _) => Some(MERGE),
         _ => None,
     }
 }
 
-fn s_per_gb(found: &[Found]) -> Option<f64> {
-    median(found.iter().map(|found| found.server.s_per_gb).collect())
+/// CPU time for each GB by another's, run by run.
+fn ratios(own: &[Found], other: &[Found]) -> Vec<f64> {
+    own.iter().zip(other).map(|(own, other)| own.server.s_per_gb / other.server.s_per_gb).collect()
 }
 
 /// What is promised, what was found, and whether that is enough.
-fn promises<'a>(
-    cost: &impl Fn(Kind, Media, usize) -> Option<f64>,
-    found: &impl Fn(Line) -> Option<&'a [Found]>,
-) -> Vec<Vec<String>> {
-    let ratio =
-        |one: Kind, other: Kind, media, viewers| Some(cost(one, media, viewers)? / cost(other, media, viewers)?);
+fn promises<'a>(found: &impl Fn(Line) -> Option<&'a [Found]>) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
-    let mut promise = |what: &str, most: f64, unit: &str, found: Option<f64>| {
-        let (shown, met) = match found {
+    let mut promise = |what: &str, most: f64, unit: &str, found: Vec<f64>| {
+        let runs: Vec<_> = found.iter().map(|found| format!("{found:.2}")).collect();
+        let (shown, met) = match median(found) {
             Some(found) => (format!("{found:.2}{unit}"), if found <= most { "met" } else { "NOT met" }),
             None => ("not measured".to_owned(), ""),
         };
-        rows.push(vec![what.to_owned(), format!("≤ {most:.2}{unit}"), shown, met.to_owned()]);
+        rows.push(vec![what.to_owned(), format!("≤ {most:.2}{unit}"), shown, runs.join(", "), met.to_owned()]);
     };
-    let (ride, each, merge) = (Kind::Bare(Form::Ride), Kind::Bare(Form::Each), Kind::Bare(Form::Merge(MERGE_MS)));
-    let video = |one, other| ratio(one, other, Media::Video, FULL);
-    promise("`balanced`, 1,000 viewers: CPU of nginx-rtmp's", 0.5, " ×", video(DEFAULT, Kind::Nginx));
-    promise("`lowest`, 1,000 viewers: CPU of nginx-rtmp's", 0.9, " ×", video(LOWEST, Kind::Nginx));
-    promise("`balanced`: of the bare loop's", 1.15, " ×", video(DEFAULT, ride));
-    promise("`lowest`: of the bare loop's", 1.15, " ×", video(LOWEST, each));
-    promise("350 ms, 1,000 viewers: CPU of nginx-rtmp's", 0.22, " ×", video(MERGED, Kind::Nginx));
-    promise("350 ms: of the bare loop's", 1.15, " ×", video(MERGED, merge));
-    promise("900 listeners: CPU of nginx-rtmp's", 0.3, " ×", ratio(DEFAULT, Kind::Nginx, Media::Audio, LISTENERS));
-    let p99 = |kind| {
-        let found = found((kind, Media::Video, FULL))?;
-        median(found.iter().filter_map(|found| Some(found.latency_ms.video?.p99)).collect())
-    };
-    if let Some(nginx) = p99(Kind::Nginx) {
-        promise("`balanced`, 1,000 viewers: video p99, at most nginx-rtmp's", nginx, " ms", p99(DEFAULT));
+    let video_of = |kind| found((kind, Media::Video, FULL)).unwrap_or_default();
+    let video = |own, other| ratios(video_of(own), video_of(other));
+    promise("`balanced`, 1,000 viewers: CPU of nginx-rtmp's", 0.5, " ×", video(DEFAULT, NGINX));
+    promise("`lowest`, 1,000 viewers: CPU of nginx-rtmp's", 0.9, " ×", video(LOWEST, NGINX));
+    promise("`balanced`: of the bare loop's", 1.15, " ×", video(DEFAULT, RIDE));
+    promise("`lowest`: of the bare loop's", 1.15, " ×", video(LOWEST, EACH));
+    promise("350 ms, 1,000 viewers: CPU of nginx-rtmp's", 0.22, " ×", video(MERGED, NGINX));
+    promise("350 ms: of the bare loop's", 1.15, " ×", video(MERGED, MERGE));
+    promise("350 ms: of the bare loop's that sends pages", 1.15, " ×", video(MERGED, MERGE_PAGES));
+    let listeners = |kind| found((kind, Media::Audio, LISTENERS)).unwrap_or_default();
+    promise("900 listeners: CPU of nginx-rtmp's", 0.3, " ×", ratios(listeners(DEFAULT), listeners(NGINX)));
+    let p99s =
+        |kind| -> Vec<f64> { video_of(kind).iter().filter_map(|found| Some(found.latency_ms.video?.p99)).collect() };
+    if let Some(nginx) = median(p99s(NGINX)) {
+        promise("`balanced`, 1,000 viewers: video p99, at most nginx-rtmp's", nginx, " ms", p99s(DEFAULT));
     }
-    let harmed = found((DEFAULT, Media::Video, FULL)).map(|found| found.iter().map(Found::harmed).sum::<u64>() as f64);
+    let harmed = video_of(DEFAULT).iter().map(|found| found.harmed() as f64).collect();
     promise("`balanced`, 1,000 viewers: harmed frames", 0.0, "", harmed);
     rows
 }

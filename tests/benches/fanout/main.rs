@@ -3,8 +3,8 @@
 //! `make bench` builds the programs in release form and runs it. A name given on the command line runs the sets whose name has it in
 //! it. Each set's tables go to their place in docs/benchmarks.md. It asserts nothing about speed.
 //!
-//! `HEADWATER_RUNS` (3) is how often each line of the first set is measured, and each of what stalled viewers do; `HEADWATER_SECONDS`
-//! (8) for how long.
+//! `HEADWATER_RUNS` (5) is how often each line of the first set is measured, and each of what stalled viewers do; `HEADWATER_SECONDS`
+//! (5) for how long.
 
 mod bare;
 mod cost;
@@ -58,8 +58,8 @@ fn main() -> Result<()> {
     }
     let setting = Setting {
         cores: Cores::find(),
-        runs: number("HEADWATER_RUNS", 3),
-        seconds: number("HEADWATER_SECONDS", 8) as u64,
+        runs: number("HEADWATER_RUNS", 5),
+        seconds: number("HEADWATER_SECONDS", 5) as u64,
     };
     let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| name.contains(argument.as_str()));
     let mut failed = Vec::new();

@@ -12,7 +12,7 @@ use tests::{
 };
 
 use crate::{
-    bare::{self, Form, Media},
+    bare::{self, By, Form, Media},
     pin::{self, Cores},
 };
 
@@ -26,7 +26,7 @@ pub enum Kind {
     /// nginx with its RTMP module, one process.
     Nginx,
     /// The loop.
-    Bare(Form),
+    Bare(Form, By),
 }
 
 /// A running server.
@@ -70,9 +70,14 @@ impl Kind {
             Self::Edge(latency) => format!("Headwater edge, `{latency}`{}", ms(latency)),
             Self::Node(latency) => format!("Headwater on one core, `{latency}`{}", ms(latency)),
             Self::Nginx => "nginx-rtmp".to_owned(),
-            Self::Bare(Form::Each) => "bare loop, each message".to_owned(),
-            Self::Bare(Form::Ride) => "bare loop, audio with video".to_owned(),
-            Self::Bare(Form::Merge(ms)) => format!("bare loop, each {ms} ms"),
+            Self::Bare(form, by) => {
+                let form = match form {
+                    Form::Each => "each message".to_owned(),
+                    Form::Ride => "audio with video".to_owned(),
+                    Form::Merge(ms) => format!("each {ms} ms"),
+                };
+                format!("bare loop, {form}{}", if by == By::Pages { ", pages" } else { "" })
+            }
         }
     }
 
@@ -89,7 +94,7 @@ impl Server {
             Kind::Edge(latency) => Ok(Self::edge(latency, cores)),
             Kind::Node(latency) => Ok(Self::node(latency, cores)),
             Kind::Nginx => Self::nginx(cores),
-            Kind::Bare(form) => Self::bare(form, media, cores),
+            Kind::Bare(form, by) => Self::bare(form, by, media, cores),
         }
     }
 
@@ -146,9 +151,9 @@ impl Server {
         Ok(Self { publish: Some(url.clone()), play: url, pids, admin: None, rtmp: address, keeps })
     }
 
-    fn bare(form: Form, media: Media, cores: Cores) -> Result<Self> {
+    fn bare(form: Form, by: By, media: Media, cores: Cores) -> Result<Self> {
         let (dir, address) = (tempfile::tempdir()?, free_address());
-        let process = started("bare", dir.path(), bare::command(address, form, media), address, cores);
+        let process = started("bare", dir.path(), bare::command(address, form, by, media), address, cores);
         let pids = vec![process.pid()];
         let play = format!("http://{address}/bench");
         Ok(Self { publish: None, play, pids, admin: None, rtmp: address, keeps: Keeps::Process(process, dir) })
