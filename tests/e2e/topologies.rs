@@ -17,6 +17,7 @@ use tests::{
     until,
     wait::SOON,
 };
+use tokio::task::JoinHandle;
 
 /// How long a process may take to be ready on a busy machine.
 const READY: Duration = Duration::from_secs(60);
@@ -27,13 +28,9 @@ const FRAMES_TO_RETRY: u32 = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn viewers_go_on_in_the_other_master_when_theirs_dies() {
-    let mut topology = Topology::start("Independent masters");
-    topology.wait_active("west");
-    topology.wait_active("east");
-    let urls = [topology.rtmp("10.0.0.2"), topology.rtmp("10.0.0.1")];
-    let encoder = tokio::spawn(publish_to_both(urls));
-    let viewers = ["10.0.0.11", "10.0.0.12"].map(|edge| Recorder::start(&topology.rtmp(edge)));
-    viewers.iter().for_each(|viewer| viewer.wait_frames(60, SOON));
+    let mut topology = Topology::masters();
+    let encoder = publish_to_both(&topology);
+    let viewers = topology.viewers();
 
     topology.kill("west");
     viewers.iter().for_each(|viewer| viewer.wait_frames(100, SOON));
@@ -53,8 +50,7 @@ async fn children_keep_viewers_and_encoders_while_their_master_restarts() {
     let mut topology = Topology::start("One master with children");
     topology.wait_active("master");
     let feed = Feed::paced(&topology.rtmp("10.0.0.11"), FRAME).await;
-    let viewers = ["10.0.0.11", "10.0.0.12"].map(|child| Recorder::start(&topology.rtmp(child)));
-    viewers.iter().for_each(|viewer| viewer.wait_frames(60, SOON));
+    let viewers = topology.viewers();
 
     topology.kill("master");
     topology.start_one("master");
@@ -68,19 +64,15 @@ async fn children_keep_viewers_and_encoders_while_their_master_restarts() {
 /// go up when it restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn viewers_who_came_from_the_other_master_stay_when_this_one_restarts() {
-    let mut topology = Topology::start("Independent masters");
-    topology.wait_active("west");
-    topology.wait_active("east");
+    let mut topology = Topology::masters();
     for _ in 0..2 {
         // Its epoch is the higher one now, and so are its positions.
         topology.kill("west");
         topology.start_one("west");
         topology.wait_active("west");
     }
-    let urls = [topology.rtmp("10.0.0.2"), topology.rtmp("10.0.0.1")];
-    let encoder = tokio::spawn(publish_to_both(urls));
-    let viewers = ["10.0.0.11", "10.0.0.12"].map(|edge| Recorder::start(&topology.rtmp(edge)));
-    viewers.iter().for_each(|viewer| viewer.wait_frames(60, SOON));
+    let encoder = publish_to_both(&topology);
+    let viewers = topology.viewers();
 
     topology.kill("west");
     viewers.iter().for_each(|viewer| viewer.wait_frames(60, SOON));
@@ -92,8 +84,13 @@ async fn viewers_who_came_from_the_other_master_stay_when_this_one_restarts() {
     encoder.abort();
 }
 
-/// The same frames to both, as an encoder with two outputs sends them; one whose connection breaks is opened again.
-async fn publish_to_both(urls: [String; 2]) {
+/// An encoder with two outputs, one for each master, until it is aborted.
+fn publish_to_both(topology: &Topology) -> JoinHandle<()> {
+    tokio::spawn(publish([topology.rtmp("10.0.0.2"), topology.rtmp("10.0.0.1")]))
+}
+
+/// The same frames to all; an output whose connection breaks is opened again.
+async fn publish(urls: [String; 2]) {
     let mut outputs = [None, None];
     let mut ticks = tokio::time::interval(FRAME);
     for number in 0.. {
@@ -195,6 +192,22 @@ impl Topology {
             topology.start_one(&name);
         }
         topology
+    }
+
+    /// Independent masters, each at work in its pool.
+    #[track_caller]
+    fn masters() -> Self {
+        let mut topology = Self::start("Independent masters");
+        ["west", "east"].iter().for_each(|master| topology.wait_active(master));
+        topology
+    }
+
+    /// A viewer at each edge, who is well into the stream.
+    #[track_caller]
+    fn viewers(&self) -> [Recorder; 2] {
+        let viewers = ["10.0.0.11", "10.0.0.12"].map(|edge| Recorder::start(&self.rtmp(edge)));
+        viewers.iter().for_each(|viewer| viewer.wait_frames(60, SOON));
+        viewers
     }
 
     fn write_tokens(&self) {

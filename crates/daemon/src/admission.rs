@@ -1,7 +1,6 @@
 //! Whether an encoder may publish here: its key, and names that an operator has closed.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -38,11 +37,7 @@ impl Admission {
         let admitted = !banned && self.policy.borrow().allows(name, key);
         if !admitted {
             self.denied.fetch_add(1, Ordering::Relaxed);
-            let allowed = match peer.parse::<SocketAddr>() {
-                Ok(peer) => self.complaints.allow_peer(peer.ip()),
-                Err(_) => self.complaints.allow(peer),
-            };
-            if let Some(silenced) = allowed {
+            if let Some(silenced) = self.complaints.allow_named_peer(peer) {
                 tracing::warn!(stream = %name, peer, banned, silenced, "publish.denied");
             }
         }

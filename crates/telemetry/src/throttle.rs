@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -52,6 +52,15 @@ impl Throttle {
     /// likes.
     pub fn allow_peer(&self, peer: IpAddr) -> Option<u64> {
         self.allow(&network(peer).to_string())
+    }
+
+    /// The same for a peer that another node has told of: `address:port`, where the address alone counts, since each try
+    /// comes from another port. What is no address counts as it stands.
+    pub fn allow_named_peer(&self, peer: &str) -> Option<u64> {
+        match peer.parse::<SocketAddr>() {
+            Ok(peer) => self.allow_peer(peer.ip()),
+            Err(_) => self.allow(peer),
+        }
     }
 
     fn allow_at(&self, key: &str, now: Instant) -> Option<u64> {
@@ -161,5 +170,17 @@ mod tests {
         assert_eq!(allow("192.0.2.1"), Some(0));
         assert_eq!(allow("::ffff:192.0.2.1"), None);
         assert_eq!(allow("192.0.2.2"), Some(0));
+    }
+
+    #[test]
+    fn a_peer_that_is_told_of_is_its_address_from_whatever_port() {
+        let throttle = Throttle::new(Duration::from_secs(3600));
+        assert_eq!(throttle.allow_named_peer("192.0.2.1:5000"), Some(0));
+        assert_eq!(throttle.allow_named_peer("192.0.2.1:5001"), None);
+        assert_eq!(throttle.allow_peer("192.0.2.1".parse().unwrap()), None);
+        assert_eq!(throttle.allow_named_peer("[2001:db8::1]:5000"), Some(0));
+        assert_eq!(throttle.allow_named_peer("[2001:db8::2]:5000"), None);
+        assert_eq!(throttle.allow_named_peer("a socket file"), Some(0));
+        assert_eq!(throttle.allow_named_peer("a socket file"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! One publication on its way to whichever origin is active.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use rpc::relay::{PublishRefusal, PushDown, PushHello, RelayError};
 use telemetry::Throttle;
@@ -196,7 +196,7 @@ impl Push {
     fn refused(&mut self, error: &RelayError) {
         let PushHello { stream, publication, peer, .. } = &self.hello;
         // That one ends which was on air is told each time.
-        let told = if self.opened.is_some() { allow(&self.complaints, peer) } else { Some(0) };
+        let told = if self.opened.is_some() { self.complaints.allow_named_peer(peer) } else { Some(0) };
         if let Some(silenced) = told {
             tracing::info!(%stream, %publication, peer, %error, silenced, "push.refused");
         }
@@ -212,14 +212,6 @@ impl Push {
             // An encoder that has gone meanwhile does not hear it; its end is in the outbox.
             let _heard = opened.send(answer);
         }
-    }
-}
-
-/// By the address alone: each try may come from another port.
-fn allow(complaints: &Throttle, peer: &str) -> Option<u64> {
-    match peer.parse::<SocketAddr>() {
-        Ok(peer) => complaints.allow_peer(peer.ip()),
-        Err(_) => complaints.allow(peer),
     }
 }
 

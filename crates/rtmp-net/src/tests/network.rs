@@ -23,12 +23,49 @@ fn any() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
+/// Where the stream is that these tests publish and play.
+fn url_at(port: u16) -> StreamUrl {
+    format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap()
+}
+
+/// A server whose sockets soon are full, and the stream of one publisher there.
+struct Narrow {
+    house: House,
+    url: StreamUrl,
+    publisher: Publisher,
+}
+
+impl Narrow {
+    async fn with(mut config: Config) -> Self {
+        config.send = SendBounds { buffer_bytes: 64 << 10, unsent_bytes: 32 << 10, ..SendBounds::default() };
+        let house = House::with(config, RingLimits::default());
+        let (port, ..) = serve(Server::bind(any(), house.connections.clone()).await.unwrap()).await;
+        let url = url_at(port);
+        let mut publisher = client::publish(&url, &client::Options::default()).await.unwrap();
+        send_all(&mut publisher, &[self::config(), key(0)]).await;
+        Self { house, url, publisher }
+    }
+
+    /// A viewer who has had all that there is.
+    async fn viewer(&self) -> Player {
+        let mut viewer = client::play(&self.url, &client::Options::default()).await.unwrap();
+        assert_eq!(take(&mut viewer, 2).await, [config(), key(0)]);
+        viewer
+    }
+
+    /// All viewers sat in one row, and nobody was left behind.
+    fn assert_one_row_and_nothing_skipped(&self) {
+        assert_eq!(self.house.connections.rows_open(), 1);
+        assert_eq!(self.house.connections.stats().skips.load(Ordering::Relaxed), 0);
+    }
+}
+
 #[tokio::test]
 async fn tcp_carries_a_stream_and_a_reset_reaches_the_client() {
     let house = House::new();
     let server = Server::bind(any(), house.connections.clone()).await.unwrap();
     let (port, stop, running) = serve(server).await;
-    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
+    let url = url_at(port);
     let options = client::Options::default();
     let mut publisher = client::publish(&url, &options).await.unwrap();
     send_all(&mut publisher, &[config(), key(0), delta(1, 3_000_000)]).await;
@@ -50,50 +87,32 @@ async fn tcp_carries_a_stream_and_a_reset_reaches_the_client() {
 
 #[tokio::test]
 async fn a_viewer_whose_socket_fills_up_gets_every_frame_once_and_in_order_and_so_does_its_neighbour() {
-    let send = SendBounds { buffer_bytes: 64 << 10, unsent_bytes: 32 << 10, ..SendBounds::default() };
-    let house = House::with(Config { send, ..Config::default() }, RingLimits::default());
-    let (port, _stop, _running) = serve(Server::bind(any(), house.connections.clone()).await.unwrap()).await;
-    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
-    let options = client::Options::default();
-    let mut publisher = client::publish(&url, &options).await.unwrap();
-    send_all(&mut publisher, &[config(), key(0)]).await;
-    let mut slow = client::play(&url, &options).await.unwrap();
-    let mut quick = client::play(&url, &options).await.unwrap();
-    assert_eq!(take(&mut slow, 2).await, [config(), key(0)]);
-    assert_eq!(take(&mut quick, 2).await, [config(), key(0)]);
+    let mut narrow = Narrow::with(Config::default()).await;
+    let (mut slow, mut quick) = (narrow.viewer().await, narrow.viewer().await);
     for round in 0..3 {
         let sent: Vec<_> = (1..11).map(|n| delta(round * 1000 + n, 700_000 * (n as usize % 2) + 100)).collect();
         for frame in &sent {
-            publisher.send(frame).await.unwrap();
+            narrow.publisher.send(frame).await.unwrap();
             assert_eq!(&next(&mut quick).await, frame, "nobody waits for the other");
         }
         assert_eq!(take(&mut slow, sent.len()).await, sent);
     }
-    assert_eq!(house.connections.rows_open(), 1);
-    assert_eq!(house.connections.stats().skips.load(std::sync::atomic::Ordering::Relaxed), 0);
+    narrow.assert_one_row_and_nothing_skipped();
 }
 
 /// So many that they are sent pages.
 #[tokio::test]
 async fn a_crowd_gets_every_frame_once_and_in_order_though_sockets_fill_up() {
-    let send = SendBounds { buffer_bytes: 64 << 10, unsent_bytes: 32 << 10, ..SendBounds::default() };
-    let house = House::with(Config { send, ..Config::default() }, RingLimits::default());
-    let (port, _stop, _running) = serve(Server::bind(any(), house.connections.clone()).await.unwrap()).await;
-    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
-    let options = client::Options::default();
-    let mut publisher = client::publish(&url, &options).await.unwrap();
-    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut narrow = Narrow::with(Config::default()).await;
     let mut viewers = Vec::new();
     for _ in 0..40 {
-        let mut viewer = client::play(&url, &options).await.unwrap();
-        assert_eq!(take(&mut viewer, 2).await, [config(), key(0)]);
-        viewers.push(viewer);
+        viewers.push(narrow.viewer().await);
     }
     let (quick, slow) = viewers.split_at_mut(34);
     for round in 0..2 {
         let sent: Vec<_> = (1..11).map(|n| delta(round * 1000 + n, 9_000 + 150_000 * (n as usize % 2))).collect();
         for frame in &sent {
-            publisher.send(frame).await.unwrap();
+            narrow.publisher.send(frame).await.unwrap();
             for viewer in &mut *quick {
                 assert_eq!(&next(viewer).await, frame);
             }
@@ -102,35 +121,25 @@ async fn a_crowd_gets_every_frame_once_and_in_order_though_sockets_fill_up() {
             assert_eq!(take(viewer, sent.len()).await, sent);
         }
     }
-    assert_eq!(house.connections.rows_open(), 1);
-    assert_eq!(house.connections.stats().skips.load(Ordering::Relaxed), 0);
+    narrow.assert_one_row_and_nothing_skipped();
 }
 
 #[tokio::test]
 async fn a_viewer_that_stops_reading_is_cut_and_its_neighbour_is_not() {
-    let send = SendBounds { buffer_bytes: 64 << 10, unsent_bytes: 32 << 10, ..SendBounds::default() };
-    let mut config = Config { send, ..Config::default() };
+    let mut config = Config::default();
     config.session.limits.stall_timeout = Duration::from_millis(300);
-    let house = House::with(config, RingLimits::default());
-    let (port, _stop, _running) = serve(Server::bind(any(), house.connections.clone()).await.unwrap()).await;
-    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
-    let options = client::Options::default();
-    let mut publisher = client::publish(&url, &options).await.unwrap();
-    send_all(&mut publisher, &[self::config(), key(0)]).await;
-    let mut stalled = client::play(&url, &options).await.unwrap();
-    let mut neighbour = client::play(&url, &options).await.unwrap();
-    assert_eq!(take(&mut stalled, 2).await, [self::config(), key(0)]);
-    assert_eq!(take(&mut neighbour, 2).await, [self::config(), key(0)]);
+    let mut narrow = Narrow::with(config).await;
+    let (_stalled, mut neighbour) = (narrow.viewer().await, narrow.viewer().await);
     let started = std::time::Instant::now();
     let mut number = 0;
-    while house.ended("stalled") == 0 {
+    while narrow.house.ended("stalled") == 0 {
         assert!(started.elapsed() < Duration::from_secs(20), "it is still there");
         number += 1;
         let frame = delta(number, 500_000);
-        publisher.send(&frame).await.unwrap();
+        narrow.publisher.send(&frame).await.unwrap();
         assert_eq!(next(&mut neighbour).await, frame);
     }
-    assert_eq!(house.sessions.list().len(), 2, "the publisher and the neighbour");
+    assert_eq!(narrow.house.sessions.list().len(), 2, "the publisher and the neighbour");
 }
 
 /// Shakes hands, and then acknowledges what it never got, in as many messages as it can, until it is told to stop.
@@ -169,7 +178,7 @@ async fn a_client_that_talks_without_end_keeps_the_thread_from_nobody() {
         move || flood(port, &stop, flooding)
     });
     begun.await.unwrap();
-    let url: StreamUrl = format!("rtmp://127.0.0.1:{port}/live/foo").parse().unwrap();
+    let url = url_at(port);
     let options = client::Options::default();
     let mut publisher = client::publish(&url, &options).await.unwrap();
     send_all(&mut publisher, &[config(), key(0)]).await;
