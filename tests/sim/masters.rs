@@ -205,9 +205,9 @@ impl World {
         let after = mirror.after(pool);
         let opened = mirror.open(&self.edge.hub, &self.name, pool, head).expect("one pull of a name");
         if let Some(opened) = opened {
-            self.edge.viewer = Some(opened.subscribe(Start::Live));
+            self.edge.viewer = Some(opened.subscribe(Start::LastKeyframe));
         }
-        self.edge.call = Some(stream.subscribe(after.map_or(Start::Live, Start::After)));
+        self.edge.call = Some(stream.subscribe(after.map_or(Start::LastKeyframe, Start::After)));
         self.tell(format_args!("pull of {pool} after {after:x?} up to {head:#x}, anew {is_anew}"));
         true
     }

@@ -58,9 +58,10 @@ fn plan(seed: u64) -> Plan {
     for _ in 0..count {
         plan.add(&mut rng);
     }
-    // A process that is dead at the end is a fault that has not ended.
+    // A process that is dead or frozen at the end is a fault that has not ended.
     let parties = (ORIGINS..ORIGINS + plan.setup.origins).chain([CONTROL]).chain(EDGES..EDGES + plan.setup.edges);
-    plan.faults.extend(parties.map(|party| (HEALED, Fault::Start(party))));
+    plan.faults
+        .extend(parties.flat_map(|party| [Fault::Thaw(party), Fault::Start(party)]).map(|fault| (HEALED, fault)));
     plan.faults.push((HEALED, Fault::Heal));
     plan.faults.push((HEALED, Fault::Weather(Weather::default())));
     plan
@@ -74,7 +75,7 @@ impl Plan {
         let edge = EDGES + rng.below(self.setup.edges as u64) as Party;
         let any = rng.pick(&[CONTROL, origin, origin, edge]);
         let other = rng.pick(&[CONTROL, ORIGINS, ORIGINS + 1, EDGES, EDGES + 1]);
-        let kinds = if self.single { 6 } else { 13 };
+        let kinds = if self.single { 6 } else { 14 };
         let faults = match rng.below(kinds) {
             0 => vec![(at, Fault::Kill(any)), (until, Fault::Start(any))],
             1 => vec![(at, Fault::Freeze(any)), (until, Fault::Thaw(any))],
@@ -98,6 +99,7 @@ impl Plan {
             }
             8 => vec![(at, Fault::MoveEncoder { from: EDGES, to: EDGES + 1 })],
             9 => vec![(at, Fault::CloseEncoder(edge))],
+            13 => fenced(rng, origin, at, until),
             _ => {
                 let bad = Weather { delay: (100, 80 * MS), lost_percent: 3, stall_every: 300, stall: 300 * MS };
                 vec![(at, Fault::Weather(bad)), (until, Fault::Weather(Weather::default()))]
@@ -112,6 +114,29 @@ impl Plan {
         }
         self.faults.extend(faults);
     }
+}
+
+/// An operator takes an origin out of service, and something is done that must not bring it back.
+fn fenced(rng: &mut Rng, origin: Party, at: u64, until: u64) -> Vec<(u64, Fault)> {
+    let promote = Fault::Promote { to: origin, epoch: None, force: true };
+    let meanwhile = match rng.below(3) {
+        // Another operator asks for it at the same time.
+        0 => vec![(at, promote), (until, Fault::Unfence(origin))],
+        // It ends in good order and starts anew.
+        1 => {
+            let ends = at + 200 * MS;
+            let ends_and_starts = [Fault::Leave(origin), Fault::Kill(origin)].map(|fault| (ends, fault));
+            ends_and_starts.into_iter().chain([(ends + 300 * MS, Fault::Start(origin))]).collect()
+        }
+        // It is let in and promoted, of which the store that is restored afterwards knows nothing.
+        _ => {
+            let let_in = [(at + 200 * MS, Fault::Backup), (at + 300 * MS, Fault::Unfence(origin))];
+            let restored = [(at + 500 * MS, promote), (at + S, Fault::Restore)];
+            let_in.into_iter().chain(restored).collect()
+        }
+    };
+    let let_in = (HEALED + 100 * MS, Fault::Unfence(origin));
+    [(at, Fault::Fence(origin))].into_iter().chain(meanwhile).chain([let_in]).collect()
 }
 
 /// What became of a seed.

@@ -290,7 +290,8 @@ impl World {
     /// Nothing was broken, and every stream plays everywhere (invariant 6), by now.
     pub fn verdict(&self) -> Result<(), String> {
         let mut broken = self.judge.broken.clone();
-        for ingest in self.edges.values().flat_map(|edge| &edge.encoders).filter(|ingest| !ingest.over) {
+        // What is left of one that has ended comes too late where the next has its name already.
+        for ingest in self.edges.values().flat_map(|edge| &edge.encoders).filter(|ingest| ingest.is_live()) {
             // What was sent a second ago has been seen by now.
             let due = ingest.encoder.next.checked_sub(S / self.setup.period + 1);
             let Some(due) = due.filter(|_| ingest.encoder.has_begun(self.net.now)) else { continue };

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What must outlive the process (route entries, pool records, which starts of nodes there were, events) is written to
-//! the [`Store`] before anybody is told; who is heard, streams and sessions are kept in memory and told again by the
+//! the `Store` before anybody is told; who is heard, streams and sessions are kept in memory and told again by the
 //! nodes after a restart. The rules are those of `cluster`; this crate gives them a clock, a disk and a network. Nothing live stops when it is down.
 
 mod commands;
@@ -31,9 +31,7 @@ mod time;
 mod watch;
 
 pub use config::Config;
-pub use plane::{ControlPlane, Open, RunError};
 pub use service::serve;
-pub use store::{OpenError, Store};
 
 #[cfg(test)]
 mod tests;

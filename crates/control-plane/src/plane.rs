@@ -9,15 +9,13 @@ use std::{
 };
 
 use cluster::{Incarnation, Membership, NodeId, Pool, PoolId};
+use daemon::{TaskEnded, Tasks};
 use rpc::{
     control::{Event, NodeInfo, PoolInfo, RouteInfo, StreamInfo},
     status::{Code, Failure},
 };
 use telemetry::metrics::Registry;
-use tokio::{
-    sync::{Notify, mpsc},
-    task::JoinError,
-};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -196,23 +194,25 @@ impl ControlPlane {
 impl Open {
     /// Runs the control plane until `shutdown` completes: beats, roles, events. The services answer meanwhile.
     ///
-    /// An error ends it before that: its process should end too, and another be started.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    /// An error ends it before that: without the task that has ended nobody would be promoted any more, or nothing be
+    /// told, while nodes and operators get answers as ever. Its process should end too, and another be started.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), TaskEnded> {
         let Self { control, events } = self;
         control.seed_routes(control.inner.config.routes.clone()).await;
         let store = control.inner.store_path.display().to_string();
         control.tell(Draft::info("control.started", "cluster", "the control plane has started").with("store", store));
         let inner = &control.inner;
-        // Should this future be dropped, the tasks end by themselves.
+        // Should this future be dropped, the tasks end by themselves, and leave nothing half written.
         let told_all = CancellationToken::new();
         let last = told_all.clone().drop_guard();
-        let storing = tokio::spawn(control.clone().store_events(events, told_all));
         let ending = inner.ending.clone().drop_guard();
-        let roles = inner.tasks.spawn(control.clone().drive_pools());
+        let mut tasks = Tasks::default();
+        tasks.watch("events", tokio::spawn(control.clone().store_events(events, told_all)));
+        tasks.watch("roles", inner.tasks.spawn(control.clone().drive_pools()));
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
             () = control.clone().watch_silence() => unreachable!("it watches for ever"),
-            ended = roles => Err(RunError::Roles(ended.expect_err("it is not told to end before this"))),
+            ended = tasks.first_ended() => Err(ended),
         };
         control.leave();
         drop(ending);
@@ -220,19 +220,9 @@ impl Open {
         inner.tasks.wait().await;
         // Until here something may have been told.
         drop(last);
-        if let Err(error) = storing.await {
-            tracing::error!(%error, "control.events_not_stored");
-        }
+        tasks.join().await;
         outcome
     }
-}
-
-/// Why a control plane ends although nobody told it to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Nobody would be promoted any more, while nodes and operators get answers as ever.
-    #[error("roles are no longer decided on: {0}")]
-    Roles(JoinError),
 }
 
 impl ControlPlane {

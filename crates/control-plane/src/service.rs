@@ -11,7 +11,7 @@ use rpc::{
     server::{Health, Server},
 };
 
-use crate::{Config, ControlPlane, node::OwnNode};
+use crate::{config::Config, node::OwnNode, plane::ControlPlane};
 
 /// Runs the control plane until its process is told to end.
 pub async fn serve(config: Config, process: Process<Config>) -> anyhow::Result<()> {

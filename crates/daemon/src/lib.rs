@@ -57,6 +57,7 @@ mod run;
 mod settings;
 mod shutdown;
 mod signals;
+mod tasks;
 mod threads;
 
 pub use admission::Admission;
@@ -68,4 +69,5 @@ pub use reload::Reloads;
 pub use run::{Args, Process, Program, explain, install_crypto, run};
 pub use settings::Settings;
 pub use shutdown::Shutdown;
+pub use tasks::{TaskEnded, Tasks};
 pub use threads::Threads;

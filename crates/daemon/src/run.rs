@@ -11,7 +11,7 @@ use telemetry::{
 };
 
 use crate::{
-    Shutdown,
+    BindError, Shutdown,
     admin::Admin,
     config::{self, Config},
     limits, parent,
@@ -72,10 +72,23 @@ pub struct Process<C> {
     pub reloads: Reloads<C>,
 }
 
+impl<C> Process<C> {
+    /// For tests of services, as under `--dev`: nobody sends it a signal, and nobody answers at its admin port. Call it
+    /// inside a tokio runtime.
+    pub fn detached(config: C) -> Result<Self, BindError> {
+        let (metrics, shutdown) = (Registry::new(), Shutdown::new(Duration::from_secs(10)));
+        let any = ([127, 0, 0, 1], 0).into();
+        let (admin, _not_run) = Admin::bind("detached", any, metrics.clone(), shutdown.clone())?;
+        let (_no_more, reloads) = Reloads::channel(config);
+        Ok(Self { dev: true, metrics, logs: LogControl::detached(), shutdown, admin, reloads })
+    }
+}
+
 /// Runs a service: command line, config, telemetry, admin port, signals; then `serve` until it returns.
 ///
-/// `serve` binds its ports first, runs until [`Process::shutdown`] begins, drains until it expires, and returns. The exit
-/// code is 0 after a drain, 1 when `serve` failed, 2 when the configuration is wrong.
+/// `serve` binds its ports first, runs until [`Process::shutdown`] begins, drains until it expires, and returns. It does
+/// so too when one of its [`Tasks`](crate::Tasks) has ended, and fails then. The exit code is 0 after a drain, 1 when
+/// `serve` failed, 2 when the configuration is wrong.
 pub fn run<C, F, S>(program: Program, serve: S) -> ExitCode
 where
     C: Config + Send + Sync + 'static,

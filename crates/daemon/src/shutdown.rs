@@ -1,12 +1,15 @@
 //! The end of a process: announced, drained, and over at a deadline.
 
 use std::{
+    future::Future,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::TaskEnded;
 
 /// Tells every task of a process when to stop; cheap to clone.
 ///
@@ -85,6 +88,18 @@ impl Shutdown {
         self.inner.begun.cancelled().await;
     }
 
+    /// Waits until the process is told to end, or until a task has ended that it cannot do without
+    /// ([`Tasks::first_ended`](crate::Tasks::first_ended)): that is a reason to drain, too. May be dropped at any time.
+    pub async fn begun_or(&self, first_ended: impl Future<Output = TaskEnded>) -> Result<(), TaskEnded> {
+        let ended = tokio::select! {
+            biased;
+            () = self.begun() => return Ok(()),
+            ended = first_ended => ended,
+        };
+        self.begin(&ended.to_string());
+        Err(ended)
+    }
+
     /// Waits until the drain's deadline has passed. May be dropped at any time.
     pub async fn expired(&self) {
         self.begun().await;
@@ -107,6 +122,26 @@ const LIMIT_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tasks;
+
+    #[tokio::test]
+    async fn a_task_that_ends_begins_the_drain_and_is_its_reason() {
+        let (shutdown, mut tasks) = (Shutdown::new(Duration::from_secs(10)), Tasks::default());
+        tasks.spawn("streams", async {});
+        let ended = shutdown.begun_or(tasks.first_ended()).await.expect_err("nobody has told it to end");
+        assert!(matches!(ended, TaskEnded::Returned("streams")), "{ended}");
+        assert_eq!(shutdown.reason(), Some("the task `streams` has ended"));
+    }
+
+    #[tokio::test]
+    async fn tasks_may_end_once_the_drain_has_begun() {
+        let (shutdown, mut tasks) = (Shutdown::new(Duration::from_secs(10)), Tasks::default());
+        tasks.spawn("streams", async {});
+        shutdown.begin("SIGTERM");
+        tokio::task::yield_now().await;
+        assert!(shutdown.begun_or(tasks.first_ended()).await.is_ok());
+        assert_eq!(shutdown.reason(), Some("SIGTERM"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_drain_without_end_ends() {

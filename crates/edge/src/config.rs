@@ -226,14 +226,14 @@ impl daemon::config::Config for Config {
 
 impl Config {
     /// This configuration with what may change by SIGHUP taken from a newer one.
-    pub fn with_reloadable(&self, newer: &Self) -> Self {
+    pub(crate) fn with_reloadable(&self, newer: &Self) -> Self {
         Self { publish: newer.publish.clone(), routes: newer.routes.clone(), ..self.clone() }
     }
 }
 
 impl Playback {
     /// How streams are fetched.
-    pub fn pulls(&self) -> pulls::Config {
+    pub(crate) fn pulls(&self) -> pulls::Config {
         pulls::Config {
             wait: *self.wait,
             linger: *self.linger,
@@ -242,14 +242,14 @@ impl Playback {
             streams_max: self.streams_max,
             absent_max: self.absent_max,
             start: match self.start {
-                StartAt::Gop => Start::Live,
+                StartAt::Gop => Start::LastKeyframe,
                 StartAt::Live => Start::NextKeyframe,
             },
         }
     }
 
     /// What the kernel holds for each viewer.
-    pub fn send_bounds(&self) -> SendBounds {
+    pub(crate) fn send_bounds(&self) -> SendBounds {
         SendBounds {
             buffer_bytes: self.send_buffer.bytes(),
             unsent_bytes: u32::try_from(self.send_unsent.0).unwrap_or(u32::MAX),
@@ -264,7 +264,7 @@ impl Playback {
     }
 
     /// The bounds of a stream's memory.
-    pub fn ring(&self) -> RingLimits {
+    pub(crate) fn ring(&self) -> RingLimits {
         let duration_ms = u64::try_from(self.ring_duration.as_millis()).unwrap_or(u64::MAX);
         RingLimits { bytes: self.ring_bytes.bytes(), items: self.ring_items, duration_ms }
     }
@@ -272,7 +272,7 @@ impl Playback {
 
 impl Ingest {
     /// The bounds of a publication.
-    pub fn bounds(&self) -> ingest::Config {
+    pub(crate) fn bounds(&self) -> ingest::Config {
         ingest::Config {
             bytes_max: self.unacked.bytes(),
             duration_max: *self.unacked_duration,

@@ -3,7 +3,7 @@
 //! ```text
 //! Server ─accepts─▶ connection (a StallGuard) ─request─▶ router ─▶ Playback::play ─▶ hub::Reader
 //!                                                                                        │
-//!                        Sending (a row, mostly), or a response's body ◀── pieces ──── Feed ┘
+//!                        Sending (a row, mostly), or a response's body ◀── pieces ─ FlvFile ┘
 //! ```
 //!
 //! The usual request, a `GET` and nothing else, needs no router: `plain` reads it off the socket. Whatever else is asked goes
@@ -13,7 +13,7 @@
 //! Each viewer is a cursor into the hub: nothing is queued for it beyond what its connection is taking now.
 
 mod contents;
-mod feed;
+mod flv_file;
 mod framing;
 mod plain;
 mod playback;
@@ -25,7 +25,6 @@ mod stats;
 mod upgraded;
 mod websocket;
 
-pub use playback::Playback;
 pub use server::{Config, Server};
 pub use stats::Stats;
 

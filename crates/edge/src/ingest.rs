@@ -1,7 +1,7 @@
 //! Encoders at this edge: each publication is pushed to the active origin, and kept until that has it.
 
-mod outbox;
 mod push;
+mod replay_queue;
 mod sender;
 mod skipping;
 mod underway;
@@ -14,12 +14,13 @@ use dashmap::DashMap;
 use media::{MediaMessage, PublicationId, StreamName};
 use rand::Rng;
 use rpc::relay::{PublishKey, PushHello};
+use rtmp_net::{IngestEnded, PublishRefusal};
 use telemetry::Throttle;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::upstream::Upstream;
-use outbox::{End, House, Outbox};
+use replay_queue::{End, ReplayQueue, SharedBudget};
 use skipping::{Skipped, Skipping, Turn};
 use underway::Underway;
 
@@ -57,7 +58,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 pub struct Ingests {
     upstream: Upstream,
     config: Config,
-    house: Arc<House>,
+    budget: Arc<SharedBudget>,
     /// Where calls to origins run, whoever publishes.
     home: Handle,
     tasks: TaskTracker,
@@ -80,32 +81,13 @@ pub struct Request {
     pub peer: String,
 }
 
-/// Why a publication is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No route entry matches, or the encoder has no right to the name.
-    #[error("publishing is denied")]
-    Denied,
-    /// Another encoder holds the name.
-    #[error("the name is taken")]
-    NameTaken,
-    /// No origin took it in time.
-    #[error("no origin is reachable")]
-    Unreachable,
-}
-
-/// The origin does not take this publication any more: another took over, or an operator ended it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the publication was ended")]
-pub struct Ended;
-
 impl Ingests {
     /// No publications yet.
     pub fn new(upstream: Upstream, config: Config) -> Self {
         Self {
             upstream,
             config,
-            house: House::new(config.total_bytes_max),
+            budget: SharedBudget::new(config.total_bytes_max),
             home: Handle::current(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -116,17 +98,18 @@ impl Ingests {
     }
 
     /// Opens a publication; completes when an origin has taken it. Those of the name that have ended here go first.
-    pub async fn publish(&self, request: Request) -> Result<Ingest, Refusal> {
+    /// Unavailable: no origin took it in time.
+    pub async fn publish(&self, request: Request) -> Result<Ingest, PublishRefusal> {
         if !self.upstream.has_route(&request.stream) {
-            return Err(Refusal::Denied);
+            return Err(PublishRefusal::Denied);
         }
         self.underway.ended_are_over(&request.stream, self.config.flush_wait).await;
         let publication = PublicationId::from_bits(rand::rng().random());
         let limits = Limits { bytes: self.config.bytes_max, duration: self.config.duration_max };
-        let outbox = Arc::new(Outbox::new(&self.house, limits));
+        let queue = Arc::new(ReplayQueue::new(&self.budget, limits));
         // Dropped with this future: an encoder that goes away while it waits ends its publication too.
         let ingest = Ingest {
-            outbox: outbox.clone(),
+            queue: queue.clone(),
             stream: request.stream.clone(),
             publication,
             publications: self.publications.clone(),
@@ -144,9 +127,9 @@ impl Ingests {
             path: vec![self.upstream.node().clone()],
         };
         let (opened, answer) = oneshot::channel();
-        let on_its_way = self.underway.begin(&ingest.stream, &outbox);
+        let on_its_way = self.underway.begin(&ingest.stream, &queue);
         let (upstream, complaints) = (self.upstream.clone(), self.complaints.clone());
-        let push = push::Push::new(upstream, self.config, hello, outbox, opened, complaints);
+        let push = push::Push::new(upstream, self.config, hello, queue, opened, complaints);
         let stop = self.stop.clone();
         let pushing = async move {
             let _until_over = on_its_way;
@@ -159,7 +142,7 @@ impl Ingests {
                 ingest
             }),
             // The task was stopped: the edge is shutting down.
-            Err(_) => Err(Refusal::Unreachable),
+            Err(_) => Err(PublishRefusal::Unavailable),
         }
     }
 
@@ -175,12 +158,12 @@ impl Ingests {
 
     /// Bytes that are kept for origins to take.
     pub fn bytes_kept(&self) -> usize {
-        self.house.bytes()
+        self.budget.bytes()
     }
 
     /// Messages that no origin took in time and that were skipped, since the process started.
     pub fn skipped(&self) -> usize {
-        self.house.skipped()
+        self.budget.skipped()
     }
 
     /// Ends all publications, giving each some time to flush but not more than `limit`, and waits for their tasks.
@@ -196,7 +179,7 @@ impl Ingests {
 /// One encoder's hold on its publication. Dropping it means that the encoder was lost.
 #[derive(Debug)]
 pub struct Ingest {
-    outbox: Arc<Outbox>,
+    queue: Arc<ReplayQueue>,
     stream: StreamName,
     publication: PublicationId,
     publications: Arc<DashMap<StreamName, PublicationId>>,
@@ -204,20 +187,10 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes a message, after waiting for room while an origin makes it. Safe to drop at the await: then the message was
-    /// not taken.
-    pub async fn message(&mut self, message: MediaMessage) -> Result<(), Ended> {
-        self.take(Entry::Message(message)).await
-    }
-
-    /// The encoder withdrew its metadata.
-    pub async fn metadata_cleared(&mut self) -> Result<(), Ended> {
-        self.take(Entry::MetadataCleared).await
-    }
-
-    async fn take(&mut self, entry: Entry) -> Result<(), Ended> {
-        let skipped = self.outbox.push(entry).await.map_err(|_| Ended)?;
-        let turn = self.skipping.note(skipped, || self.outbox.acked_below());
+    /// Takes an entry, after waiting for room while an origin makes it. Safe to drop at the await: then it was not taken.
+    async fn take(&mut self, entry: Entry) -> Result<(), IngestEnded> {
+        let skipped = self.queue.push(entry).await?;
+        let turn = self.skipping.note(skipped, || self.queue.acked_below());
         self.tell(turn);
         Ok(())
     }
@@ -232,17 +205,26 @@ impl Ingest {
             None => {}
         }
     }
+}
 
-    /// The encoder ends its stream.
-    pub fn close(self) {
-        self.outbox.end(End::Closed);
+impl rtmp_net::Ingest for Ingest {
+    async fn message(&mut self, message: MediaMessage) -> Result<(), IngestEnded> {
+        self.take(Entry::Message(message)).await
+    }
+
+    async fn metadata_cleared(&mut self) -> Result<(), IngestEnded> {
+        self.take(Entry::MetadataCleared).await
+    }
+
+    async fn close(self) {
+        self.queue.end(End::Closed);
     }
 }
 
 impl Drop for Ingest {
     fn drop(&mut self) {
         // After `close` this changes nothing: the first end counts.
-        self.outbox.end(End::Lost);
+        self.queue.end(End::Lost);
         let turn = self.skipping.end();
         self.tell(turn);
         self.publications.remove_if(&self.stream, |_, publication| *publication == self.publication);

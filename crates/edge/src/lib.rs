@@ -5,25 +5,23 @@
 //!                                        └ active origin ┘
 //! ```
 //!
-//! [`Upstream`] hears all origins and finds the one that serves a stream; [`Pulls`] fetches each stream once, and goes on
-//! where it was, whoever is active next; [`Ingests`] keeps what an encoder sent until the origins have it safe, and a
+//! `Upstream` hears all origins and finds the one that serves a stream; `Pulls` fetches each stream once, and goes on
+//! where it was, whoever is active next; `Ingests` keeps what an encoder sent until the origins have it safe, and a
 //! little longer. Sessions live here and never depend on which origin is active.
 
 mod config;
 mod front;
-pub mod http;
-pub mod ingest;
+mod http;
+mod ingest;
 mod latency;
 mod metrics;
 mod node;
 mod patience;
-pub mod pulls;
+mod pulls;
+mod reload;
 mod retry;
 mod service;
-pub mod upstream;
+mod upstream;
 
 pub use config::Config;
-pub use ingest::Ingests;
-pub use pulls::Pulls;
 pub use service::serve;
-pub use upstream::{Directions, Upstream};

@@ -32,11 +32,13 @@ pub(crate) fn register(registry: &Registry, node: Arc<EdgeNode>) {
             ("coalesced_requests_total", "Viewers who joined a pull that was there.", &pulls.coalesced),
             ("names_given_up_total", "Names waited for that were given up for others.", &pulls.given_up),
             ("pull_items_repeated_total", "Items that came again and were left out.", &pulls.repeated),
+            ("http_sessions_opened_total", "HTTP connections taken.", &http.accepted),
             ("http_plays_total", "HTTP viewers who got their stream.", &http.plays),
             ("http_plays_refused_total", "HTTP viewers who did not.", &http.plays_refused),
             ("http_egress_bytes_total", "Bytes of FLV sent by HTTP.", &http.bytes_out),
             ("http_frames_total", "Messages sent by HTTP.", &http.frames_out),
             ("http_slow_reader_skips_total", "Times that a slow HTTP viewer went on at a keyframe.", &http.skips),
+            ("http_frames_skipped_total", "Items that slow HTTP viewers missed.", &http.frames_skipped),
             ("http_slow_reader_disconnects_total", "HTTP viewers cut because they took nothing.", &http.stalled),
         ] {
             samples.counter(name, help, &[], count.load(Ordering::Relaxed));

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use rpc::beat::LATE;
 use tokio::time::{Instant, sleep_until};
 
 /// So many ticks in each wait tell us whether we are late ourselves.
 const TICKS: u32 = 10;
-/// A tick that comes later than this tells of a busy machine, not of a silent peer.
-const LATE: Duration = Duration::from_millis(20);
 /// However late we are, nobody waits longer than so many times what was asked for.
 const STRETCH_MAX: u32 = 10;
 

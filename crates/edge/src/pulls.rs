@@ -1,31 +1,28 @@
 //! The streams that this edge fetches: one pull each, however many viewers.
 
 mod absent;
-mod feed;
+mod fetch;
+mod pull;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
 
-use carry::Mirror;
 use dashmap::{DashMap, mapref::entry::Entry};
 use hub::{Hub, Reader, Start, Stream};
 use media::StreamName;
-use rtmp_net::Pressure;
-use telemetry::{Rate, Throttle};
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    time::{sleep, timeout},
-};
+use rtmp_net::{PlayRefusal, Pressure};
+use telemetry::Throttle;
+use tokio::{runtime::Handle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{latency::Latencies, upstream::Upstream};
-use absent::{Absent, Place};
+use absent::Absent;
+use pull::{Pull, State, Waiting};
 
 /// How the edge waits for streams, and how long it keeps them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +52,7 @@ impl Default for Config {
             lag_bytes_max: 4 << 20,
             streams_max: 10_000,
             absent_max: 2_500,
-            start: Start::Live,
+            start: Start::LastKeyframe,
         }
     }
 }
@@ -109,47 +106,6 @@ pub struct Stats {
     pub given_up: AtomicU64,
 }
 
-/// One stream that is fetched.
-#[derive(Debug)]
-struct Pull {
-    name: StreamName,
-    since: SystemTime,
-    rate: Rate,
-    state: watch::Sender<State>,
-    /// Viewers who wait for the stream to be there.
-    waiting: watch::Sender<usize>,
-    /// Among those that are not there.
-    place: Place,
-    /// Others need its place: it never has a stream any more.
-    given_up: CancellationToken,
-    /// What the edge has of the stream.
-    mirror: Mutex<Mirror>,
-}
-
-/// How a pull stands, for viewers who wait.
-#[derive(Debug, Clone)]
-enum State {
-    /// No answer yet, or no origin answers.
-    Unanswered,
-    /// The active origin has no such stream now.
-    Absent,
-    /// The stream is there.
-    Live(Arc<Stream>),
-    /// The active origin says that it will never serve it to us.
-    Refused,
-}
-
-/// Why a viewer does not get a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoPlay {
-    /// No route entry matches the name, or nobody published it in time, or before others needed its place.
-    #[error("no such stream")]
-    NotFound,
-    /// No origin answered in time, or this edge fetches as many streams as it may.
-    #[error("the stream's origin is not reachable")]
-    Unreachable,
-}
-
 impl Pulls {
     /// Nothing is fetched yet. What is fetched runs on the runtime in which this is called.
     pub fn new(hub: Hub, upstream: Upstream, config: Config) -> Self {
@@ -174,9 +130,12 @@ impl Pulls {
     }
 
     /// A cursor into a stream, which is fetched if it is not yet. Dropping the future is how a viewer stops waiting.
-    pub async fn play(self: &Arc<Self>, name: &StreamName) -> Result<Reader, NoPlay> {
+    ///
+    /// Not found: no route entry matches the name, or nobody published it in time, or before others needed its place.
+    /// Unavailable: no origin answered in time, or this edge fetches as many streams as it may.
+    pub async fn play(self: &Arc<Self>, name: &StreamName) -> Result<Reader, PlayRefusal> {
         if !self.upstream.has_route(name) {
-            return Err(NoPlay::NotFound);
+            return Err(PlayRefusal::NotFound);
         }
         let waiting = self.join(name)?;
         let mut state = waiting.pull.state.subscribe();
@@ -194,8 +153,8 @@ impl Pulls {
             State::Live(stream) => {
                 Ok(stream.subscribe_paced(self.config.start).with_lag_bytes_max(self.config.lag_bytes_max))
             }
-            State::Absent | State::Refused => Err(NoPlay::NotFound),
-            State::Unanswered => Err(NoPlay::Unreachable),
+            State::Absent | State::Refused => Err(PlayRefusal::NotFound),
+            State::Unanswered => Err(PlayRefusal::Unavailable),
         }
     }
 
@@ -247,7 +206,7 @@ impl Pulls {
     }
 
     /// Joins the pull of a stream, or begins it.
-    fn join(self: &Arc<Self>, name: &StreamName) -> Result<Waiting, NoPlay> {
+    fn join(self: &Arc<Self>, name: &StreamName) -> Result<Waiting, PlayRefusal> {
         // Before the entry is locked, as those of others are looked at.
         let has_room = self.pulls.contains_key(name) || self.make_room();
         let slot = match self.pulls.entry(name.clone()) {
@@ -259,7 +218,7 @@ impl Pulls {
                 if let Some(silenced) = self.complaints.allow("pull.too_many") {
                     tracing::warn!(stream = %name, streams_max = self.config.streams_max, silenced, "pull.too_many");
                 }
-                return Err(NoPlay::Unreachable);
+                return Err(PlayRefusal::Unavailable);
             }
             Entry::Vacant(slot) => slot,
         };
@@ -276,7 +235,8 @@ impl Pulls {
         let Config { streams_max, absent_max, .. } = self.config;
         while self.pulls.len() >= streams_max || self.absent.len() >= absent_max {
             let Some(oldest) = self.absent.pop_oldest() else { return false };
-            let given_up = self.pulls.remove_if(&oldest.name, |_, pull| Arc::ptr_eq(pull, &oldest) && pull.give_up());
+            let given_up =
+                self.pulls.remove_if(&oldest.name, |_, pull| Arc::ptr_eq(pull, &oldest) && pull.give_up_unless_open());
             if given_up.is_some() {
                 self.stats.given_up.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(stream = %oldest.name, "pull.given_up");
@@ -287,11 +247,11 @@ impl Pulls {
 
     /// Feeds the stream until nobody has wanted it for a while.
     async fn run(self: Arc<Self>, pull: Arc<Pull>) {
-        let feed = feed::run(&self, &pull);
-        tokio::pin!(feed);
+        let fetch = fetch::run(&self, &pull);
+        tokio::pin!(fetch);
         loop {
             tokio::select! {
-                () = &mut feed => unreachable!("a feed goes on until it is dropped"),
+                () = &mut fetch => unreachable!("a fetch goes on until it is dropped"),
                 () = self.stop.cancelled() => break,
                 // It has left already, and its name may be another's.
                 () = pull.given_up.cancelled() => return,
@@ -330,111 +290,6 @@ impl Pulls {
         if was_open {
             self.absent.enter(pull);
         }
-    }
-}
-
-impl Pull {
-    fn new(name: StreamName) -> Self {
-        let state = watch::Sender::new(State::Unanswered);
-        Self {
-            name,
-            since: SystemTime::now(),
-            rate: Rate::default(),
-            state,
-            waiting: watch::Sender::new(0),
-            place: Place::default(),
-            given_up: CancellationToken::new(),
-            mirror: Mutex::default(),
-        }
-    }
-
-    fn is_wanted(&self) -> bool {
-        *self.waiting.borrow() > 0 || self.readers().is_some_and(|readers| *readers.borrow() > 0)
-    }
-
-    fn readers(&self) -> Option<watch::Receiver<usize>> {
-        match &*self.state.borrow() {
-            State::Live(stream) => Some(stream.readers()),
-            _ => None,
-        }
-    }
-
-    /// Completes once nobody has wanted the stream for `live` if it is there, otherwise for `absent`.
-    async fn unwanted_for(&self, absent: Duration, live: Duration) {
-        let mut waiting = self.waiting.subscribe();
-        let mut state = self.state.subscribe();
-        loop {
-            // Subscribed before anything is looked at, so that no change is missed.
-            state.mark_unchanged();
-            let mut readers = self.readers();
-            let linger = if readers.is_some() { live } else { absent };
-            let waiting_now = *waiting.borrow_and_update() > 0;
-            let wanted = waiting_now || readers.as_mut().is_some_and(|readers| *readers.borrow_and_update() > 0);
-            let changed = async {
-                let readers_changed = async {
-                    match &mut readers {
-                        Some(readers) => readers.changed().await.is_ok(),
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    _ = waiting.changed() => {}
-                    _ = state.changed() => {}
-                    _ = readers_changed => {}
-                }
-            };
-            if wanted {
-                changed.await;
-            } else {
-                tokio::select! {
-                    () = changed => {}
-                    () = sleep(linger) => return,
-                }
-            }
-        }
-    }
-
-    /// Viewers are told that the stream has ended; those who wait go on waiting.
-    fn end_stream(&self) {
-        self.state.send_replace(State::Unanswered);
-        self.mirror().end();
-    }
-
-    /// Whether it is over: not if its stream has come in the meantime.
-    fn give_up(&self) -> bool {
-        // Under the lock under which a stream comes.
-        let mirror = self.mirror();
-        if !mirror.is_open() {
-            self.given_up.cancel();
-        }
-        !mirror.is_open()
-    }
-
-    fn is_open(&self) -> bool {
-        self.mirror().is_open()
-    }
-
-    fn mirror(&self) -> MutexGuard<'_, Mirror> {
-        self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A viewer who waits for a stream to be there: as long as one does, the pull goes on.
-#[derive(Debug)]
-struct Waiting {
-    pull: Arc<Pull>,
-}
-
-impl Waiting {
-    fn new(pull: Arc<Pull>) -> Self {
-        pull.waiting.send_modify(|count| *count += 1);
-        Self { pull }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.pull.waiting.send_modify(|count| *count -= 1);
     }
 }
 

@@ -26,7 +26,7 @@ use futures_util::{future::BoxFuture, stream::BoxStream};
 use media::StreamName;
 use rpc::{
     auth::Token,
-    relay::{PullDown, PullFrom, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream},
+    relay::{Flow, PullDown, PullFrom, PullRequest, PushDown, PushHello, PushUp, RelayError},
 };
 use tokio::sync::{Notify, watch};
 
@@ -53,7 +53,7 @@ pub struct Upstream {
 
 /// How long an origin has to admit a call: one that is frozen must not hold us up while another serves.
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(1);
-/// An origin says something on each pull once a second. Its Link tells sooner that it is gone.
+/// An origin that knows what it has says something on each pull once a second. Its Link tells sooner that it is gone.
 const PULL_SILENCE: Duration = Duration::from_secs(3);
 /// It beats on each push every 100 ms.
 const PUSH_SILENCE: Duration = Duration::from_secs(1);
@@ -163,7 +163,7 @@ impl Upstream {
         pool: &Arc<Pool>,
         stream: &StreamName,
         silence_max: Duration,
-        ask: impl Fn(&Lease, &Stance) -> BoxFuture<'static, Result<Stream<T>, RelayError>> + Sync,
+        ask: impl Fn(&Lease, &Stance) -> BoxFuture<'static, Result<Flow<T>, RelayError>> + Sync,
     ) -> Result<Call<T>, UpstreamError> {
         let mut search = Search::new(pool);
         while let Some(attempt) = search.next() {
@@ -187,7 +187,11 @@ impl Upstream {
                     return Ok(Call::new(pool, stance, stream, self.directing.clone(), (lease, down), silence_max));
                 }
                 Err(error) => {
-                    if let RelayError::Transport(_) = error {
+                    // By way of another, what fails is the way from there on. Should that one be gone as well, the attempt at
+                    // it itself, which follows, finds out.
+                    if !attempt.via
+                        && let RelayError::Transport(_) = error
+                    {
                         self.channels.forget(&attempt.address);
                     }
                     search.note_failure(&attempt, error)?;

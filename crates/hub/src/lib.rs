@@ -35,7 +35,7 @@ pub use item::{Body, Event, Item, Placed, WireForm};
 pub use limits::RingLimits;
 pub use pace::{Latency, Pace};
 pub use pacer::{News, Pacer};
-pub use reader::{Budget, Read, Reader, Start};
+pub use reader::{Budget, Cause, Read, Reader, Skip, Start};
 pub use registry::{AlreadyOpen, Hub};
 pub use ring::Snapshot;
 pub use stream::{Stream, StreamInfo, Writer};

@@ -4,7 +4,7 @@
 /// appends stops in time (`Writer::is_backlogged`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingLimits {
-    /// Payload bytes.
+    /// Payload bytes, and what each change of the set-up takes beside.
     pub bytes: usize,
     /// Frames and events together.
     pub items: usize,

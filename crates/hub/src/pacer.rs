@@ -42,11 +42,6 @@ impl Pacer {
         Self { stream, place: None, seen: 0, looked_below }
     }
 
-    /// The stream that it shows.
-    pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
-    }
-
     /// Waits until [`Pacer::look`] may find something. Safe to drop at any await.
     pub async fn committed(&mut self) {
         poll_fn(|cx| self.poll_committed(cx)).await;

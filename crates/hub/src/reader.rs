@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// At the newest keyframe in memory, so that a picture stands at once.
-    Live,
+    LastKeyframe,
     /// At the next keyframe that comes.
     NextKeyframe,
     /// After this position: for one that has had the stream up to there.
@@ -40,12 +40,30 @@ pub struct Budget {
 pub enum Read {
     /// Items were put out; there may be more.
     Items,
-    /// The ring had moved on; items from a later keyframe were put out, set-up first. So many positions were missed.
-    Skipped(u64),
+    /// What was due is left out; items from a later keyframe were put out, set-up first.
+    Skipped(Skip),
     /// Nothing yet: wait with [`Reader::ready`].
     Empty,
     /// The stream has ended and all of it that is committed was read.
     Ended,
+}
+
+/// What a reader left out that went on at a later keyframe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skip {
+    /// Why it did not go on where it was.
+    pub cause: Cause,
+    /// So many items were in the log that it did not get.
+    pub missed: u64,
+}
+
+/// Why a reader skips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It is slow: the ring had moved on, or more was waiting than it allows.
+    Slow,
+    /// The log leaves out positions where it was: whoever reads it skips there.
+    Gap,
 }
 
 /// A cursor into a stream. It holds no frames; dropping it is how a viewer leaves.
@@ -54,6 +72,8 @@ pub struct Reader {
     stream: Arc<Stream>,
     view: View,
     cursor: Cursor,
+    /// So many items of the log stand below the cursor; while it waits for a start, below where it was.
+    items_below: u64,
     lag_bytes_max: u64,
     /// What was news at the last look.
     seen: u64,
@@ -77,26 +97,37 @@ pub(crate) enum View {
 enum Cursor {
     /// Not started: anywhere the stream can be joined.
     Join,
-    /// At the first start at or after `seq`; what lies between `due` and it counts as missed.
-    JoinFrom { seq: u64, due: Option<u64> },
+    /// At the first start at or after `seq`; with a cause, the reader skips to it.
+    JoinFrom { seq: u64, cause: Option<Cause> },
     /// All before this position was read.
     Next(u64),
 }
 
 impl Reader {
     pub(crate) fn new(stream: Arc<Stream>, view: View, start: Start) -> Self {
-        let cursor = match start {
-            Start::Live => Cursor::Join,
-            Start::NextKeyframe => Cursor::JoinFrom { seq: stream.ring().committed_below(), due: None },
-            Start::After(seq) => Cursor::Next(seq.saturating_add(1)),
+        let mut reader = Self {
+            stream,
+            view,
+            cursor: Cursor::Join,
+            items_below: 0,
+            lag_bytes_max: u64::MAX,
+            seen: 0,
+            more: true,
+            place: None,
+            counted: true,
         };
-        Self { stream, view, cursor, lag_bytes_max: u64::MAX, seen: 0, more: true, place: None, counted: true }
+        match start {
+            Start::LastKeyframe => {}
+            Start::NextKeyframe => reader.rejoin_at_next_keyframe(),
+            Start::After(seq) => reader.go_on_at(seq.saturating_add(1)),
+        }
+        reader
     }
 
     /// A reader of what is shown that reads for others, which are counted already.
     pub(crate) fn uncounted(stream: Arc<Stream>, from: u64) -> Self {
-        let mut reader = Self::new(stream, View::Shown, Start::Live);
-        reader.cursor = Cursor::Next(from);
+        let mut reader = Self::new(stream, View::Shown, Start::LastKeyframe);
+        reader.go_on_at(from);
         reader.counted = false;
         reader
     }
@@ -123,13 +154,7 @@ impl Reader {
 
     /// Leaves out all up to the next keyframe: for a viewer that asked for a pause, or was fed by other means.
     pub fn rejoin_at_next_keyframe(&mut self) {
-        self.cursor = Cursor::JoinFrom { seq: self.stream.ring().committed_below(), due: None };
-    }
-
-    /// Starts anew at the newest keyframe in memory.
-    pub fn rejoin_live(&mut self) {
-        self.cursor = Cursor::Join;
-        self.more = true;
+        self.cursor = Cursor::JoinFrom { seq: self.stream.ring().committed_below(), cause: None };
     }
 
     /// From now on somebody else reads for this one, until [`Reader::go_on_at`]: no news wakes it.
@@ -139,6 +164,7 @@ impl Reader {
 
     /// All below this position was read for it by somebody else.
     pub fn go_on_at(&mut self, seq: u64) {
+        self.items_below = self.stream.ring().items_below(seq);
         self.cursor = Cursor::Next(seq);
         self.more = true;
     }
@@ -164,6 +190,7 @@ impl Reader {
         self.seen = self.stream.shows.news();
         let group = self.stream.ring().group_at(seq)?.clone();
         self.cursor = Cursor::Next(group.next_seq());
+        self.items_below += group.items().len() as u64;
         self.more = false;
         Some(group)
     }
@@ -174,23 +201,27 @@ impl Reader {
         let ended = self.stream.has_ended();
         let ring = self.stream.ring();
         let way = self.cursor.find(&ring, self.view, self.lag_bytes_max);
+        let had = self.items_below;
         let taken = match way.from {
             From::Here(seq) => take(&ring, seq, way.end, budget, out),
             From::Start(start) => {
                 let seq = start.seq;
+                self.items_below = ring.items_below(seq);
                 out.extend(set_up(&start));
                 take(&ring, seq, way.end, budget, out)
             }
             From::Nowhere => Taken::default(),
         };
         drop(ring);
+        let missed = self.items_below.saturating_sub(had);
+        self.items_below += taken.items as u64;
         self.cursor = if taken.items > 0 { Cursor::Next(taken.next) } else { way.otherwise };
         self.more = taken.items > 0;
-        match taken.items {
-            0 if ended => Read::Ended,
-            0 => Read::Empty,
-            _ if way.missed > 0 => Read::Skipped(way.missed),
-            _ => Read::Items,
+        match (taken.items, way.cause) {
+            (0, _) if ended => Read::Ended,
+            (0, _) => Read::Empty,
+            (_, Some(cause)) => Read::Skipped(Skip { cause, missed }),
+            (_, None) => Read::Items,
         }
     }
 }
@@ -207,8 +238,8 @@ struct Way {
     from: From,
     /// It sees what stands below this position.
     end: u64,
-    /// The positions that are missed by that.
-    missed: u64,
+    /// Why it skips, if it does.
+    cause: Option<Cause>,
     /// What becomes of the cursor if nothing is there.
     otherwise: Cursor,
 }
@@ -224,29 +255,29 @@ impl Cursor {
     fn find(self, ring: &Ring, view: View, lag_bytes_max: u64) -> Way {
         let committed = ring.committed_below();
         // Whoever starts gets all that may be seen at once; from then on it comes as it is shown.
-        let start = |start: Option<StartPoint>, due: Option<u64>| {
-            let missed = start.as_ref().zip(due).map_or(0, |(start, due)| start.seq.saturating_sub(due));
+        let start = |start: Option<StartPoint>, cause: Option<Cause>| {
             let from = start.map_or(From::Nowhere, From::Start);
-            Way { from, end: committed, missed, otherwise: self }
+            Way { from, end: committed, cause, otherwise: self }
         };
         let seq = match self {
             Self::Join => return start(ring.newest_start(), None),
-            Self::JoinFrom { seq, due } => return start(ring.start_from(seq), due),
+            Self::JoinFrom { seq, cause } => return start(ring.start_from(seq), cause),
             Self::Next(seq) => seq,
         };
         let end = if view == View::Shown { ring.shown_below() } else { committed };
-        let here = Way { from: From::Here(seq), end, missed: 0, otherwise: self };
+        let here = Way { from: From::Here(seq), end, cause: None, otherwise: self };
         let Some(first_due) = ring.items_between(seq, end).next().map(|item| item.seq) else { return here };
         if first_due > seq {
             // The ring, or the source before it, has left out what was due: only a keyframe makes sense of the rest.
-            let otherwise = Self::JoinFrom { seq: first_due, due: Some(seq) };
-            return Way { otherwise, ..start(ring.start_from(first_due), Some(seq)) };
+            let cause = Some(if ring.is_whole_from(seq) { Cause::Gap } else { Cause::Slow });
+            let otherwise = Self::JoinFrom { seq: first_due, cause };
+            return Way { otherwise, ..start(ring.start_from(first_due), cause) };
         }
         if ring.bytes_from(seq) <= lag_bytes_max {
             return here;
         }
         match ring.newest_start().filter(|start| start.seq > seq) {
-            Some(newer) => start(Some(newer), Some(seq)),
+            Some(newer) => start(Some(newer), Some(Cause::Slow)),
             None => here,
         }
     }

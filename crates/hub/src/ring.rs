@@ -88,6 +88,10 @@ impl Ring {
     pub(crate) fn append(&mut self, item: Arc<Item>) {
         let mut tally = self.head().clone();
         assert!(item.seq >= tally.next_seq, "positions never fall: {} after {}", item.seq, tally.next_seq);
+        if self.starts.is_empty() {
+            // None is in memory of the track that readers start at: it may have stopped while others go on.
+            tally.forget_lead_track();
+        }
         self.starts.extend(tally.add(item.seq, &item.body));
         self.items.push_back(Entry { item, after: tally });
         self.evict();
@@ -118,9 +122,9 @@ impl Ring {
     /// Whether what is not committed takes more than half of the bounds. Within that much nothing leaves in the moment
     /// when it is committed, before a reader can take it.
     pub(crate) fn is_backlogged(&self) -> bool {
-        let (head, seen) = (self.head(), self.before(self.committed_below));
+        let (head, seen) = (self.head(), self.committed());
         head.items - seen.items > self.limits.items as u64 / 2
-            || head.bytes - seen.bytes > self.limits.bytes as u64 / 2
+            || head.held_bytes() - seen.held_bytes() > self.limits.bytes as u64 / 2
             || head.media_ms - seen.media_ms > self.limits.duration_ms / 2
     }
 
@@ -178,7 +182,7 @@ impl Ring {
         while let Some(front) = self.items.front() {
             let head = self.head();
             let over = self.items.len() > self.limits.items
-                || head.bytes - self.base.bytes > self.limits.bytes as u64
+                || head.held_bytes() - self.base.held_bytes() > self.limits.bytes as u64
                 || head.media_ms - front.after.media_ms > self.limits.duration_ms;
             // What nobody has seen yet stays, whatever its size; so does the newest item.
             let unseen = front.item.seq >= self.committed_below || self.items.len() == 1;
@@ -202,6 +206,11 @@ impl Ring {
     /// What the whole log amounts to.
     pub(crate) fn head(&self) -> &Tally {
         self.items.back().map_or(&self.base, |newest| &newest.after)
+    }
+
+    /// What the committed part of the log amounts to.
+    pub(crate) fn committed(&self) -> &Tally {
+        self.before(self.committed_below)
     }
 
     /// Readers see what stands below this position.
@@ -242,7 +251,12 @@ impl Ring {
 
     /// Committed payload bytes from position `seq` on.
     pub(crate) fn bytes_from(&self, seq: u64) -> u64 {
-        self.before(self.committed_below).bytes.saturating_sub(self.before(seq).bytes)
+        self.committed().bytes.saturating_sub(self.before(seq).bytes)
+    }
+
+    /// How many items of the log stand below `seq`; if that has left the ring, below the oldest one in memory.
+    pub(crate) fn items_below(&self, seq: u64) -> u64 {
+        self.before(seq).items
     }
 
     /// What the log amounts to below `seq`.

@@ -28,7 +28,7 @@ impl Setup {
     pub(crate) fn after(&self, body: &Body) -> Option<Self> {
         match body {
             Body::Event(Event::Open { .. }) => Some(Self::default()),
-            Body::Event(Event::MetadataCleared) => Some(Self { metadata: None, configs: self.configs.clone() }),
+            Body::Event(Event::MetadataCleared) => self.without_metadata(),
             Body::Event(Event::Close { .. } | Event::Skip { .. } | Event::Loss { .. }) => None,
             Body::Frame(frame) | Body::Setup(frame) => self.after_frame(frame),
         }
@@ -36,26 +36,38 @@ impl Setup {
 
     fn after_frame(&self, frame: &Frame) -> Option<Self> {
         match frame.kind {
-            media::Kind::Data if is_metadata(&frame.payload) => {
-                Some(Self { metadata: Some(kept(frame)), configs: self.configs.clone() })
-            }
-            media::Kind::Data if is_clear_metadata(&frame.payload) => {
-                Some(Self { metadata: None, configs: self.configs.clone() })
-            }
+            media::Kind::Data if is_metadata(&frame.payload) => self.with_metadata(frame),
+            media::Kind::Data if is_clear_metadata(&frame.payload) => self.without_metadata(),
             media::Kind::Config => self.with_config(frame),
             _ => None,
         }
+    }
+
+    fn with_metadata(&self, frame: &Frame) -> Option<Self> {
+        let is_held = self.metadata.as_ref().is_some_and(|held| held.payload == frame.payload);
+        (!is_held).then(|| Self { metadata: Some(kept(frame)), configs: self.configs.clone() })
+    }
+
+    fn without_metadata(&self) -> Option<Self> {
+        self.metadata.is_some().then(|| Self { metadata: None, configs: self.configs.clone() })
     }
 
     fn with_config(&self, frame: &Frame) -> Option<Self> {
         let slot = classify(frame.medium, &frame.payload).slot?;
         let mut next = self.clone();
         match next.configs.iter().position(|(held, _)| *held == slot) {
+            Some(at) if next.configs[at].1.payload == frame.payload => return None,
             Some(at) => next.configs[at].1 = kept(frame),
             None if next.configs.len() < SLOTS_MAX => next.configs.push((slot, kept(frame))),
             None => return None,
         }
         Some(next)
+    }
+
+    /// What it takes in memory. Payloads that it shares with the set-up before it count again.
+    pub(crate) fn bytes(&self) -> u64 {
+        let payloads: usize = self.frames().map(|frame| frame.payload.len()).sum();
+        (payloads + size_of_val(&self.configs[..])) as u64
     }
 
     /// Metadata first, then each track's set-up, as they came.

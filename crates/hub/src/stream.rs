@@ -89,7 +89,7 @@ impl Stream {
             next_seq: head.next_seq,
             committed_below: ring.committed_below(),
             first_seq: ring.first_seq(),
-            last_dts: head.last_dts,
+            last_dts: ring.committed().last_dts,
             items_total: head.items,
             bytes_total: head.bytes,
             readers: *self.readers.borrow(),
@@ -118,7 +118,7 @@ impl Stream {
     }
 }
 
-/// How a stream stands: all that was appended, committed or not.
+/// How a stream stands. Its items and bytes are all that were appended, committed or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamInfo {
     /// The position that the next item will have.
@@ -127,7 +127,7 @@ pub struct StreamInfo {
     pub committed_below: u64,
     /// The oldest position in memory.
     pub first_seq: u64,
-    /// The newest decoding time in milliseconds, once there was a coded frame.
+    /// The newest committed decoding time in milliseconds, once there was a coded frame.
     pub last_dts: Option<u64>,
     /// Items appended since the stream was opened.
     pub items_total: u64,

@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) items: u64,
     /// Payload bytes since the log began.
     pub(crate) bytes: u64,
+    /// Bytes that each set-up took since the log began.
+    setup_bytes: u64,
     /// Milliseconds of media since the log began, in which a jump counts as [`JUMP_MS_MAX`] at most.
     pub(crate) media_ms: u64,
     /// Coded video frames since the log began.
@@ -29,7 +31,7 @@ pub(crate) struct Tally {
     pub(crate) last_dts: Option<u64>,
     /// Video was announced at this time of the media, and no keyframe has come yet.
     key_expected: Option<u64>,
-    /// The lowest video track that has had a keyframe: readers start at its keyframes.
+    /// The lowest video track that has had a keyframe: readers start at its keyframes, as long as one is in memory.
     lead_track: Option<u8>,
 }
 
@@ -57,7 +59,7 @@ impl Tally {
         self.next_seq = seq + 1;
         self.items += 1;
         if let Some(setup) = self.setup.after(body) {
-            self.setup = Arc::new(setup);
+            self.change_setup(setup);
         }
         match body {
             Body::Frame(frame) => self.add_frame(seq, frame),
@@ -96,8 +98,18 @@ impl Tally {
 
     /// Replaces the set-up before the next item. Whoever made it has chosen the start: no keyframe need come first.
     pub(crate) fn replace_setup(&mut self, frames: Vec<Frame>) {
-        self.setup = Arc::new(Setup::of(frames));
+        self.change_setup(Setup::of(frames));
         self.expect_any_start();
+    }
+
+    /// Bytes that items took in memory since the log began: their payloads, and the set-ups beside them.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.bytes + self.setup_bytes
+    }
+
+    /// From now on readers may start at the keyframes of any track.
+    pub(crate) fn forget_lead_track(&mut self) {
+        self.lead_track = None;
     }
 
     /// Whether readers should rather wait for a keyframe than start with audio.
@@ -105,8 +117,34 @@ impl Tally {
         self.key_expected.is_some_and(|since| self.media_ms - since < KEY_WAIT_MS_MAX)
     }
 
+    fn change_setup(&mut self, setup: Setup) {
+        self.setup_bytes += setup.bytes();
+        self.setup = Arc::new(setup);
+    }
+
     fn expect_any_start(&mut self) {
         self.key_expected = None;
         self.lead_track = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn set_up_that_comes_again_is_not_kept_again() {
+        let metadata = Frame::classify(Medium::Data, 0, Bytes::from_static(b"\x02\0\x0aonMetaData"));
+        for body in [samples::config(), Body::Frame(metadata)] {
+            let mut tally = Tally::empty(1);
+            tally.add(1, &body);
+            let first = tally.setup.clone();
+            assert_eq!(first.frames().count(), 1);
+            tally.add(2, &body);
+            assert!(Arc::ptr_eq(&tally.setup, &first));
+        }
     }
 }

@@ -15,6 +15,18 @@ pub struct Provenance {
     pub clock: Option<Clock>,
 }
 
+impl Provenance {
+    /// Of an item that this publication brought, and that was made of no message.
+    pub fn of(publication: PublicationId) -> Self {
+        Self { publication, number: None, clock: None }
+    }
+
+    /// The same, made of the message with this number.
+    pub fn numbered(self, number: u64) -> Self {
+        Self { number: Some(number), ..self }
+    }
+}
+
 /// How an encoder's clock is put on the stream's timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Clock {

@@ -6,8 +6,10 @@ use crate::{DEFAULT_INSTANCE, DEFAULT_VHOST, NameError, StreamName};
 
 /// The query parameter that names a vhost.
 const VHOST_KEY: &str = "vhost";
-/// The longest URL that is looked at, in bytes.
-const URL_BYTES_MAX: usize = 4096;
+/// The longest URL, or part of one, that is looked at, in bytes.
+pub const URL_BYTES_MAX: usize = 4096;
+/// The most parameters of a query. Each is held in many times the bytes that it is written in.
+pub const PARAMETERS_MAX: usize = 64;
 
 /// How a stream is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,7 +117,7 @@ impl FromStr for StreamUrl {
         let (rest, raw_query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = split_authority(authority)?;
-        let query = parse_query(raw_query);
+        let query = parse_query(raw_query)?;
         let vhost = query.iter().find(|(key, _)| key == VHOST_KEY).map_or(DEFAULT_VHOST, |(_, value)| value);
         let stream = match scheme {
             Scheme::Http => parse_flv_path(vhost, path)?,
@@ -155,12 +157,16 @@ pub fn parse_flv_path(vhost: &str, path: &str) -> Result<StreamName, UrlError> {
 }
 
 /// The parameters of a query string without its `?`: percent-decoded, in order; a key alone has an empty value.
-pub fn parse_query(query: &str) -> Vec<(String, String)> {
+pub fn parse_query(query: &str) -> Result<Vec<(String, String)>, UrlError> {
+    if query.len() > URL_BYTES_MAX {
+        return Err(UrlError::TooLong);
+    }
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(k, v)| (percent_decode(k), percent_decode(v)))
-        .collect()
+    if pairs.clone().count() > PARAMETERS_MAX {
+        return Err(UrlError::TooManyParameters);
+    }
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    Ok(pairs.map(|(k, v)| (percent_decode(k), percent_decode(v))).collect())
 }
 
 fn split_authority(authority: &str) -> Result<(&str, Option<u16>), UrlError> {
@@ -226,6 +232,9 @@ pub enum UrlError {
     /// It is longer than 4096 bytes.
     #[error("the URL is longer than {URL_BYTES_MAX} bytes")]
     TooLong,
+    /// Its query has more than 64 parameters.
+    #[error("the URL's query has more than {PARAMETERS_MAX} parameters")]
+    TooManyParameters,
     /// There is a user name or password before the host.
     #[error("the URL has a user name; pass keys in its query")]
     UserInfo,
@@ -287,6 +296,17 @@ mod tests {
     fn the_vhost_is_named_by_the_query_and_not_by_the_host() {
         assert_eq!(url("rtmp://other.example/live/foo").stream.vhost(), DEFAULT_VHOST);
         assert_eq!(url("rtmp://h/live/foo?vhost=v.example").stream.vhost(), "v.example");
+    }
+
+    #[test]
+    fn queries_are_bounded_in_length_and_in_number() {
+        let parsed = |query: &str| parse_query(query).map(|parameters| parameters.len());
+        assert_eq!(parsed(&"a&".repeat(64)), Ok(64));
+        assert_eq!(parsed(&"a&".repeat(65)), Err(UrlError::TooManyParameters));
+        assert_eq!(parsed(&"a".repeat(4096)), Ok(1));
+        assert_eq!(parsed(&"a".repeat(4097)), Err(UrlError::TooLong));
+        let url = format!("rtmp://h/live/foo?{}", "a&".repeat(65));
+        assert_eq!(url.parse::<StreamUrl>(), Err(UrlError::TooManyParameters));
     }
 
     #[test]

@@ -179,14 +179,14 @@ impl daemon::config::Config for Config {
 
 impl Config {
     /// This configuration with what may change by SIGHUP taken from a newer one.
-    pub fn with_reloadable(&self, newer: &Self) -> Self {
+    pub(crate) fn with_reloadable(&self, newer: &Self) -> Self {
         Self { publish: newer.publish.clone(), ..self.clone() }
     }
 }
 
 impl Config {
     /// How streams are kept.
-    pub fn replica(&self) -> replica::Config {
+    pub(crate) fn replica(&self) -> replica::Config {
         let when_alone = match self.replication.when_alone {
             WhenAlone::Serve => cluster::WhenAlone::Serve,
             WhenAlone::Stall => cluster::WhenAlone::Stall,
@@ -207,7 +207,7 @@ impl Config {
 
 impl Stream {
     /// The rules of who feeds a stream.
-    pub fn splice(&self) -> splice::Config {
+    fn splice(&self) -> splice::Config {
         let take_over = match self.take_over {
             TakeOver::AfterSilence => splice::TakeOver::AfterSilence,
             TakeOver::Never => splice::TakeOver::Never,
@@ -217,7 +217,7 @@ impl Stream {
     }
 
     /// The bounds of a stream's memory.
-    pub fn ring(&self) -> RingLimits {
+    pub(crate) fn ring(&self) -> RingLimits {
         let duration_ms = u64::try_from(self.ring_duration.as_millis()).unwrap_or(u64::MAX);
         RingLimits { bytes: self.ring_bytes.bytes(), items: self.ring_items, duration_ms }
     }

@@ -48,6 +48,10 @@ pub(crate) struct Link {
 /// An edge that has been gone for so long is not coming back: it was stopped for good.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
+/// Edges that are counted, here and gone. There are never so many, as each has two connections here, of which a port admits
+/// 4096; but whoever has a token of theirs may come by a new name each time.
+const EDGES_MAX: usize = 4096;
+
 impl Links {
     /// An edge opens a Link.
     pub(crate) fn opened(&self, node: NodeId) -> Link {
@@ -65,10 +69,17 @@ impl Links {
         self.lock().by_node.insert(link.node.clone(), edge);
     }
 
-    /// The Link is gone.
+    /// The Link is gone. Of too many edges the one that has been gone for longest is forgotten, whoever can be asked.
     pub(crate) fn closed(&self, link: &Link, now: Instant) {
-        if let Some(edge) = self.lock().by_node.get_mut(&link.node).filter(|edge| edge.link == link.link) {
+        let by_node = &mut self.lock().by_node;
+        if let Some(edge) = by_node.get_mut(&link.node).filter(|edge| edge.link == link.link) {
             edge.standing = EdgeStanding::Gone { since: now };
+        }
+        if by_node.len() > EDGES_MAX {
+            let gone = by_node.iter().filter_map(|(node, edge)| Some((edge.gone_since()?, node)));
+            if let Some(node) = gone.min().map(|(_, node)| node.clone()) {
+                by_node.remove(&node);
+            }
         }
     }
 
@@ -85,9 +96,10 @@ impl Links {
         Counts::of(&self.lock().by_node)
     }
 
-    /// What is seen around this origin. While the control plane is away nobody is forgotten who has not said that it
-    /// leaves: edges on the other side of a cut must not cease to count.
-    pub fn around(&self, control_heard: bool, now: Instant) -> Surroundings {
+    /// Forgets the edges that are not coming back, and counts the others: what is seen around this origin. While the
+    /// control plane is away nobody is forgotten who has not said that it leaves: edges on the other side of a cut must
+    /// not cease to count.
+    pub fn forget_and_count(&self, control_heard: bool, now: Instant) -> Surroundings {
         let edges = &mut self.lock().by_node;
         if control_heard {
             edges.retain(|_, edge| match edge.standing {
@@ -102,6 +114,15 @@ impl Links {
     fn lock(&self) -> MutexGuard<'_, Edges> {
         // A panic while the lock was held left one edge as it was.
         self.edges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Edge {
+    fn gone_since(&self) -> Option<Instant> {
+        match self.standing {
+            EdgeStanding::Here { .. } => None,
+            EdgeStanding::Gone { since } => Some(since),
+        }
     }
 }
 
@@ -138,10 +159,10 @@ mod tests {
         let two = links.opened(node("edge-2"));
         links.heard(&one, true);
         links.heard(&two, true);
-        assert_eq!(counts(links.around(true, now)), (2, 2));
+        assert_eq!(counts(links.forget_and_count(true, now)), (2, 2));
         links.closed(&one, now);
         links.heard(&two, false);
-        assert_eq!(counts(links.around(true, now)), (2, 0));
+        assert_eq!(counts(links.forget_and_count(true, now)), (2, 0));
     }
 
     #[test]
@@ -151,7 +172,7 @@ mod tests {
         let new = links.opened(node("edge-1"));
         links.heard(&new, true);
         links.closed(&old, now);
-        assert_eq!(counts(links.around(true, now)), (1, 1));
+        assert_eq!(counts(links.forget_and_count(true, now)), (1, 1));
     }
 
     #[test]
@@ -161,13 +182,13 @@ mod tests {
         let two = links.opened(node("edge-2"));
         links.heard(&two, true);
         links.left(&one);
-        assert_eq!(counts(links.around(false, now)), (1, 1));
+        assert_eq!(counts(links.forget_and_count(false, now)), (1, 1));
         let again = links.opened(node("edge-1"));
         links.heard(&again, true);
         links.closed(&one, now);
         links.left(&one);
         assert_eq!(
-            counts(links.around(false, now)),
+            counts(links.forget_and_count(false, now)),
             (2, 2),
             "what is left of the old Link says nothing of the new one"
         );
@@ -180,11 +201,11 @@ mod tests {
         let by_vip = links.opened(node("edge-1"));
         links.heard(&direct, true);
         links.closed(&by_vip, now);
-        assert_eq!(counts(links.around(false, now)), (1, 1));
+        assert_eq!(counts(links.forget_and_count(false, now)), (1, 1));
         links.heard(&by_vip, true);
         links.closed(&by_vip, now);
         links.heard(&direct, true);
-        assert_eq!(counts(links.around(false, now)), (1, 1));
+        assert_eq!(counts(links.forget_and_count(false, now)), (1, 1));
     }
 
     #[test]
@@ -193,7 +214,22 @@ mod tests {
         let one = links.opened(node("edge-1"));
         links.closed(&one, now);
         let later = now + REMEMBERED;
-        assert_eq!(counts(links.around(false, later)), (1, 0));
-        assert_eq!(counts(links.around(true, later)), (0, 0));
+        assert_eq!(counts(links.forget_and_count(false, later)), (1, 0));
+        assert_eq!(counts(links.forget_and_count(true, later)), (0, 0));
+    }
+
+    #[test]
+    fn of_too_many_edges_the_one_that_has_been_gone_for_longest_is_forgotten() {
+        let (links, now) = (Links::default(), Instant::now());
+        let here = links.opened(node("here"));
+        links.heard(&here, true);
+        let gone = |n: usize| node(&format!("gone-{n}"));
+        for n in 0..EDGES_MAX {
+            let link = links.opened(gone(n));
+            links.closed(&link, now + Duration::from_secs(n as u64));
+        }
+        assert_eq!(counts(links.forget_and_count(false, now)), (EDGES_MAX, 1));
+        let known = |n| links.lock().by_node.contains_key(&gone(n));
+        assert_eq!((known(0), known(1), known(EDGES_MAX - 1)), (false, true, true));
     }
 }

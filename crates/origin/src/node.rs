@@ -29,7 +29,7 @@ use crate::{
     first_frame::FirstFrames,
     links::Links,
     notices::Notices,
-    role::{Role, Roles, Term},
+    role::{Duty, Role, Roles},
     stats::Stats,
     streams::{Listed, Streams},
 };
@@ -47,7 +47,7 @@ pub struct OriginNode {
     pub(crate) stats: Arc<Stats>,
     pub(crate) rtmp_stats: Arc<rtmp_net::Stats>,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) term: watch::Receiver<Term>,
+    pub(crate) duty: watch::Receiver<Duty>,
     /// None without a control plane.
     pub(crate) standing: watch::Receiver<Option<Standing>>,
     pub(crate) config: watch::Receiver<Arc<Config>>,
@@ -74,8 +74,7 @@ impl OriginNode {
 
     /// The epoch in which the public port is open.
     pub(crate) fn serving(&self) -> Option<Epoch> {
-        let term = self.term.borrow();
-        term.serving.then_some(term.epoch)
+        self.duty.borrow().serving()
     }
 
     fn standing(&self) -> Option<Standing> {
@@ -132,7 +131,7 @@ impl Local for OriginNode {
                 egress_bits_per_second: (egress * 8.0) as u64,
                 task_lag: Duration::ZERO,
             },
-            role: Some(if self.role().active { cluster::Role::Active } else { cluster::Role::Standby }),
+            role: Some(self.role().stage.into()),
             serving,
             highest_epoch: self.roles.highest_epoch(),
             pool_epochs: Default::default(),
@@ -215,8 +214,7 @@ impl node::Node for OriginNode {
             ingress_bytes_per_second: ingress,
             egress_bytes_per_second: egress,
         };
-        let role = if role.active { cluster::Role::Active } else { cluster::Role::Standby };
-        self.identity.ping(Some(role), self.roles.highest_epoch(), load)
+        self.identity.ping(Some(role.stage.into()), self.roles.highest_epoch(), load)
     }
 
     fn status(&self) -> NodeStatus {
@@ -253,7 +251,7 @@ impl Inspect for OriginNode {
     fn missing(&self) -> Vec<String> {
         let role = self.role();
         match self.serving() {
-            None if role.active => vec!["the public port is not open yet".to_owned()],
+            None if role.is_active() => vec!["the public port is not open yet".to_owned()],
             None if role.epoch == Epoch(0) => vec!["no role yet: the control plane has not been heard".to_owned()],
             None if self.standing().is_none() => vec!["not active, and no control plane names another".to_owned()],
             _ => Vec::new(),
@@ -267,7 +265,7 @@ impl Inspect for OriginNode {
     fn status(&self) -> Page {
         let ping = node::Node::ping(self);
         let standing = self.standing();
-        let role = if self.role().active { "active" } else { "standby" };
+        let role = if self.role().is_active() { "active" } else { "standby" };
         let streams = self.streams.list().into_iter().map(|Listed { stream, .. }| {
             vec![
                 stream.name.to_string().into(),

@@ -3,17 +3,14 @@
 mod follower;
 mod retry;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cluster::{Address, Epoch, NodeId, PoolView};
 use rpc::{auth::Token, channel::Target};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::streams::Streams;
@@ -36,7 +33,7 @@ pub struct Peers {
 #[derive(Default)]
 struct Follows {
     kept: BTreeMap<NodeId, Kept>,
-    /// Notified when one that stood is broken.
+    /// Notified when one that stood is broken, and when the task of one is over.
     broken: Arc<Notify>,
 }
 
@@ -46,41 +43,69 @@ struct Kept {
     /// Epoch and version of the newest record that names the member at this address.
     named: (Epoch, u64),
     line: Arc<Line>,
-    task: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<()>,
 }
 
-/// Whether a Follow stands, as its task says.
+/// How a Follow is, as its task says.
 #[derive(Debug)]
 struct Line {
-    stands: AtomicBool,
+    state: watch::Sender<State>,
     broken: Arc<Notify>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is being opened, as often as that takes.
+    Opening,
+    Stands,
+    /// Nobody opens it any more: its task has panicked.
+    Over,
+}
+
 impl Line {
+    fn new(broken: Arc<Notify>) -> Self {
+        Self { state: watch::Sender::new(State::Opening), broken }
+    }
+
     fn opened(&self) {
-        self.stands.store(true, Ordering::Relaxed);
+        self.state.send_replace(State::Stands);
     }
 
     fn broke(&self) {
-        if self.stands.swap(false, Ordering::Relaxed) {
+        if self.state.send_replace(State::Opening) == State::Stands {
             self.broken.notify_one();
         }
     }
 
+    fn ended(&self) {
+        self.state.send_replace(State::Over);
+        self.broken.notify_one();
+    }
+
     fn stands(&self) -> bool {
-        self.stands.load(Ordering::Relaxed)
+        *self.state.borrow() == State::Stands
+    }
+
+    fn is_over(&self) -> bool {
+        *self.state.borrow() == State::Over
     }
 }
 
 impl Peers {
     /// Follows the members that the control plane names, until told to stop.
-    pub async fn run(self, mut pool: watch::Receiver<Option<PoolView>>, stop: CancellationToken) {
-        let mut follows = Follows::default();
+    pub async fn run(self, pool: watch::Receiver<Option<PoolView>>, stop: CancellationToken) {
+        stop.run_until_cancelled(self.follow_all(Follows::default(), pool)).await;
+    }
+
+    async fn follow_all(&self, mut follows: Follows, mut pool: watch::Receiver<Option<PoolView>>) {
         loop {
             self.keep_following(&mut follows, pool.borrow_and_update().as_ref());
+            let broken = async {
+                follows.broken.notified().await;
+                sleep(PAUSE).await;
+            };
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = follows.broken.notified() => {}
+                () = broken => {}
                 Ok(()) = pool.changed() => {}
             }
         }
@@ -100,7 +125,7 @@ impl Peers {
             if is_named {
                 kept.named = kept.named.max(record);
             }
-            !kept.task.is_finished() && (is_named || (kept.line.stands() && record <= kept.named))
+            !kept.line.is_over() && (is_named || (kept.line.stands() && record <= kept.named))
         });
         let broken = &follows.broken;
         for (node, address) in others {
@@ -109,7 +134,7 @@ impl Peers {
     }
 
     fn follow(&self, node: &NodeId, address: &Address, named: (Epoch, u64), broken: Arc<Notify>) -> Kept {
-        let line = Arc::new(Line { stands: AtomicBool::new(false), broken });
+        let line = Arc::new(Line::new(broken));
         let follower = Follower {
             node: node.clone(),
             target: Target::new([address.to_string()], self.token.clone()),
@@ -118,9 +143,13 @@ impl Peers {
             line: line.clone(),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(follower.run()));
-        Kept { address: address.clone(), named, line, task }
+        Kept { address: address.clone(), named, line, _task: task }
     }
 }
+
+/// How long a Follow that is broken is left to itself: a task that panics once more when it is started anew must not be
+/// started as fast as it can.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests;

@@ -110,7 +110,7 @@ impl<S: Service> Public<S> {
             (Speaks::Rtmp, _) => match self.bring_home(stream) {
                 Ok(stream) => {
                     let _home = self.threads.enter();
-                    self.rtmp.serve(stream, peer, pass);
+                    self.rtmp.serve_introduced(stream, peer, pass);
                 }
                 Err(error) => tracing::debug!(%peer, %error, "public.lost"),
             },
@@ -145,7 +145,7 @@ impl<S: Service> Public<S> {
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             serve_grpc(stream, peer, pass, edges).await;
         } else {
-            self.rtmp.serve(stream, peer, pass);
+            self.rtmp.serve_introduced(stream, peer, pass);
         }
     }
 }

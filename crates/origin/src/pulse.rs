@@ -1,8 +1,9 @@
 //! Signs of life between nodes: given each 100 ms, and missed after 400 (REPLICATION L1, L2).
 
-use std::time::Duration;
+use rpc::beat::{LATE, SILENCE};
+use tokio::time::Interval;
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+pub(crate) use rpc::beat::{BEAT, beats};
 
 /// Our beats on one connection, by which we also notice that the other side has none: whoever beats late himself suspects
 /// late.
@@ -15,15 +16,11 @@ pub(crate) struct Pulse {
 
 /// The other side has said nothing for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("nothing was heard for {} ms", (BEAT * (UNHEARD_MAX - 1)).as_millis())]
+#[error("nothing was heard for {} ms", SILENCE.as_millis())]
 pub(crate) struct Silent;
 
-/// How often a node says that it is there.
-pub(crate) const BEAT: Duration = Duration::from_millis(100);
-/// Five beats are 400 ms apart.
-const UNHEARD_MAX: u32 = 5;
-/// A beat of ours that comes later than this tells of a busy machine, not of a silent peer.
-const LATE: Duration = Duration::from_millis(20);
+/// So many beats of ours span the silence: five are 400 ms apart.
+const UNHEARD_MAX: u32 = (SILENCE.as_millis() / BEAT.as_millis()) as u32 + 1;
 /// What a beat counts that came on time. A late one counts 1: however late we are, nobody is waited for ten times as long.
 const ON_TIME: u32 = 10;
 
@@ -47,15 +44,10 @@ impl Pulse {
     }
 }
 
-/// Beats that do not make up for the time in which the process was away; the first is due at once.
-pub(crate) fn beats(period: Duration) -> Interval {
-    let mut beats = interval(period);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    beats
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::{Instant, advance};
 
     use super::*;

@@ -15,14 +15,15 @@ use replica::{FollowDown, FollowHello, FollowUp};
 use rpc::{
     auth::Token,
     relay::{
-        LinkDown, LinkHello, LinkUp, PublishRefusal, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError,
-        Stream,
+        Flow, LinkDown, LinkHello, LinkUp, PublishRefusal, PullDown, PullRequest, PushDown, PushHello, PushUp,
+        RelayError,
     },
 };
 use telemetry::metrics::Histogram;
 use tokio::sync::watch;
 
-use crate::{links::Links, role::Term, stats::Stats, streams::Streams};
+use crate::{links::Links, role::Duty, stats::Stats, streams::Streams};
+use via::Detours;
 
 /// The origin as edges and other origins see it.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ pub struct Relay {
     /// The streams.
     pub streams: Arc<Streams>,
     /// Whether this origin serves.
-    pub term: watch::Receiver<Term>,
+    pub duty: watch::Receiver<Duty>,
     /// No caller is believed who tells of a higher epoch.
     pub epoch_believed_max: Epoch,
     /// Who may publish.
@@ -41,6 +42,8 @@ pub struct Relay {
     pub links: Arc<Links>,
     /// What is presented to the active origin, where calls are passed on to it.
     pub token: Option<Token>,
+    /// The connections that they go by.
+    pub(crate) detours: Arc<Detours>,
     /// What is counted.
     pub stats: Arc<Stats>,
     /// How long the messages of edges take from being taken until they are committed.
@@ -48,7 +51,7 @@ pub struct Relay {
 }
 
 impl rpc::relay::Relay for Relay {
-    async fn push(&self, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
+    async fn push(&self, hello: PushHello, up: Flow<PushUp>) -> Result<Flow<PushDown>, RelayError> {
         self.check_path(&hello.path)?;
         if hello.via && !self.serves(hello.epoch) {
             return via::push(self, hello, up).await;
@@ -61,7 +64,7 @@ impl rpc::relay::Relay for Relay {
         push::serve(self, hello, up).await
     }
 
-    async fn pull(&self, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
+    async fn pull(&self, request: PullRequest) -> Result<Flow<PullDown>, RelayError> {
         self.check_path(&request.path)?;
         if request.via && !self.serves(request.epoch) {
             return via::pull(self, request).await;
@@ -70,12 +73,12 @@ impl rpc::relay::Relay for Relay {
         Ok(pull::serve(self, request))
     }
 
-    async fn follow(&self, hello: FollowHello, up: Stream<FollowUp>) -> Result<Stream<FollowDown>, RelayError> {
+    async fn follow(&self, hello: FollowHello, up: Flow<FollowUp>) -> Result<Flow<FollowDown>, RelayError> {
         self.check_path(std::slice::from_ref(&hello.member.node))?;
         Ok(follow::serve(&self.streams, &self.stats, hello, up))
     }
 
-    async fn link(&self, hello: LinkHello, up: Stream<LinkUp>) -> Result<Stream<LinkDown>, RelayError> {
+    async fn link(&self, hello: LinkHello, up: Flow<LinkUp>) -> Result<Flow<LinkDown>, RelayError> {
         Ok(link::serve(self, hello, up))
     }
 }
@@ -84,7 +87,7 @@ impl Relay {
     /// Somebody has heard of this epoch: if it is later than ours, we are not active any more, though nobody has told us
     /// (REPLICATION C8).
     fn hear(&self, epoch: Epoch) {
-        let known = self.term.borrow().epoch;
+        let known = self.duty.borrow().epoch;
         if epoch <= known {
             return;
         }
@@ -95,13 +98,12 @@ impl Relay {
                 tracing::warn!(epoch = epoch.0, known = known.0, count, "epoch.not_believed");
             }
         } else {
-            self.streams.with(|replica, now| replica.handle_epoch(epoch, now));
+            self.streams.with(|replica, _| replica.handle_epoch(epoch));
         }
     }
 
     fn serves(&self, epoch: Epoch) -> bool {
-        let term = self.term.borrow();
-        term.serving && epoch <= term.epoch
+        self.duty.borrow().serving().is_some_and(|ours| epoch <= ours)
     }
 
     /// Refuses, unless we serve and the asker has not heard of a later epoch than ours.
@@ -109,11 +111,11 @@ impl Relay {
         if self.serves(epoch) {
             return Ok(());
         }
-        if epoch > self.term.borrow().epoch {
+        if epoch > self.duty.borrow().epoch {
             self.stats.stale_epoch_rejected.fetch_add(1, Ordering::Relaxed);
         }
         self.hear(epoch);
-        Err(not_active(&self.term.borrow()))
+        Err(not_active(&self.duty.borrow()))
     }
 
     /// Refuses what has come through this node before.
@@ -122,19 +124,19 @@ impl Relay {
     }
 }
 
-fn not_active(term: &Term) -> RelayError {
-    RelayError::NotActive { active: term.active_at.clone(), epoch: term.epoch }
+fn not_active(duty: &Duty) -> RelayError {
+    RelayError::NotActive { active: duty.active_at.clone(), epoch: duty.epoch }
 }
 
 /// The epoch in which we serve, or what the caller is to be told when we do no longer.
-fn epoch(term: &watch::Receiver<Term>) -> Result<Epoch, RelayError> {
-    let term = term.borrow();
-    if term.serving { Ok(term.epoch) } else { Err(not_active(&term)) }
+fn epoch(duty: &watch::Receiver<Duty>) -> Result<Epoch, RelayError> {
+    let duty = duty.borrow();
+    duty.serving().ok_or_else(|| not_active(&duty))
 }
 
 /// Waits until we do not serve any more, and says what the caller is to be told.
-async fn deposed(term: &mut watch::Receiver<Term>) -> RelayError {
-    match term.wait_for(|now| !now.serving).await {
+async fn deposed(duty: &mut watch::Receiver<Duty>) -> RelayError {
+    match duty.wait_for(|now| now.serving().is_none()).await {
         Ok(now) => not_active(&now),
         Err(_) => RelayError::Transport("the origin is shutting down".into()),
     }

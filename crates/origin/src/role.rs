@@ -15,7 +15,7 @@ use cluster::{Epoch, Grant, Member, PoolView};
 use replica::{GrantRefused, Standing};
 use tokio::{
     sync::{Notify, watch},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,32 +23,84 @@ use crate::streams::Streams;
 use epoch_file::EpochFile;
 pub use epoch_file::EpochFileError;
 
-/// Active or not, in which epoch.
+/// Whether an origin is the active one of its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// It is not.
+    #[default]
+    Standby,
+    /// It is.
+    Active,
+    /// It still is, and takes nothing more: another is about to be.
+    Yielding,
+}
+
+/// What this origin is to be: what was granted, and what was heard since.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Role {
-    /// True while this origin is the active one.
-    pub active: bool,
-    /// It is active and about to hand over: it takes nothing more.
-    pub yielding: bool,
+    /// Whether it is the active one.
+    pub stage: Stage,
     /// The highest epoch heard of.
     pub epoch: Epoch,
     /// Where the active origin's peer port is, if this one is not active and knows.
     pub active_at: Option<String>,
 }
 
-/// Whether this origin serves at this moment: the role as it has been carried out.
+/// What this origin does at this moment: the role as it has been carried out.
 ///
 /// Follows the role: serving begins once the public port is open, and ends before anything is closed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Term {
+pub struct Duty {
+    /// Whether it serves.
+    pub stage: Stage,
     /// The epoch in which it serves, or the newest one it knows.
     pub epoch: Epoch,
-    /// True while it serves.
-    pub serving: bool,
-    /// It serves and takes nothing more, because another is about to.
-    pub yielding: bool,
     /// Where the active origin's peer port is, if this one knows; its own while it serves.
     pub active_at: Option<String>,
+}
+
+impl Stage {
+    fn of(standing: &Standing) -> Self {
+        match (standing.active, standing.yielding) {
+            (false, _) => Self::Standby,
+            (true, false) => Self::Active,
+            (true, true) => Self::Yielding,
+        }
+    }
+}
+
+impl From<Stage> for cluster::Role {
+    /// One that yields is active until another is.
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Standby => Self::Standby,
+            Stage::Active | Stage::Yielding => Self::Active,
+        }
+    }
+}
+
+impl Role {
+    /// Whether this origin is the active one.
+    pub fn is_active(&self) -> bool {
+        self.stage != Stage::Standby
+    }
+}
+
+impl Duty {
+    /// Serves nothing, whatever the role, and sends callers where that says.
+    pub fn standby(role: Role) -> Self {
+        Self { stage: Stage::Standby, epoch: role.epoch, active_at: role.active_at }
+    }
+
+    /// The epoch in which this origin serves; None while it does not.
+    pub fn serving(&self) -> Option<Epoch> {
+        (self.stage != Stage::Standby).then_some(self.epoch)
+    }
+
+    /// Whether it serves and takes nothing more.
+    pub fn is_yielding(&self) -> bool {
+        self.stage == Stage::Yielding
+    }
 }
 
 /// Holds the role and the highest epoch ever heard, which outlives the process. Nothing here waits for the disk.
@@ -79,7 +131,7 @@ impl Roles {
         urgent: Arc<Notify>,
     ) -> Result<Self, EpochFileError> {
         let heard = Arc::new(EpochFile::open(data_dir)?);
-        streams.with(|replica, now| replica.handle_epoch(heard.epoch(), now));
+        streams.with(|replica, _| replica.handle_epoch(heard.epoch()));
         let roles = Self {
             role: watch::Sender::default(),
             streams,
@@ -121,7 +173,7 @@ impl Roles {
         if !self.heard.is_of(grant.epoch, &grant.store) {
             return Err(GrantError::Doubled { epoch: grant.epoch });
         }
-        let serves_it = |role: &Role| role.active && role.epoch == grant.epoch;
+        let serves_it = |role: &Role| role.is_active() && role.epoch == grant.epoch;
         let begins = grant.role == cluster::Role::Active && !serves_it(&self.role.borrow());
         self.check_disk(&grant, begins)?;
         self.note_heard(grant.epoch, &grant.store);
@@ -157,23 +209,36 @@ impl Roles {
         }
     }
 
-    /// Somebody has heard of this epoch (REPLICATION C8).
+    /// Somebody has heard of this epoch (REPLICATION C8): what Relay does, seen from here at once.
+    #[cfg(test)]
     pub fn hear(&self, epoch: Epoch) {
         if epoch > self.role.borrow().epoch {
-            self.streams.with(|replica, now| replica.handle_epoch(epoch, now));
+            self.streams.with(|replica, _| replica.handle_epoch(epoch));
             self.refresh();
         }
     }
 
-    /// Asks for another origin to take over.
-    pub fn ask_for_relief(&self) {
+    /// Asks for another origin to take over, and waits until one has, or for so long.
+    pub async fn hand_over(&self, wait: Duration) {
+        let mut role = self.watch();
+        if !role.borrow().is_active() {
+            return;
+        }
+        self.ask_for_relief();
+        match timeout(wait, role.wait_for(|role| !role.is_active())).await {
+            Ok(_) => tracing::info!("role.handed_over"),
+            Err(_) => tracing::warn!("role.nobody_took_over"),
+        }
+    }
+
+    fn ask_for_relief(&self) {
         self.relief.store(true, Ordering::Relaxed);
         self.urgent.notify_one();
     }
 
-    /// True once after each [`Roles::ask_for_relief`], while this origin is active.
+    /// True once after each request of [`Roles::hand_over`], while this origin is active.
     pub fn take_request_for_relief(&self) -> bool {
-        self.role.borrow().active && self.relief.swap(false, Ordering::Relaxed)
+        self.role.borrow().is_active() && self.relief.swap(false, Ordering::Relaxed)
     }
 
     /// Keeps the role what the replica says it is, and what was heard on disk, until told to stop.
@@ -238,16 +303,12 @@ impl Roles {
         let standing = self.streams.standing();
         self.note_heard(standing.epoch, "");
         let active_at = if standing.active { None } else { self.active_at(&standing) };
+        let role = Role { stage: Stage::of(&standing), epoch: standing.epoch, active_at };
         let news = self.role.send_if_modified(|held| {
-            let role = Role {
-                active: standing.active,
-                yielding: standing.yielding,
-                epoch: standing.epoch,
-                active_at: active_at.clone(),
-            };
             let changed = *held != role;
             if changed {
-                tracing::info!(active = role.active, yielding = role.yielding, epoch = role.epoch.0, "role.changed");
+                let (active, yielding) = (role.is_active(), role.stage == Stage::Yielding);
+                tracing::info!(active, yielding, epoch = role.epoch.0, "role.changed");
                 *held = role;
             }
             changed

@@ -12,8 +12,8 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     pulse::BEAT,
-    role::Term,
-    streams::{Feed, Streams},
+    role::Duty,
+    streams::{Hold, Streams},
 };
 
 /// How long a player waits for a stream that is not there yet.
@@ -29,7 +29,7 @@ pub struct Service {
     /// Who may publish.
     pub admission: Arc<Admission>,
     /// Whether this origin serves.
-    pub term: watch::Receiver<Term>,
+    pub duty: watch::Receiver<Duty>,
 }
 
 impl rtmp_net::Service for Service {
@@ -44,7 +44,7 @@ impl rtmp_net::Service for Service {
         let source = Source { edge: None, peer };
         let publish = replica::Publish { name: request.stream, publication, source, first_number: 0 };
         match self.streams.publish(publish).await {
-            Ok(feed) => Ok(Ingest { feed, term: self.term.clone(), next_number: 0 }),
+            Ok(feed) => Ok(Ingest { feed, duty: self.duty.clone(), next_number: 0 }),
             Err(Refused::NotActive | Refused::HeldUp) => Err(PublishRefusal::Unavailable),
             Err(Refused::Busy | Refused::Gone | Refused::Ending) => Err(PublishRefusal::Taken),
         }
@@ -61,15 +61,15 @@ impl rtmp_net::Service for Service {
             }
         };
         let stream = timeout(PLAY_WAIT, stream).await.ok().flatten().ok_or(PlayRefusal::NotFound)?;
-        Ok(stream.subscribe(Start::Live).with_lag_bytes_max(LAG_BYTES_MAX))
+        Ok(stream.subscribe(Start::LastKeyframe).with_lag_bytes_max(LAG_BYTES_MAX))
     }
 }
 
 /// One encoder's messages on their way into its stream.
 #[derive(Debug)]
 pub struct Ingest {
-    feed: Feed,
-    term: watch::Receiver<Term>,
+    feed: Hold,
+    duty: watch::Receiver<Duty>,
     next_number: u64,
 }
 
@@ -77,7 +77,7 @@ impl Ingest {
     /// While another is about to take over, or nothing is committed for long, nothing more is taken: the encoder waits.
     async fn room(&mut self) -> Result<(), IngestEnded> {
         loop {
-            self.term.wait_for(|term| !term.yielding).await.map_err(|_| IngestEnded::TakenOver)?;
+            self.duty.wait_for(|duty| !duty.is_yielding()).await.map_err(|_| IngestEnded::TakenOver)?;
             if !self.feed.is_held_up() {
                 return Ok(());
             }
@@ -130,7 +130,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::streams::tests::{active_of_two, key};
+    use crate::{
+        role::Stage,
+        streams::tests::{active_of_two, key, streams},
+    };
 
     const A: PublicationId = PublicationId::from_bits(0xa);
     const B: PublicationId = PublicationId::from_bits(0xb);
@@ -139,25 +142,23 @@ mod tests {
         let name = StreamName::from_app(media::DEFAULT_VHOST, "live", name).unwrap();
         let source = Source { edge: None, peer: "test".into() };
         let feed = streams.publish(replica::Publish { name, publication, source, first_number: 0 }).await.unwrap();
-        Ingest { feed, term: watch::channel(Term::default()).1, next_number: 0 }
+        Ingest { feed, duty: watch::channel(Duty::default()).1, next_number: 0 }
     }
 
     /// The other member opens its Follow and has everything, up to this order.
     fn follow(streams: &Streams, other: &Member) -> u64 {
-        streams.with(|replica, now| {
+        streams.with(|replica, _| {
             let hello = FollowHello { member: other.clone(), epoch: Epoch(1) };
-            let follower = replica.follower_opened(hello, now);
+            let follower = replica.follower_opened(hello);
             replica.poll_down(follower);
-            replica.handle_up(follower, FollowUp::State { epoch: Epoch(1), logs: vec![] }, now).unwrap();
+            replica.handle_up(follower, FollowUp::State { epoch: Epoch(1), logs: vec![] }).unwrap();
             follower
         })
     }
 
     fn ack(streams: &Streams, follower: u64) {
         let order = streams.standing().head.1;
-        streams
-            .with(|replica, now| replica.handle_up(follower, FollowUp::Ack { epoch: Epoch(1), order }, now))
-            .unwrap();
+        streams.with(|replica, _| replica.handle_up(follower, FollowUp::Ack { epoch: Epoch(1), order })).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,5 +190,14 @@ mod tests {
         let back = follow(&streams, &other);
         ack(&streams, back);
         timeout(BEAT * 2, goes_on).await.expect("it is looked after").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_encoder_waits_where_another_is_about_to_take_over_and_not_where_it_has() {
+        let duty = watch::Sender::new(Duty { stage: Stage::Yielding, ..Duty::default() });
+        let mut ingest = Ingest { duty: duty.subscribe(), ..ingest(&streams(), "a", A).await };
+        assert!(timeout(BEAT * 20, ingest.message(key(0))).await.is_err(), "it waits");
+        duty.send_replace(Duty::default());
+        timeout(BEAT, ingest.message(key(0))).await.expect("nothing holds it up").unwrap();
     }
 }

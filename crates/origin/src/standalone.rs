@@ -46,10 +46,10 @@ impl Standalone {
         let mut role = self.roles.watch();
         let mut patience = Patience::new();
         loop {
-            role.wait_for(|role| !role.active).await.expect("the roles are ours");
+            role.wait_for(|role| !role.is_active()).await.expect("the roles are ours");
             sleep(patience.next_delay()).await;
             // What was seen may have been over in that moment.
-            if role.borrow_and_update().active {
+            if role.borrow_and_update().is_active() {
                 continue;
             }
             while let Err(error) = self.take_role().await {
@@ -159,12 +159,12 @@ mod tests {
 
         /// An edge says so on whatever call.
         fn hear(&self, epoch: u64) {
-            self.streams.with(|replica, now| replica.handle_epoch(Epoch(epoch), now));
+            self.streams.with(|replica, _| replica.handle_epoch(Epoch(epoch)));
         }
 
         async fn active_in(&self, epoch: u64) {
             let mut role = self.roles.watch();
-            let active = role.wait_for(|role| role.active && role.epoch == Epoch(epoch));
+            let active = role.wait_for(|role| role.is_active() && role.epoch == Epoch(epoch));
             timeout(WAIT_MAX * 2, active).await.expect("it takes the role").unwrap();
         }
     }
@@ -213,8 +213,11 @@ mod tests {
         std::fs::create_dir(origin.dir.path().join("epoch.new")).unwrap();
         origin.hear(5);
         let mut role = origin.roles.watch();
-        role.wait_for(|role| !role.active).await.unwrap();
-        assert!(timeout(STORE_AGAIN * 3, role.wait_for(|role| role.active)).await.is_err(), "not before it is on disk");
+        role.wait_for(|role| !role.is_active()).await.unwrap();
+        assert!(
+            timeout(STORE_AGAIN * 3, role.wait_for(|role| role.is_active())).await.is_err(),
+            "not before it is on disk"
+        );
         std::fs::remove_dir(origin.dir.path().join("epoch.new")).unwrap();
         origin.active_in(6).await;
     }

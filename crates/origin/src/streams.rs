@@ -1,6 +1,6 @@
 //! The streams that this origin keeps whole: its [`Replica`], on a clock and among tasks.
 
-mod feed;
+mod hold;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use feed::Feed;
+pub use hold::Hold;
 
 /// The replica of this origin. Publications come in through [`Streams::publish`]; edges read the [`Hub`].
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Streams {
 
     /// A publication asks to feed a stream, for the first time or again on a new connection. Completes when its opening
     /// is committed.
-    pub async fn publish(self: &Arc<Self>, publish: Publish) -> Result<Feed, Refused> {
+    pub async fn publish(self: &Arc<Self>, publish: Publish) -> Result<Hold, Refused> {
         let mut changes = self.changes();
         let busy_until = TokioInstant::now() + BUSY_PATIENCE;
         let admission = async {
@@ -104,9 +104,9 @@ impl Streams {
             }
         };
         let ticket = timeout(ENDING_MAX, admission).await.unwrap_or(Err(Refused::Busy))?;
-        let mut feed = Feed::new(self.clone(), ticket);
-        feed.opened().await.map_err(|_| Refused::NotActive)?;
-        Ok(feed)
+        let mut hold = Hold::new(self.clone(), ticket);
+        hold.opened().await.map_err(|_| Refused::NotActive)?;
+        Ok(hold)
     }
 
     /// Ends a stream whatever its encoder does. False: there is none.
@@ -117,7 +117,7 @@ impl Streams {
     /// All streams of which something is committed, in the order of their names.
     pub fn list(&self) -> Vec<Listed> {
         let streams = lock(&self.replica).list();
-        self.rates.retain(|name, _| streams.binary_search_by(|stream| stream.name.cmp(name)).is_ok());
+        self.forget_rates_of_others(&streams);
         let (now, wall) = (now(), SystemTime::now());
         let listed = streams.into_iter().map(|stream| {
             let rate = self.rates.entry(stream.name.clone()).or_default();
@@ -125,6 +125,11 @@ impl Streams {
             Listed { since: wall - now.saturating_duration_since(stream.since), bytes_per_second, stream }
         });
         listed.collect()
+    }
+
+    /// `streams` are all that there are, in the order of their names.
+    fn forget_rates_of_others(&self, streams: &[replica::Listed]) {
+        self.rates.retain(|name, _| streams.binary_search_by(|stream| stream.name.cmp(name)).is_ok());
     }
 
     /// What is to be asked of the control plane, once.

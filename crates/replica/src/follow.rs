@@ -14,7 +14,7 @@ use splice::Splice;
 use crate::{
     Replica,
     log::{Log, closes},
-    message::{Entry, FollowDown, FollowHello, FollowUp, SnapshotHead, Source},
+    message::{Entry, FollowDown, FollowHello, FollowUp, SnapshotHead},
 };
 
 /// One Follow that this origin holds with another.
@@ -144,7 +144,7 @@ impl Replica {
             self.stale_refused += 1;
             return Err(FollowError::Stale { epoch, highest: self.highest });
         }
-        self.handle_epoch(epoch, now);
+        self.handle_epoch(epoch);
         let leads = !is_beat;
         if leads && self.term.is_some() {
             return Err(FollowError::TwoActives(epoch));
@@ -279,14 +279,13 @@ impl Replica {
             }
         }
         for (order, entry) in (before + 1..).zip(entries) {
-            let Entry { name, item, source } = entry;
             leader.unconfirmed.push_back(Unconfirmed {
                 order,
-                name: name.clone(),
-                seq: item.seq,
-                closes: closes(&item),
+                name: entry.name.clone(),
+                seq: entry.item.seq,
+                closes: closes(&entry.item),
             });
-            self.append_followed(epoch, name, item, source, now)?;
+            self.append_followed(epoch, entry, now)?;
         }
         leader.applied = Some(order);
         leader.ack_due = true;
@@ -294,28 +293,22 @@ impl Replica {
         Ok(())
     }
 
-    fn append_followed(
-        &mut self,
-        epoch: Epoch,
-        name: StreamName,
-        item: Arc<Item>,
-        source: Option<Source>,
-        now: Instant,
-    ) -> Result<(), FollowError> {
-        let opens = match item.body {
+    fn append_followed(&mut self, epoch: Epoch, entry: Entry, now: Instant) -> Result<(), FollowError> {
+        let opens = match entry.item.body {
             Body::Event(Event::Open { publication }) => Some(publication),
             _ => None,
         };
-        let names_loss = matches!(item.body, Body::Event(Event::Loss { .. }));
+        let names_loss = matches!(entry.item.body, Body::Event(Event::Loss { .. }));
         // The name is free again: the active has seen the end of what we hold committed.
-        let ended = self.logs.get(&name).filter(|log| opens.is_some() && log.splice.has_ended());
+        let ended = self.logs.get(&entry.name).filter(|log| opens.is_some() && log.splice.has_ended());
         if let Some(publication) = ended.map(Log::publication) {
             self.gone.add(publication);
-            self.logs.remove(&name);
+            self.logs.remove(&entry.name);
         }
-        let Some(log) = self.logs.get_mut(&name) else {
-            return self.begin_followed(epoch, name, item, source, now);
+        let Some(log) = self.logs.get_mut(&entry.name) else {
+            return self.begin_followed(epoch, entry, now);
         };
+        let Entry { name, item, source } = entry;
         let due = log.lineage.next_seq();
         if item.seq < due || (item.seq > due && !names_loss) {
             return Err(FollowError::Gap { name, seq: item.seq, due });
@@ -331,14 +324,8 @@ impl Replica {
         Ok(())
     }
 
-    fn begin_followed(
-        &mut self,
-        epoch: Epoch,
-        name: StreamName,
-        item: Arc<Item>,
-        source: Option<Source>,
-        now: Instant,
-    ) -> Result<(), FollowError> {
+    fn begin_followed(&mut self, epoch: Epoch, entry: Entry, now: Instant) -> Result<(), FollowError> {
+        let Entry { name, item, source } = entry;
         let gap = FollowError::Gap { name: name.clone(), seq: item.seq, due: 0 };
         let Body::Event(Event::Open { publication }) = item.body else { return Err(gap) };
         let (Some(source), Ok(writer)) = (source, self.hub.mirror(&name)) else { return Err(gap) };

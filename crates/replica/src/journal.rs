@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::message::Entry;
+use crate::message::{BATCH_BYTES, BATCH_ITEMS, Entry};
 
 /// The entries of a term by order. It holds what the slowest follower still needs, up to a bound.
 #[derive(Debug)]
@@ -16,9 +16,6 @@ pub(crate) struct Journal {
 
 /// Payload that waits to be sent at most: the items are in the rings as well, but may have left them.
 const BYTES_MAX: usize = 64 << 20;
-/// How much goes into one message: it closes when either is reached.
-const BATCH_BYTES: usize = 256 << 10;
-const BATCH_ENTRIES: usize = 128;
 
 impl Journal {
     pub(crate) fn new(entries_max: usize) -> Self {
@@ -40,7 +37,7 @@ impl Journal {
         let mut bytes = 0;
         let mut batch = Vec::new();
         for entry in self.entries.range(at.min(self.entries.len())..) {
-            if bytes >= BATCH_BYTES || batch.len() >= BATCH_ENTRIES {
+            if bytes >= BATCH_BYTES || batch.len() >= BATCH_ITEMS {
                 break;
             }
             bytes += payload(entry);

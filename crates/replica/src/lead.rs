@@ -1,7 +1,5 @@
 //! Leading: what an active origin appends, lets out, and says to its followers (REPLICATION C1).
 
-use std::time::Instant;
-
 use cluster::{AckRefused, Mishap, SyncRequest};
 use hub::Body;
 use media::{Provenance, StreamName};
@@ -63,8 +61,8 @@ impl Replica {
     }
 
     /// Another origin opened a Follow with this one.
-    pub fn follower_opened(&mut self, hello: FollowHello, now: Instant) -> u64 {
-        self.handle_epoch(hello.epoch, now);
+    pub fn follower_opened(&mut self, hello: FollowHello) -> u64 {
+        self.handle_epoch(hello.epoch);
         let id = self.new_conn();
         if let Some(term) = &mut self.term {
             term.commits.follower_opened(id, hello.member.clone());
@@ -77,11 +75,11 @@ impl Replica {
     }
 
     /// What a follower says. After an error its connection has to be closed.
-    pub fn handle_up(&mut self, conn: u64, up: FollowUp, now: Instant) -> Result<(), FollowError> {
+    pub fn handle_up(&mut self, conn: u64, up: FollowUp) -> Result<(), FollowError> {
         if !self.followers.contains_key(&conn) {
             return Err(FollowError::Unknown);
         }
-        self.handle_epoch(up.epoch(), now);
+        self.handle_epoch(up.epoch());
         let Some(term) = &mut self.term else { return Ok(()) };
         match up {
             FollowUp::Beat { .. } => {}
@@ -131,6 +129,8 @@ impl Replica {
             term.sending.remove(&conn);
             term.forget_sent();
         }
+        // A candidate that was waited for may have been the last.
+        self.advance();
         self.note_change();
     }
 

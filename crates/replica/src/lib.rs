@@ -6,9 +6,9 @@
 //! acks is [`cluster::Commits`].
 //!
 //! ```text
-//! publish, take ─▶ Log ─▶ journal ─▶ poll_down ──Follow──▶ handle_down ─▶ Log
-//!                   ▲                                           │
-//!   commit_below ───┴── Commits ◀── handle_up ◀────Follow────── poll_up
+//! publish, handle_message ─▶ Log ─▶ journal ─▶ poll_down ──Follow──▶ handle_down ─▶ Log
+//!                             ▲                                           │
+//!             commit_below ───┴── Commits ◀── handle_up ◀────Follow────── poll_up
 //! ```
 
 mod alone;

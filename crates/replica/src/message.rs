@@ -153,3 +153,7 @@ pub struct Entry {
     /// Through whom its publication comes, where the item opens one.
     pub source: Option<Source>,
 }
+
+/// How much goes into one message to a follower: it closes when either is reached.
+pub(crate) const BATCH_ITEMS: usize = 128;
+pub(crate) const BATCH_BYTES: usize = 256 << 10;

@@ -23,7 +23,8 @@ pub struct Publish {
     pub first_number: u64,
 }
 
-/// One connection's right to feed a stream, to be given back with [`Replica::lost`] or [`Replica::close`].
+/// One connection's right to feed a stream, to be given back with [`Replica::handle_lost`] or
+/// [`Replica::handle_close`].
 #[derive(Debug)]
 pub struct Ticket {
     /// The stream.
@@ -122,8 +123,7 @@ impl Replica {
         self.logs.insert(name.clone(), Log::begin(writer, splice, source.clone(), now));
         // C7: every grant since carries the loss along; its edge may have been away until now.
         let lost = *first_number > 0 && self.grant.as_ref().is_some_and(|grant| grant.loss_epoch > Epoch::default());
-        let opened = Provenance { publication: *publication, number: None, clock: None };
-        self.append(name, Body::Event(Event::Open { publication: *publication }), Some(opened), Some(source.clone()));
+        self.append_open(publish);
         if lost {
             // It was a stream elsewhere, and what it was is lost.
             self.append(name, Body::Event(Event::Loss { epoch: epoch.0, from: 0, to: None }), None, None);
@@ -155,12 +155,17 @@ impl Replica {
             Opened::TookOver(old) => {
                 log.release();
                 self.gone.add(old);
-                let opened = Provenance { publication: *publication, number: None, clock: None };
-                let body = Body::Event(Event::Open { publication: *publication });
-                self.append(name, body, Some(opened), Some(source.clone()));
+                self.append_open(publish);
             }
         }
         Ok(())
+    }
+
+    /// Writes that this publication feeds the stream from here on.
+    fn append_open(&mut self, publish: &Publish) {
+        let Publish { name, publication, source, .. } = publish;
+        let body = Body::Event(Event::Open { publication: *publication });
+        self.append(name, body, Some(Provenance::of(*publication)), Some(source.clone()));
     }
 
     /// Whether what was taken waits to be committed for so long, or is so much of this stream, that no more should come:
@@ -175,7 +180,13 @@ impl Replica {
     }
 
     /// Takes a message; one that stands in the log already is left out. It is committed when the ticket says so.
-    pub fn take(&mut self, ticket: &Ticket, number: u64, message: MediaMessage, now: Instant) -> Result<(), NotTaken> {
+    pub fn handle_message(
+        &mut self,
+        ticket: &Ticket,
+        number: u64,
+        message: MediaMessage,
+        now: Instant,
+    ) -> Result<(), NotTaken> {
         let log = self.fed_by(ticket)?;
         if let Accepted::Frame(frame, provenance) =
             log.splice.handle_message(ticket.publication, number, message, now)?
@@ -186,7 +197,7 @@ impl Replica {
     }
 
     /// The encoder withdrew its metadata.
-    pub fn take_cleared(&mut self, ticket: &Ticket, number: u64, now: Instant) -> Result<(), NotTaken> {
+    pub fn handle_metadata_cleared(&mut self, ticket: &Ticket, number: u64, now: Instant) -> Result<(), NotTaken> {
         let log = self.fed_by(ticket)?;
         if let Some(provenance) = log.splice.handle_event(ticket.publication, number, now)? {
             self.append(&ticket.name, Body::Event(Event::MetadataCleared), Some(provenance), None);
@@ -195,7 +206,7 @@ impl Replica {
     }
 
     /// The messages from one number to another, both included, were given up by the edge.
-    pub fn take_skip(&mut self, ticket: &Ticket, from: u64, to: u64, now: Instant) -> Result<(), NotTaken> {
+    pub fn handle_skip(&mut self, ticket: &Ticket, from: u64, to: u64, now: Instant) -> Result<(), NotTaken> {
         let log = self.fed_by(ticket)?;
         // Some of it may have come before the edge gave it up.
         let from = from.max(log.splice.next_number());
@@ -208,7 +219,7 @@ impl Replica {
     }
 
     /// The encoder ended its stream: the stream ends with it, unless another has taken over. Its end has this number.
-    pub fn close(&mut self, ticket: &Ticket, number: u64) -> Result<(), NotTaken> {
+    pub fn handle_close(&mut self, ticket: &Ticket, number: u64) -> Result<(), NotTaken> {
         let log = self.fed_by(ticket)?;
         if log.splice.handle_close(ticket.publication) {
             self.end(&ticket.name, Some(number));
@@ -217,7 +228,7 @@ impl Replica {
     }
 
     /// The connection that held the ticket is gone: the stream's grace begins.
-    pub fn lost(&mut self, ticket: &Ticket, now: Instant) {
+    pub fn handle_lost(&mut self, ticket: &Ticket, now: Instant) {
         if let Ok(log) = self.fed_by(ticket) {
             log.splice.handle_lost(ticket.publication, now);
             self.note_change();
@@ -240,7 +251,7 @@ impl Replica {
         let Some(log) = self.logs.get(name) else { return };
         let publication = log.publication();
         self.gone.add(publication);
-        let provenance = Provenance { publication, number, clock: None };
+        let provenance = Provenance { number, ..Provenance::of(publication) };
         self.append(name, Body::Event(Event::Close { publication }), Some(provenance), None);
     }
 

@@ -45,7 +45,7 @@ impl Replica {
             self.stale_refused += 1;
             return Err(GrantRefused::Stale { epoch: grant.epoch, highest: self.highest });
         }
-        self.handle_epoch(grant.epoch, now);
+        self.handle_epoch(grant.epoch);
         if active && let Some(term) = self.term.as_mut().filter(|_| serves_it) {
             term.commits.handle_grant(&grant);
             term.yields_until = grant.yields.then(|| now + self.config.yield_max);
@@ -64,7 +64,7 @@ impl Replica {
     }
 
     /// Somebody has heard of this epoch (C8): an active of a lower one is active no more.
-    pub fn handle_epoch(&mut self, heard: Epoch, _now: Instant) {
+    pub fn handle_epoch(&mut self, heard: Epoch) {
         if heard > self.highest {
             self.highest = heard;
             self.step_down();

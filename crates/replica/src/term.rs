@@ -13,7 +13,7 @@ use media::{PublicationId, StreamName};
 use crate::{
     journal::Journal,
     log::{Log, closes},
-    message::{Entry, FollowDown, LogState, SnapshotHead, Source},
+    message::{BATCH_BYTES, BATCH_ITEMS, Entry, FollowDown, LogState, SnapshotHead, Source},
 };
 
 /// What an origin has while it is active, and loses when it is not.
@@ -23,7 +23,7 @@ pub(crate) struct Term {
     pub(crate) journal: Journal,
     /// What was appended and is not known to be committed, in order.
     pub(crate) pending: VecDeque<Pending>,
-    /// Another is about to be active: nothing more is taken, until then.
+    /// Handing over: takes nothing until this time, or until newer word.
     pub(crate) yields_until: Option<Instant>,
     /// When time was last let pass.
     pub(crate) ticked: Instant,
@@ -71,10 +71,6 @@ struct Capture {
     head: Option<SnapshotHead>,
     items: VecDeque<Arc<Item>>,
 }
-
-/// Items in one message of a snapshot, and bytes at which it closes.
-const BATCH_ITEMS: usize = 128;
-const BATCH_BYTES: usize = 256 << 10;
 
 impl Term {
     pub(crate) fn new(commits: Commits, journal_max: usize, now: Instant) -> Self {

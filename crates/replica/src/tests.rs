@@ -87,9 +87,8 @@ impl Pool {
     }
 
     fn follow(&mut self, follower: &'static str, leader: &'static str) {
-        let now = self.now;
         let hello = self.at(follower).hello();
-        let at_leader = self.at(leader).follower_opened(hello, now);
+        let at_leader = self.at(leader).follower_opened(hello);
         let at_follower = self.at(follower).leader_opened(NodeId::new(leader).unwrap());
         self.follows.push((follower, leader, at_follower, at_leader));
     }
@@ -118,7 +117,7 @@ impl Pool {
                 said = true;
             }
             while let Some(up) = self.at(follower).poll_up(at_follower) {
-                self.at(leader).handle_up(at_leader, up, now).unwrap();
+                self.at(leader).handle_up(at_leader, up).unwrap();
                 said = true;
             }
         }
@@ -150,7 +149,7 @@ impl Pool {
     fn feed(&mut self, name: &str, ticket: &Ticket, numbers: std::ops::Range<u64>) {
         let now = self.now;
         for n in numbers {
-            self.at(name).take(ticket, n, video(n), now).unwrap();
+            self.at(name).handle_message(ticket, n, video(n), now).unwrap();
         }
     }
 
@@ -204,11 +203,12 @@ fn nothing_uncommitted_is_listed_and_its_name_is_taken() {
     assert!(pool.at("o1").list().is_empty(), "o2 has not heard of it");
     assert!(matches!(pool.try_publish("o1", B, 0), Err(Refused::Busy)));
     pool.talk();
-    let opened = pool.at("o1").list()[0].head;
+    let told = |pool: &mut Pool| (pool.at("o1").list()[0].head, pool.at("o1").list()[0].info.last_dts);
+    let (opened, _) = told(&mut pool);
     pool.feed("o1", &ticket, 0..3);
-    assert_eq!(pool.at("o1").list()[0].head, opened);
+    assert_eq!(told(&mut pool), (opened, None));
     pool.talk();
-    assert_eq!(pool.at("o1").list()[0].head, opened + 3);
+    assert_eq!(told(&mut pool), (opened + 3, Some(80)));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_deposed_active_commits_nothing_and_its_tail_is_discarded() {
     pool.talk();
     assert!(!pool.at("o1").standing().active, "it heard of a higher epoch");
     let now = pool.now;
-    assert_eq!(pool.at("o1").take(&ticket, 13, video(13), now), Err(NotTaken::Superseded));
+    assert_eq!(pool.at("o1").handle_message(&ticket, 13, video(13), now), Err(NotTaken::Superseded));
     pool.feed("o2", &again, 12..14);
     pool.talk();
     let mut beat = pool.at("o2").beat_down();
@@ -281,7 +281,7 @@ fn words_of_an_ended_epoch_are_refused() {
     let (mut pool, _ticket) = pair();
     let (_, _, conn, _) = pool.follows[0];
     let now = pool.now;
-    pool.at("o2").handle_epoch(Epoch(2), now);
+    pool.at("o2").handle_epoch(Epoch(2));
     let entries = FollowDown::Entries { epoch: Epoch(1), order: 12, committed: 0, entries: Vec::new() };
     let refused = pool.at("o2").handle_down(conn, entries, now);
     assert_eq!(refused, Err(FollowError::Stale { epoch: Epoch(1), highest: Epoch(2) }));
@@ -292,7 +292,7 @@ fn words_of_an_ended_epoch_are_refused() {
 fn a_grant_is_taken_once() {
     let (mut pool, _ticket) = pair();
     let now = pool.now;
-    pool.at("o1").handle_epoch(Epoch(2), now);
+    pool.at("o1").handle_epoch(Epoch(2));
     let grant = Grant { version: 99, ..pool.at("o1").grant.clone().unwrap() };
     let stale = GrantRefused::Stale { epoch: Epoch(1), highest: Epoch(2) };
     assert_eq!(pool.at("o1").handle_grant(grant.clone(), now), Err(stale));
@@ -317,6 +317,21 @@ fn a_newcomer_gets_everything_and_is_asked_in() {
     assert_eq!(pool.seen("o1", 0).len(), 310);
     let list = pool.at("o2").list();
     assert_eq!((list.len(), list[0].info.next_seq), (1, pool.at("o1").list()[0].info.next_seq));
+}
+
+#[test]
+fn what_waits_only_for_a_newcomer_that_leaves_is_let_out_at_once() {
+    let mut pool = Pool::new(&["o1", "o2"]);
+    pool.grant("o1", 1, &["o1"]);
+    pool.follow("o2", "o1");
+    pool.talk();
+    let ticket = pool.publish("o1", A);
+    pool.pass(10);
+    assert_eq!(pool.at("o1").standing().counted, 1, "o2 is nearly there, and not asked in yet");
+    pool.feed("o1", &ticket, 0..1);
+    assert_eq!(ticket.acked.borrow().through, None);
+    pool.cut_off("o2");
+    assert_eq!(ticket.acked.borrow().through, Some(0), "nobody may call any more to let it out");
 }
 
 #[test]
@@ -362,7 +377,7 @@ fn a_follower_keeps_what_it_has_until_its_snapshot_is_complete() {
     loop {
         let Some(down) = pool.at("o1").poll_down(at_leader) else {
             let up = pool.at("o2").poll_up(at_follower).unwrap();
-            pool.at("o1").handle_up(at_leader, up, now).unwrap();
+            pool.at("o1").handle_up(at_leader, up).unwrap();
             continue;
         };
         let end = matches!(down, FollowDown::SnapshotEnd { .. });
@@ -380,7 +395,7 @@ fn a_follower_keeps_what_it_has_until_its_snapshot_is_complete() {
 #[test]
 fn a_clean_end_and_a_new_encoder_are_replicated() {
     let (mut pool, ticket) = pair();
-    pool.at("o1").close(&ticket, 10).unwrap();
+    pool.at("o1").handle_close(&ticket, 10).unwrap();
     assert!(matches!(pool.try_publish("o1", B, 0), Err(Refused::Ending)), "until the end is committed");
     pool.talk();
     let acked = *ticket.acked.borrow();
@@ -402,7 +417,7 @@ fn a_clean_end_and_a_new_encoder_are_replicated() {
 #[test]
 fn a_publication_that_ended_just_before_another_began_does_not_come_back() {
     let (mut pool, ticket) = pair();
-    pool.at("o1").close(&ticket, 10).unwrap();
+    pool.at("o1").handle_close(&ticket, 10).unwrap();
     pool.talk();
     // The follower hears that the end is committed only with what comes after it.
     let second = pool.publish("o1", B);
@@ -455,7 +470,7 @@ fn an_active_that_yields_to_nobody_goes_on_after_a_while() {
 #[test]
 fn a_publication_whose_end_only_the_follower_has_does_not_come_back() {
     let (mut pool, ticket) = pair();
-    pool.at("o1").close(&ticket, 10).unwrap();
+    pool.at("o1").handle_close(&ticket, 10).unwrap();
     let (_, _, at_follower, at_leader) = pool.follows[0];
     let now = pool.now;
     while let Some(down) = pool.at("o1").poll_down(at_leader) {
@@ -495,7 +510,7 @@ fn a_third_member_does_not_take_for_committed_what_the_second_lacks() {
         if matches!(up, FollowUp::Ack { .. }) {
             break;
         }
-        pool.at("o2").handle_up(at_leader, up, now).unwrap();
+        pool.at("o2").handle_up(at_leader, up).unwrap();
     }
     let info = pool.at("o3").list()[0].info;
     assert!(info.next_seq > info.committed_below, "it has the frame");
@@ -523,9 +538,8 @@ fn what_an_active_committed_alone_is_named_when_it_follows_another() {
 fn a_follower_that_claims_a_position_nobody_wrote_is_refused() {
     let (mut pool, _ticket) = pair();
     let (_, _, _, at_leader) = pool.follows[0];
-    let now = pool.now;
     let lie = FollowUp::Ack { epoch: Epoch(1), order: 1000 };
-    assert!(matches!(pool.at("o1").handle_up(at_leader, lie, now), Err(FollowError::FalsePosition(_))));
+    assert!(matches!(pool.at("o1").handle_up(at_leader, lie), Err(FollowError::FalsePosition(_))));
 }
 
 #[test]

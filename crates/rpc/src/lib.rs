@@ -11,11 +11,13 @@
 //! | [`status`] | errors on the wire |
 //! | [`node`] | what every process answers about itself |
 //! | [`relay`] | streams between edges and origins |
+//! | [`beat`] | signs of life: how often, how late, how long missed |
 //! | [`control`] | the control plane's services, from both sides |
 //! | [`agent`] | a node's standing conversation with the control plane |
 
 pub mod agent;
 pub mod auth;
+pub mod beat;
 pub mod channel;
 pub mod control;
 pub mod node;

@@ -79,14 +79,6 @@ impl Failure {
             .with_field(field, description)
     }
 
-    /// A request with several wrong fields, of which there is at least one; reason `INVALID_FIELD`.
-    pub fn invalid_fields(fields: Vec<FieldViolation>) -> Self {
-        let told: Vec<_> = fields.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.description)).collect();
-        let names: Vec<_> = fields.iter().map(|wrong| wrong.field.as_str()).collect();
-        let failure = Self::new(Code::InvalidArgument, "INVALID_FIELD", told.join("; ")).with("field", names.join(","));
-        Self { fields, ..failure }
-    }
-
     /// Adds a piece of metadata.
     pub fn with(mut self, key: &str, value: impl fmt::Display) -> Self {
         self.metadata.insert(key.to_owned(), value.to_string());

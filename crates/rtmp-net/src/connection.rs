@@ -25,7 +25,14 @@ use tokio::{
 };
 
 pub(crate) use self::io::poll_scratch;
-use self::{bell::Bell, io::Wire, publishing::Publishing, rate::Rate, requests::Pending, viewing::Viewing};
+use self::{
+    bell::Bell,
+    io::Wire,
+    publishing::Publishing,
+    rate::Rate,
+    requests::Pending,
+    viewing::{Plays, Viewing},
+};
 use crate::{
     connections::{Greeted, Shared, Signals},
     ended::Ended,
@@ -68,12 +75,8 @@ struct Interrupts {
 enum Woke<I> {
     Read(usize),
     Decided(usize, requests::Decision<I>),
-    /// The socket takes no more: a deadline runs.
-    Halted,
-    /// All that the session had to say is on its way: it goes on.
-    Said,
-    /// A stream that was played is over.
-    Over,
+    /// A write, or the end of a play, has changed what the session may do next, or when a deadline passes.
+    LookAgain,
     Time,
     Interrupted(Ended),
 }
@@ -124,7 +127,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
         let mut bell = Bell::default();
         loop {
             self.handle_events().await?;
-            self.fill()?;
+            self.put_out()?;
             // Most deadlines only ever move on: a timer that fires too soon for one costs less than to move it each time.
             let deadline = self.deadline();
             if deadline < timer.deadline() || timer.is_elapsed() {
@@ -158,7 +161,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
                     }
                 }
                 Woke::Decided(at, decision) => self.on_decision(at, decision),
-                Woke::Halted | Woke::Said | Woke::Over => {}
+                Woke::LookAgain => {}
                 Woke::Time => self.on_time()?,
                 Woke::Interrupted(ended) => return Err(ended),
             }
@@ -170,17 +173,15 @@ impl<S: Service, T: Transport> Connection<S, T> {
         loop {
             let written = self.wire.write(cx)?;
             self.on_written(written.bytes as u64);
-            if written.halted {
-                return Poll::Ready(Ok(Woke::Halted));
-            }
-            if written.said {
-                return Poll::Ready(Ok(Woke::Said));
+            if written.look_again {
+                return Poll::Ready(Ok(Woke::LookAgain));
             }
             if !self.wire.is_drained() || self.poll_more(cx).is_pending() {
                 break;
             }
-            if self.fill_frames()? {
-                return Poll::Ready(Ok(Woke::Over));
+            match self.put_out_frames()? {
+                Plays::GoOn => {}
+                Plays::OneIsOver => return Poll::Ready(Ok(Woke::LookAgain)),
             }
         }
         if !self.wire.wants_read() {
@@ -247,16 +248,19 @@ impl<S: Service, T: Transport> Connection<S, T> {
 
     fn deadline(&self) -> Instant {
         let session = self.wire.session.poll_timeout().map(Instant::from_std);
-        let stall = self.wire.stalls_at(self.shared.session_config.limits.stall_timeout);
         // A day stands for never.
         let never = || Instant::now() + std::time::Duration::from_secs(86_400);
-        session.into_iter().chain(stall).min().unwrap_or_else(never)
+        session.into_iter().chain(self.stall_at()).min().unwrap_or_else(never)
+    }
+
+    /// When the client will have taken nothing for too long, if something waits.
+    fn stall_at(&self) -> Option<Instant> {
+        self.wire.halted_at().map(|at| at + self.shared.session_config.limits.stall_timeout)
     }
 
     fn on_time(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
-        let stall = self.wire.stalls_at(self.shared.session_config.limits.stall_timeout);
-        if stall.is_some_and(|at| at <= now) {
+        if self.stall_at().is_some_and(|at| at <= now) {
             return Err(Ended::Stalled);
         }
         self.wire.session.handle_timeout(now.into_std());

@@ -25,7 +25,8 @@ use crate::{
     transport::Transport,
 };
 
-/// The connections in front of one service: one task each, all owned here. Cheap to clone; clones share them.
+/// The connections in front of one service, all owned here: until its handshake is done each is one task, behind it
+/// another. Cheap to clone; clones share them.
 pub struct Connections<S: Service> {
     shared: Arc<Shared<S>>,
 }
@@ -120,28 +121,28 @@ impl<S: Service> Connections<S> {
         &self.shared.gate
     }
 
-    /// Serves a client of whom it is known who it is, over a transport that is set up, on a task of its own.
-    pub fn serve<T: Transport>(&self, transport: T, peer: SocketAddr, pass: Pass) {
+    /// Serves a client whose address is settled (PROXY header read), over a transport that is set up.
+    pub fn serve_introduced<T: Transport>(&self, transport: T, peer: SocketAddr, pass: Pass) {
         let (shared, called_back) = (self.shared.clone(), pass.called_back());
-        self.attend(peer, called_back, async move { shared.greet(transport, peer, pass).await });
+        self.greet_then_serve(peer, called_back, async move { shared.greet(transport, peer, pass).await });
     }
 
     /// Serves a client that has just come in: hears its proxy, sets its transport up, as TLS has to be, and goes on with it.
     /// One that takes longer for all that than for a handshake is dropped.
-    pub(crate) fn receive<T, F>(&self, guest: Guest, set_up: impl FnOnce(TcpStream) -> F + Send + 'static)
+    pub(crate) fn serve_guest<T, F>(&self, guest: Guest, set_up: impl FnOnce(TcpStream) -> F + Send + 'static)
     where
         T: Transport,
         F: Future<Output = io::Result<T>> + Send,
     {
         let (shared, called_back) = (self.shared.clone(), guest.pass.called_back());
-        self.attend(guest.peer, called_back, async move {
-            let (transport, peer, pass) = shared.settle(guest, set_up).await?;
+        self.greet_then_serve(guest.peer, called_back, async move {
+            let (transport, peer, pass) = shared.introduce(guest, set_up).await?;
             shared.greet(transport, peer, pass).await
         });
     }
 
-    /// Waits for a client to be greeted, unless its place is needed before, then serves it.
-    fn attend<T: Transport>(
+    /// Waits, on a task of its own, for a client to be greeted, unless its place is needed before; then serves it.
+    fn greet_then_serve<T: Transport>(
         &self,
         peer: SocketAddr,
         called_back: CalledBack,

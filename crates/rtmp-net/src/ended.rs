@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rtmp::server::{Closed, Fault};
+use rtmp::server::Closed;
 
 use crate::service::IngestEnded;
 
@@ -42,17 +42,6 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Whose fault it was.
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::Left | Self::Io(_) | Self::Tls(_) | Self::Stalled | Self::Behind => Fault::Peer,
-            Self::Session(closed) => closed.fault(),
-            Self::Ingest(IngestEnded::Gone) => Fault::Upstream,
-            Self::Ingest(_) => Fault::Peer,
-            Self::Kicked(_) | Self::Drained | Self::Reset => Fault::Us,
-        }
-    }
-
     /// One word, for counting.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -1,15 +1,17 @@
 //! RTMP over TCP and TLS: accept, drive, limit, fan out.
 //!
 //! ```text
-//! Server ── accepts ──▶ Connections ── one task each ──▶ Connection ── asks ──▶ Service
-//! (a listener)          (limits, drain, reset)            │  publish: messages go to an Ingest
-//!                                                         ╰─ play: items come from a hub::Reader
+//! Server ── accepts ──▶ Connections ── greets ──▶ Connection ── asks ──▶ Service
+//! (a listener)          (limits, drain, reset)    │  publish: messages go to an Ingest
+//!                                                 ╰─ play: items come from a hub::Reader
 //! ```
 //!
-//! A [`Service`] says who may publish and play, and where that goes; an origin and an edge differ in nothing else. A
-//! connection's task owns its socket, its [`rtmp::server::Session`] and its streams. A viewer gets what is due in one
-//! vectored write of shared headers and untouched payloads; it slows nobody. [`Sessions`] lists whoever is connected
-//! and can end one; [`Stats`] counts. [`client`] is the other side of the wire.
+//! A [`Service`] says who may publish and play, and where that goes; an origin and an edge differ in nothing else. One
+//! small task shakes hands with a client; behind the handshake another one owns the socket, its [`rtmp::server::Session`]
+//! and its streams. What viewers are shown at once is put together once for all of them, and mostly written by the row
+//! in which they sit ([`rows`]). Whoever is behind gets shared headers and untouched payloads in one vectored write; it
+//! slows nobody. [`Sessions`] lists whoever is connected and can end one; [`Stats`] counts. [`client`] is the other side
+//! of the wire.
 
 pub mod client;
 mod config;

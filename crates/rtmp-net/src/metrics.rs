@@ -24,7 +24,7 @@ pub fn register(registry: &Registry, sessions: Sessions, stats: Arc<Stats>) {
         for (reason, count) in stats.ended() {
             samples.counter("sessions_closed_total", "RTMP connections that ended.", &[("reason", reason)], count);
         }
-        let help = "From the first byte to the end of the handshake.";
+        let help = "From a connection to the end of its handshake.";
         samples.histogram("handshake_seconds", help, &[], stats.handshake.distribution());
         let help = "From a connection to its first message of media.";
         samples.histogram("connect_to_first_frame_seconds", help, &[], stats.first_frame.distribution());
@@ -62,7 +62,7 @@ fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 12] {
         ("plays_total", "Plays accepted.", of(&stats.plays)),
         ("plays_refused_total", "Plays refused.", of(&stats.plays_refused)),
         ("slow_reader_skips_total", "Times that a slow viewer went on at a keyframe.", of(&stats.skips)),
-        ("frames_skipped_total", "Positions that slow viewers missed.", of(&stats.frames_skipped)),
+        ("frames_skipped_total", "Items that slow viewers missed.", of(&stats.frames_skipped)),
         ("frames_oversized_total", "Messages too long to be sent by RTMP.", of(&stats.oversized)),
         ("frames_stray_total", "Media on streams that nobody publishes.", of(&stats.stray_media)),
     ]

@@ -35,6 +35,10 @@ enum Part {
 
 /// The message stream of nearly every viewer: its first.
 pub(crate) const USUAL_MSID: u32 = 1;
+/// While so much waits nothing is read: whoever takes no answers is asked for no questions.
+const UNANSWERED_BYTES_MAX: usize = 64 * 1024;
+/// The same in parts: a short answer takes many times its bytes.
+const UNANSWERED_PARTS_MAX: usize = 512;
 /// Slices handed to the kernel at once.
 const SLICES_MAX: usize = 128;
 /// An empty queue with room for more parts than this is given back.
@@ -48,6 +52,11 @@ impl Outbox {
     /// Bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether so much waits that nothing more is to be read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes >= UNANSWERED_BYTES_MAX || self.parts.len() >= UNANSWERED_PARTS_MAX
     }
 
     pub(crate) fn push(&mut self, bytes: Bytes) {
@@ -270,6 +279,25 @@ mod tests {
         let mut got = Vec::new();
         theirs.read_to_end(&mut got).await.unwrap();
         assert_eq!(chunks(&items), got);
+    }
+
+    #[test]
+    fn who_pings_and_never_listens_is_read_until_a_thousand_answers_wait() {
+        let now = std::time::Instant::now();
+        let mut session = rtmp::server::Session::new(Arc::default(), now);
+        session.handle_bytes(&[&[3][..], &[0; 2 * 1536]].concat(), now);
+        let ping = [2, 0, 0, 0, 0, 0, 6, 4, 0, 0, 0, 0, 0, 6, 0, 0, 0, 1];
+        let mut outbox = Outbox::default();
+        while !outbox.is_full() {
+            if session.wants_input() {
+                session.handle_bytes(&ping.repeat(3640), now);
+            }
+            while session.poll_event().is_some() {}
+            while let Some(answer) = session.poll_output() {
+                outbox.push(answer);
+            }
+        }
+        assert!((512..=1024).contains(&outbox.parts.len()), "{}", outbox.parts.len());
     }
 
     #[test]

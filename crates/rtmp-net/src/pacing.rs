@@ -215,7 +215,7 @@ mod tests {
             let mut writer = hub.open(&StreamName::from_app(DEFAULT_VHOST, "live", "a").unwrap()).unwrap();
             let pressure = Pressure::default();
             tokio::spawn(pace(writer.stream().pace(), latency, pressure.clone()));
-            let reader = writer.stream().subscribe_paced(Start::Live);
+            let reader = writer.stream().subscribe_paced(Start::LastKeyframe);
             push(&mut writer, frame(Medium::Video, 0));
             let mut paced = Self { _hub: hub, writer: Some(writer), reader, pressure };
             assert_eq!(paced.next().await.1, [1]);

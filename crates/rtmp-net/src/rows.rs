@@ -8,7 +8,7 @@
 //! it wants less than all, or when its socket is full: from then on its own task writes, and it holds nobody up.
 
 mod row;
-mod ticket;
+mod watching;
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,10 @@ use bytes::Bytes;
 use hub::{Item, Stream, WireForm};
 use tokio::runtime::Handle;
 
-pub use self::{row::Row, ticket::Ticket};
+pub use self::{
+    row::Row,
+    watching::{Due, Watching},
+};
 use crate::{outbox::chunks, pacing::Pressure};
 
 /// The rows of all streams for viewers of one kind.
@@ -48,7 +51,7 @@ pub trait Totals: Send + Sync + 'static {
     fn add_sent(&self, bytes: u64, frames: u64);
 }
 
-/// Rows by the address of their stream, which they keep from being anybody else's.
+/// Rows by the address of their stream; a row holds its stream, so no other stream gets that address.
 #[derive(Debug, Default)]
 struct Register {
     rows: HashMap<usize, Vec<Weak<Row>>>,

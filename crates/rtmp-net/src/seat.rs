@@ -168,9 +168,9 @@ impl<W: Take + ?Sized> Seat<W> {
     }
 
     /// From now on the connection writes; nothing, if it did so before.
-    pub fn rise(&self) -> Option<Left> {
+    pub fn get_up(&self) -> Option<Left> {
         let mut hold = self.hold();
-        if let Some((left, _)) = hold.left(Bytes::new()) {
+        if let Some((left, _)) = hold.take_sitting(Bytes::new()) {
             return Some(left);
         }
         match std::mem::replace(&mut hold.who, Who::Connection) {
@@ -189,7 +189,7 @@ impl<W: Take + ?Sized> Seat<W> {
             return Poll::Pending;
         }
         drop(hold);
-        Poll::Ready(self.rise())
+        Poll::Ready(self.get_up())
     }
 
     fn hold(&self) -> MutexGuard<'_, Hold> {
@@ -201,14 +201,14 @@ impl<W: Take + ?Sized> Seat<W> {
 impl Hold {
     /// The row goes, with this still to be written, and says so.
     fn leave(&mut self, rest: Bytes) {
-        if let Some((left, waker)) = self.left(rest) {
+        if let Some((left, waker)) = self.take_sitting(rest) {
             self.who = Who::Left(left);
             waker.wake();
         }
     }
 
-    /// The row goes.
-    fn left(&mut self, rest: Bytes) -> Option<(Left, Waker)> {
+    /// Ends the sitting, if there is one, with this still to be written. What it leaves, and who is waiting for that.
+    fn take_sitting(&mut self, rest: Bytes) -> Option<(Left, Waker)> {
         match std::mem::replace(&mut self.who, Who::Connection) {
             Who::Row(Sitting { next_seq, sent, count, waker }) => {
                 count.add_out(sent);
@@ -234,7 +234,8 @@ impl std::fmt::Debug for Hold {
 }
 
 impl Take for TcpStream {
-    /// Past the runtime's notes on what is ready: whoever is refused here asks there, and is refused again.
+    /// `send` or `sendfile` on the raw descriptor, without tokio's readiness; after `WouldBlock` the connection's own poll
+    /// registers for it.
     fn take(&self, bytes: &SharedBytes) -> io::Result<usize> {
         bytes.send_to(self)
     }

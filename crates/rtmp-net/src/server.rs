@@ -53,10 +53,10 @@ impl<S: Service> Server<S> {
         let mut door = Door::new(listener, connections.gate().clone());
         while let Some(guest) = stop.run_until_cancelled(door.next()).await {
             match &tls {
-                None => connections.receive(guest, |stream| ready(Ok(stream))),
+                None => connections.serve_guest(guest, |stream| ready(Ok(stream))),
                 Some(tls) => {
                     let tls = tls.clone();
-                    connections.receive(guest, move |stream| tls.accept(stream));
+                    connections.serve_guest(guest, move |stream| tls.accept(stream));
                 }
             }
         }

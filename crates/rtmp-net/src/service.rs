@@ -19,7 +19,8 @@ pub trait Service: Send + Sync + 'static {
     fn publish(&self, request: Publish) -> impl Future<Output = Result<Self::Ingest, PublishRefusal>> + Send;
 
     /// Someone wants to play. This may wait for the stream as long as the service likes; it is dropped when the
-    /// player leaves.
+    /// player leaves. How far the player may be behind is for the service to say
+    /// ([`with_lag_bytes_max`](hub::Reader::with_lag_bytes_max)): nobody else bounds it.
     fn play(&self, request: Play) -> impl Future<Output = Result<hub::Reader, PlayRefusal>> + Send;
 }
 

@@ -35,13 +35,13 @@ pub struct Stats {
     pub plays_refused: AtomicU64,
     /// Times that a slow viewer went on at a later keyframe.
     pub skips: AtomicU64,
-    /// Positions that slow viewers missed by that.
+    /// Items that slow viewers missed by that.
     pub frames_skipped: AtomicU64,
     /// Messages that no viewer can be sent because they are longer than one chunk.
     pub oversized: AtomicU64,
     /// Media on message streams that nothing is published on.
     pub stray_media: AtomicU64,
-    /// From the first byte to the end of the handshake.
+    /// From an accepted connection to the end of its handshake, with what a proxy says before it, and TLS.
     pub handshake: Durations,
     /// From an accepted connection to its first message of media in either direction.
     pub first_frame: Durations,
@@ -52,6 +52,14 @@ impl Stats {
     /// Connections that ended, by [`Ended::reason`].
     pub fn ended(&self) -> BTreeMap<&'static str, u64> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A slow viewer has left out so many items; none: it has not skipped.
+    pub(crate) fn count_skip(&self, missed: u64) {
+        if missed > 0 {
+            add(&self.skips, 1);
+            add(&self.frames_skipped, missed);
+        }
     }
 
     pub(crate) fn count_ended(&self, ended: &Ended) {

@@ -1,36 +1,42 @@
 //! What a client means: the stream and the parameters in connect, publish and play.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use media::{DEFAULT_VHOST, StreamName, UrlError, url};
-use rtmp::server::ConnectRequest;
 
 /// The parameters of a request, wherever in it they stood: those after the stream's name first, then those of the
-/// application, then those of `tcUrl`. They hold keys, so their text form shows names only.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Query(Vec<(String, String)>);
+/// application, then those of `tcUrl`. They hold keys, so their text form shows names only. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Query {
+    /// Of this request.
+    own: Parameters,
+    /// Of its connection: all its requests share them.
+    connection: Parameters,
+}
+
+type Parameters = Arc<[(String, String)]>;
+type Pairs = Vec<(String, String)>;
 
 impl Query {
     /// The first parameter of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.own.iter().chain(self.connection.iter()).map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
 
 impl FromIterator<(String, String)> for Query {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().collect())
+        Self { own: pairs.into_iter().collect(), ..Self::default() }
     }
 }
 
 impl fmt::Debug for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.iter().map(|(key, _)| key)).finish()
+        f.debug_set().entries(self.iter().map(|(key, _)| key)).finish()
     }
 }
 
@@ -42,27 +48,25 @@ pub(crate) struct Target {
     /// `app[/instance]`.
     app: Box<str>,
     /// Of the application and of `tcUrl`.
-    query: Vec<(String, String)>,
+    query: Parameters,
 }
 
 impl Target {
-    pub(crate) fn new(connect: &ConnectRequest, vhosts: &[String]) -> Self {
-        let (app, app_query) = split_query(&connect.app);
-        let (tc_url, tc_query) = split_query(&connect.tc_url);
+    pub(crate) fn new(app: &str, tc_url: &str, vhosts: &[String]) -> Result<Self, UrlError> {
+        let (app, mut query) = split_query(app)?;
+        let (tc_url, tc_query) = split_query(tc_url)?;
+        query.extend(tc_query);
         let host = host_of(tc_url);
         let vhost = vhosts.iter().find(|vhost| vhost.eq_ignore_ascii_case(host));
-        let mut query = url::parse_query(app_query);
-        query.extend(url::parse_query(tc_query));
-        Self { vhost: vhost.map_or(DEFAULT_VHOST, String::as_str).into(), app: app.trim_matches('/').into(), query }
+        let vhost = vhost.map_or(DEFAULT_VHOST, String::as_str);
+        Ok(Self { vhost: vhost.into(), app: app.trim_matches('/').into(), query: query.into() })
     }
 
     /// The stream that `name[?query]` of a publish or play means.
     pub(crate) fn stream(&self, name: &str) -> Result<(StreamName, Query), UrlError> {
-        let (name, name_query) = split_query(name);
+        let (name, own) = split_query(name)?;
         let name = CONTAINERS.iter().find_map(|container| name.strip_prefix(container)).unwrap_or(name);
-        let mut query = url::parse_query(name_query);
-        query.extend(self.query.iter().cloned());
-        let query = Query(query);
+        let query = Query { own: own.into(), connection: self.query.clone() };
         let vhost = query.get("vhost").unwrap_or(&self.vhost);
         let stream = url::parse_path(vhost, &format!("{}/{}", self.app, name.trim_matches('/')))?;
         Ok((stream, query))
@@ -73,8 +77,13 @@ impl Target {
 /// `.mp4`. It is no part of the name.
 const CONTAINERS: [&str; 3] = ["flv:", "mp4:", "mp3:"];
 
-fn split_query(text: &str) -> (&str, &str) {
-    text.split_once('?').unwrap_or((text, ""))
+/// What stands before the query of a part of a URL, and the query's parameters.
+fn split_query(part: &str) -> Result<(&str, Pairs), UrlError> {
+    if part.len() > url::URL_BYTES_MAX {
+        return Err(UrlError::TooLong);
+    }
+    let (part, query) = part.split_once('?').unwrap_or((part, ""));
+    Ok((part, url::parse_query(query)?))
 }
 
 /// The host of a URL, or nothing of what is none.
@@ -93,11 +102,7 @@ mod tests {
     use super::*;
 
     fn target(app: &str, tc_url: &str) -> Target {
-        let (app, app_query) = split_query(app);
-        let (tc_url, tc_query) = split_query(tc_url);
-        let vhost = if host_of(tc_url) == "v.example" { "v.example" } else { DEFAULT_VHOST };
-        let query = [url::parse_query(app_query), url::parse_query(tc_query)].concat();
-        Target { vhost: vhost.into(), app: app.trim_matches('/').into(), query }
+        Target::new(app, tc_url, &["v.example".to_owned()]).unwrap()
     }
 
     fn resource(target: &Target, name: &str) -> Result<String, UrlError> {
@@ -111,6 +116,28 @@ mod tests {
         assert_eq!(stream.to_string(), "live/foo");
         assert_eq!((query.get("token"), query.get("a"), query.get("b")), (Some("name"), Some("1"), Some("2")));
         assert_eq!(format!("{query:?}"), r#"{"token", "token", "a", "token", "b"}"#);
+    }
+
+    #[test]
+    fn parameters_are_bounded_in_all_three_places() {
+        let with = |count: usize| format!("x?{}", "a&".repeat(count));
+        let refused = |app: &str, tc_url: &str| Target::new(app, tc_url, &[]).err();
+        assert_eq!(refused(&with(32_000), ""), Some(UrlError::TooLong));
+        assert_eq!(refused(&with(65), ""), Some(UrlError::TooManyParameters));
+        assert_eq!(refused("x", &with(65)), Some(UrlError::TooManyParameters));
+        assert_eq!(refused("x", &"/".repeat(4097)), Some(UrlError::TooLong));
+        let target = target(&with(64), &with(64));
+        assert_eq!(resource(&target, &with(65)), Err(UrlError::TooManyParameters));
+        assert_eq!(resource(&target, &format!("x{}", "/".repeat(4096))), Err(UrlError::TooLong));
+        assert_eq!(target.stream(&with(64)).unwrap().1.iter().count(), 3 * 64);
+    }
+
+    #[test]
+    fn a_connections_parameters_are_held_once() {
+        let target = target("live?key=1", "");
+        let [one, other] = ["foo", "bar?key=2"].map(|name| target.stream(name).unwrap().1);
+        assert!(Arc::ptr_eq(&one.connection, &other.clone().connection));
+        assert_eq!((one.get("key"), other.get("key")), (Some("1"), Some("2")));
     }
 
     #[test]

@@ -27,6 +27,9 @@ use self::seated::Seated;
 use super::*;
 use crate::client::{Player, Publisher};
 
+/// How far the service's players may be behind.
+const LAG_BYTES_MAX: u64 = 16 << 20;
+
 /// A service that lets everybody publish and play, except on names that say otherwise.
 #[derive(Clone)]
 struct Fake {
@@ -91,7 +94,7 @@ impl Service for Fake {
 
     async fn play(&self, request: Play) -> Result<hub::Reader, PlayRefusal> {
         if let Some(stream) = self.hub.get(&request.stream) {
-            return Ok(stream.subscribe_paced(Start::Live));
+            return Ok(stream.subscribe_paced(Start::LastKeyframe).with_lag_bytes_max(LAG_BYTES_MAX));
         }
         if request.stream.name() != "awaited" {
             return Err(PlayRefusal::NotFound);
@@ -100,7 +103,8 @@ impl Service for Fake {
         let dropped = Dropped(self.log.clone());
         self.log.wait_for("open live/awaited").await;
         std::mem::forget(dropped);
-        Ok(self.hub.get(&request.stream).ok_or(PlayRefusal::NotFound)?.subscribe_paced(Start::Live))
+        let stream = self.hub.get(&request.stream).ok_or(PlayRefusal::NotFound)?;
+        Ok(stream.subscribe_paced(Start::LastKeyframe).with_lag_bytes_max(LAG_BYTES_MAX))
     }
 }
 
@@ -176,7 +180,7 @@ impl House {
     fn connect<T: Transport>(&self, bytes: usize, transport: impl FnOnce(DuplexStream) -> T) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(bytes);
         let pass = self.connections.gate().enter(peer()).unwrap();
-        self.connections.serve(transport(theirs), peer(), pass);
+        self.connections.serve_introduced(transport(theirs), peer(), pass);
         ours
     }
 

@@ -36,11 +36,6 @@ impl ServerConfig {
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Self(Arc::new(config)))
     }
-
-    /// The configuration as rustls has it, for a port that speaks more than RTMP.
-    pub fn as_rustls(&self) -> &Arc<rustls::ServerConfig> {
-        &self.0
-    }
 }
 
 impl From<ServerConfig> for TlsAcceptor {
@@ -89,12 +84,6 @@ impl From<Trust> for TlsConnector {
 /// Where systems keep the authorities that they trust.
 const SYSTEM_FILES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-
-/// Makes ring the provider of everything in this process that does not name one. More than once does no harm.
-pub fn install_provider() {
-    // An error means that one is installed already.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-}
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())

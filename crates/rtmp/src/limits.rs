@@ -4,10 +4,12 @@ use std::{num::NonZeroU64, time::Duration};
 
 /// Every limit of an RTMP connection. The defaults suit a public port; all of them may be changed.
 ///
-/// Reaching a limit ends the connection with an error that names the limit, unless its line says otherwise.
+/// Reaching a limit ends the connection with an error that names the limit, unless its line says otherwise. The socket's
+/// owner, `rtmp-net`, sees to `stall_timeout`, `publish_bytes_per_second` and `handshakes_per_address_max`, and counts
+/// `handshake_timeout` for what comes before RTMP as well; a session sees to all others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Time from the first byte of the connection to the last byte of the handshake.
+    /// Time from an accepted connection to the last byte of its handshake.
     pub handshake_timeout: Duration,
     /// Time from the handshake to an accepted publish or play.
     pub request_timeout: Duration,
@@ -54,10 +56,6 @@ pub struct Limits {
     /// Connections of one address that may be in the handshake at once; one more is closed, or the oldest
     /// if that is stale. 127.0.0.1 and ::1 are exempt.
     pub handshakes_per_address_max: usize,
-    /// Bytes waiting to be sent above which a viewer is skipped ahead to the next keyframe.
-    pub send_queue_soft_bytes: usize,
-    /// Bytes waiting to be sent above which the connection is cut.
-    pub send_queue_hard_bytes: usize,
 }
 
 /// What the AMF values of one message may hold, all together where nothing else is said.
@@ -112,8 +110,6 @@ impl Default for Limits {
             },
             message_streams_max: 16,
             handshakes_per_address_max: 64,
-            send_queue_soft_bytes: 4 * MIB,
-            send_queue_hard_bytes: 16 * MIB,
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-pub use close::{Closed, Fault};
+pub use close::Closed;
 pub use config::Config;
 pub use event::Event;
 pub use request::{ConnectRequest, Gone, PlayRequest, PlayStart, PublishKind, PublishRequest};

@@ -58,7 +58,7 @@ struct Feed {
 
 /// How the publication that feeds a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublicationState {
+enum PublicationState {
     /// Its encoder is connected.
     Connected,
     /// It fed the stream at another origin, and its edge may bring it here. Until then it yields to nobody.
@@ -164,7 +164,7 @@ impl Splice {
         now: Instant,
     ) -> Result<Option<Provenance>, Gone> {
         let new = self.hear(publication, number, now)?;
-        Ok(new.then_some(Provenance { publication, number: Some(number), clock: None }))
+        Ok(new.then_some(Provenance::of(publication).numbered(number)))
     }
 
     /// The messages from one number to another, both included, will not come: all up to the last of them counts as
@@ -246,16 +246,6 @@ impl Splice {
     /// The first number of it that has not been heard.
     pub fn next_number(&self) -> u64 {
         self.feed.next_number
-    }
-
-    /// The last number of it that has been heard.
-    pub fn heard_number(&self) -> Option<u64> {
-        self.feed.next_number.checked_sub(1)
-    }
-
-    /// How it stands.
-    pub fn publication_state(&self) -> PublicationState {
-        self.feed.state
     }
 
     /// Whether its encoder is connected now.

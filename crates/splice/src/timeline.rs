@@ -12,7 +12,7 @@ use media::{Clock, Frame, Kind, MediaMessage, Medium};
 /// The first source's times pass unchanged. A later source, and one whose clock jumped, is moved as a whole, audio and
 /// video by the same amount, so that it goes on one frame after the newest frame. On one track times never fall.
 #[derive(Debug, Default)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     /// The newest decoding time of a coded frame.
     head: Option<u64>,
     /// Where the present source's clock stands, once it has sent a coded frame.
@@ -48,12 +48,12 @@ const STEP_MS_RANGE: std::ops::RangeInclusive<u64> = 1..=100;
 
 impl Timeline {
     /// The next message comes from another source, with a clock of its own.
-    pub fn change_source(&mut self) {
+    pub(crate) fn change_source(&mut self) {
         self.anchor = None;
     }
 
     /// Puts a message on the timeline. A coded frame comes with how its source's clock stands now.
-    pub fn place(&mut self, message: MediaMessage, now: Instant) -> (Frame, Option<Clock>) {
+    pub(crate) fn place(&mut self, message: MediaMessage, now: Instant) -> (Frame, Option<Clock>) {
         let frame = Frame::classify(message.medium, 0, message.payload);
         let (dts, clock) = match frame.kind {
             Kind::Key | Kind::Delta => {
@@ -66,7 +66,7 @@ impl Timeline {
     }
 
     /// Goes on from a frame that another timeline has placed, so that it would place the next one as that would.
-    pub fn replay(&mut self, frame: &Frame, clock: Option<Clock>, now: Instant) {
+    pub(crate) fn replay(&mut self, frame: &Frame, clock: Option<Clock>, now: Instant) {
         if !matches!(frame.kind, Kind::Key | Kind::Delta) {
             return;
         }
@@ -79,12 +79,12 @@ impl Timeline {
     }
 
     /// What was replayed had come some time ago, nobody knows when: the source may have paused since.
-    pub fn forget_when(&mut self) {
+    pub(crate) fn forget_when(&mut self) {
         self.anchor = self.anchor.map(|anchor| Anchor { at: None, ..anchor });
     }
 
     /// How often a source's clock jumped.
-    pub fn jumps(&self) -> u64 {
+    pub(crate) fn jumps(&self) -> u64 {
         self.jumps
     }
 

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use tests::rtmp::{Connection, Publisher, Url, Value};
+use tests::{
+    rtmp::{Connection, Publisher, Url, Value},
+    until,
+    wait::SOON,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -12,6 +16,8 @@ use super::{ANSWER, Beside, Case, Stage, call, message, text, unique};
 
 /// Message streams a client may have open.
 const MESSAGE_STREAMS: u32 = 16;
+/// Clients of a kind at each node.
+const CLIENTS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_without_sense_are_answered_ignored_or_cost_the_connection() {
@@ -33,6 +39,40 @@ async fn commands_without_sense_are_answered_ignored_or_cost_the_connection() {
     beside.finish();
 }
 
+/// Parameters that are too many are kept by nobody, and those that may be cost little for each play that waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parameters_without_end_cost_the_connection_and_no_memory() {
+    let beside = Beside::start().await;
+    let too_many = plays_of_nothing(&parameters("live", 32_700), "rtmp://x/live", "nothing");
+    let as_many_as_may_be =
+        plays_of_nothing(&parameters("live", 64), &parameters("rtmp://x/live", 64), &parameters("nothing", 64));
+    let mut held = Vec::new();
+    for node in ["edge-1", beside.cluster.active()] {
+        let address = beside.cluster.address(node, "rtmp");
+        let before = beside.closed(node, "rejected");
+        for bytes in [&too_many, &as_many_as_may_be].repeat(CLIENTS) {
+            let mut socket = super::greeted(address).await;
+            // The server may close before it has taken all.
+            let _cut = socket.write_all(bytes).await;
+            held.push(socket);
+        }
+        until(&format!("{node} to refuse {CLIENTS} connects"), SOON, || {
+            (beside.closed(node, "rejected") >= before + CLIENTS as f64).then_some(())
+        });
+    }
+    beside.finish();
+}
+
+/// Connects and waits for a stream on each message stream there may be.
+fn plays_of_nothing(app: &str, tc_url: &str, name: &str) -> Vec<u8> {
+    let mut bytes = connected_by(app, tc_url);
+    for msid in 1..=MESSAGE_STREAMS {
+        bytes.extend(message(20, 0, &call("createStream", msid.into(), &[])));
+        bytes.extend(message(20, msid, &call("play", 0.0, &text(name.as_bytes()))));
+    }
+    bytes
+}
+
 /// What must not come before connect, and connects that are refused.
 fn first() -> Vec<Case> {
     vec![
@@ -41,6 +81,8 @@ fn first() -> Vec<Case> {
         Case::closed("a connect without an application", connect(&[("tcUrl", text(b"rtmp://x/y"))]), "rejected"),
         Case::closed("an application without a name", connect(&[("app", text(b"//?x=y"))]), "rejected"),
         Case::closed("an application that is a number", connect(&[("app", vec![0; 9])]), "rejected"),
+        Case::closed("32,700 parameters", connect(&[("app", text(parameters("live", 32_700).as_bytes()))]), "rejected"),
+        Case::closed("65 parameters in tcUrl", connected_by("live", &parameters("rtmp://x/live", 65)), "rejected"),
         Case::closed("a flashVer of 64 KiB", connect(&[("flashVer", text(&[b'f'; 65_535]))]), "chunk"),
     ]
 }
@@ -81,6 +123,14 @@ fn connect(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     }
     body.extend(b"\0\0\x09");
     message(20, 0, &body)
+}
+
+fn connected_by(app: &str, tc_url: &str) -> Vec<u8> {
+    connect(&[("app", text(app.as_bytes())), ("tcUrl", text(tc_url.as_bytes()))])
+}
+
+fn parameters(before: &str, count: usize) -> String {
+    format!("{before}?{}", "a&".repeat(count))
 }
 
 /// What an orderly client never says after connect.
@@ -145,6 +195,7 @@ async fn message_streams_are_bounded(beside: &Beside) {
 async fn names_that_could_do_harm_are_refused(beside: &Beside) {
     let long = "x".repeat(10_000);
     let past_limit = "x".repeat(256);
+    let parameters = parameters("x", 65);
     let names = [
         "",
         ".",
@@ -170,6 +221,7 @@ async fn names_that_could_do_harm_are_refused(beside: &Beside) {
         "a%zz",
         &past_limit,
         &long,
+        &parameters,
     ];
     for node in ["edge-1", beside.cluster.active()] {
         let address = beside.cluster.address(node, "rtmp");

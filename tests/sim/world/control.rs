@@ -1,10 +1,13 @@
 //! A simulated control plane: the product's `Pool`, and a store that outlives it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use cluster::{
     By, Cause, EdgeReport, Epoch, FirstFrame, Member, MoveLimits, NodeId, Pool, PoolChange, PoolEvent, PoolRecord,
-    PoolReport, PoolRules, Promotion, Unclean,
+    PoolReport, PoolRules, PromoteError, Promotion, Unclean,
 };
 
 use super::{
@@ -90,9 +93,18 @@ pub struct Control {
     pool: Pool,
     sessions: BTreeMap<Conn, Session>,
     writing: Option<PoolChange>,
+    asked: VecDeque<Asked>,
     ticked: u64,
     news: bool,
     sabotage: Option<Sabotage>,
+}
+
+/// A change that somebody asks for; it waits for its turn to be written.
+#[derive(Debug)]
+pub enum Asked {
+    Fence(NodeId),
+    Unfence(NodeId),
+    Leave(Member),
 }
 
 #[derive(Debug)]
@@ -109,6 +121,7 @@ impl Control {
             sabotage: setup.sabotage,
             sessions: BTreeMap::new(),
             writing: None,
+            asked: VecDeque::new(),
             ticked: net.now,
             news: true,
         }
@@ -202,12 +215,39 @@ impl Control {
         let due = self.pool.poll_timeout().is_some_and(|due| due <= now);
         if self.writing.is_none() && (self.news || due) {
             self.news = false;
-            if let Some(change) = self.pool.poll_change(now, net.unix_ms()) {
+            let asked = self.asked(net, store);
+            if let Some(change) = asked.or_else(|| self.pool.poll_change(now, net.unix_ms())) {
                 self.writing = Some(change);
                 net.write(CONTROL, FSYNC);
             }
         }
         self.say(net, judge, store);
+    }
+
+    /// The next change that was asked for and can be made.
+    fn asked(&mut self, net: &mut Net, store: &mut Store) -> Option<PoolChange> {
+        while let Some(asked) = self.asked.pop_front() {
+            let change = match &asked {
+                Asked::Fence(node) => self.pool.fenced(node, By::default()),
+                Asked::Unfence(node) => self.pool.unfenced(node, By::default()),
+                Asked::Leave(member) => Ok(self.without(member)),
+            };
+            match change {
+                Ok(Some(change)) => return Some(change),
+                Ok(None) => {}
+                Err(error) => refused(net, store, &error),
+            }
+        }
+        None
+    }
+
+    /// Only the start that asked is taken out.
+    fn without(&self, member: &Member) -> Option<PoolChange> {
+        let known = self.pool.record().members.get(&member.node)?;
+        if known.incarnation != member.incarnation {
+            return None;
+        }
+        self.pool.without(&member.node)
     }
 
     pub fn written(&mut self, net: &mut Net, judge: &mut Judge, store: &mut Store) {
@@ -219,9 +259,12 @@ impl Control {
         if record.epoch > store.record.epoch {
             store.moves.push(format!("{} ms: {}", net.now / 1000, shown(&record)));
         }
-        store.record = record.clone();
+        let before = std::mem::replace(&mut store.record, record.clone());
         self.pool.handle_written(record, net.local(CONTROL));
+        let left = before.members.keys().filter(|node| !store.record.members.contains_key(*node));
+        left.for_each(|node| self.pool.handle_left(node));
         events.into_iter().for_each(|event| told(net, judge, store, event));
+        judge.fenced(&store.record);
         self.news = true;
         self.drive(net, judge, store);
     }
@@ -252,6 +295,11 @@ impl Control {
         }
     }
 
+    pub fn ask(&mut self, asked: Asked) {
+        self.asked.push_back(asked);
+        self.news = true;
+    }
+
     /// An origin is about to end.
     pub fn relieve(&mut self, member: &Member) {
         self.pool.handle_hand_over(member, "it ends");
@@ -267,7 +315,7 @@ impl Control {
                 self.pool.fail_back(member, By::default(), now);
                 self.news = true;
             }
-            Err(error) => store.refusals.push(error.to_string()),
+            Err(error) => refused(net, store, &error),
         }
     }
 
@@ -280,12 +328,14 @@ impl Control {
                 self.pool.promote(member, how, By::default(), now);
                 self.news = true;
             }
-            Err(error) => {
-                net.tell(|| format!("refused: {error}"));
-                store.refusals.push(error.to_string());
-            }
+            Err(error) => refused(net, store, &error),
         }
     }
+}
+
+fn refused(net: &mut Net, store: &mut Store, error: &PromoteError) {
+    net.tell(|| format!("refused: {error}"));
+    store.refusals.push(error.to_string());
 }
 
 fn told(net: &mut Net, judge: &mut Judge, store: &mut Store, event: PoolEvent) {

@@ -274,6 +274,11 @@ impl Edge {
                 ingest.leave(net, self.me, self.own + RETRY);
             }
         }
+        if gone && ingest.closing {
+            // It has no session in which to publish anew.
+            judge.ended_early(ingest.encoder.publication);
+            ingest.over = true;
+        }
         if (gone || self.edge.is_none()) && ingest.push.is_none() && !ingest.over {
             // Its session ends, and it publishes anew.
             ingest.begin_again();

@@ -4,6 +4,7 @@ use cluster::Epoch;
 
 use super::{
     MS, S, World,
+    control::Asked,
     edge::Ingest,
     names::{CONTROL, EDGES, node_id},
     net::{Party, Weather},
@@ -36,6 +37,12 @@ pub enum Fault {
     },
     /// An operator asks for the first choice to be active again.
     FailBack,
+    /// An operator takes an origin out of service.
+    Fence(Party),
+    /// An operator lets it in again.
+    Unfence(Party),
+    /// An origin that ends takes itself out of the pool.
+    Leave(Party),
     /// The wall clock is set wrong by so many milliseconds.
     SetClock(i64),
     /// The process of an origin is told to end: it hands over first.
@@ -69,11 +76,18 @@ impl World {
             Fault::Restore => {
                 self.kill(CONTROL);
                 self.store.restore();
-                self.judge.restored();
+                self.judge.restored(&self.store.record);
                 self.start(CONTROL);
             }
             Fault::Promote { to, epoch, force } => self.promote(to, epoch, force),
             Fault::FailBack => self.fail_back(),
+            Fault::Fence(party) => self.ask(Asked::Fence(node_id(party))),
+            Fault::Unfence(party) => self.ask(Asked::Unfence(node_id(party))),
+            Fault::Leave(party) => {
+                if let Some(origin) = self.origins.get(&party) {
+                    self.ask(Asked::Leave(origin.member.clone()));
+                }
+            }
             Fault::SetClock(wrong_ms) => self.net.wall_wrong_ms = wrong_ms,
             Fault::Relieve(party) => self.relieve(party),
             Fault::Weather(weather) => self.net.weather = weather,
@@ -106,6 +120,12 @@ impl World {
         let Self { net, store, control, .. } = self;
         if let Some(control) = control {
             control.promote(net, store, &node_id(to), expected, force);
+        }
+    }
+
+    fn ask(&mut self, asked: Asked) {
+        if let Some(control) = &mut self.control {
+            control.ask(asked);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use cluster::{Cause, Epoch, Granted, Member, Mishap, Notice, PoolEvent, PoolRecord};
+use cluster::{Cause, Epoch, Granted, Member, Mishap, NodeId, Notice, PoolEvent, PoolRecord};
 use hub::{Body, Budget, Event, Hub, Item, Read, Start, Stream};
 use media::{PublicationId, StreamName};
 
@@ -38,6 +38,8 @@ pub struct Judge {
     /// Epochs that were granted, and those of which an event was told.
     granted: BTreeSet<Epoch>,
     told_of: BTreeSet<Epoch>,
+    /// Who is fenced, as events tell.
+    fenced: BTreeSet<NodeId>,
     notices: Vec<Notice>,
     acked: BTreeMap<PublicationId, u64>,
     /// Messages that their edge gave up, and said so.
@@ -55,6 +57,8 @@ pub struct Judge {
     /// Encoders that were told that their publication is over, and had not ended it.
     pub encoders_lost: u64,
     sent: BTreeMap<PublicationId, u64>,
+    /// Publications that had ended at an origin before their edge could bring it what was left of them.
+    ended_early: BTreeSet<PublicationId>,
 }
 
 /// What stands at a position, and who served it first.
@@ -120,12 +124,24 @@ impl Judge {
         if after.active.as_ref().is_some_and(|active| !after.in_sync.contains(active)) {
             self.fault(format!("v{}: the active is not in sync", after.version));
         }
+        if after.active.as_ref().is_some_and(|active| after.fenced.contains(&active.node)) {
+            self.fault(format!("v{}: the active is fenced", after.version));
+        }
     }
 
     /// Each role change is told once, with its cause.
     pub fn told(&mut self, event: &PoolEvent) {
-        if let PoolEvent::Split { member, epoch, .. } = event {
-            self.splits.insert((member.clone(), *epoch));
+        match event {
+            PoolEvent::Split { member, epoch, .. } => {
+                self.splits.insert((member.clone(), *epoch));
+            }
+            PoolEvent::Fenced { node, .. } => {
+                self.fenced.insert(node.clone());
+            }
+            PoolEvent::Unfenced { node, .. } => {
+                self.fenced.remove(node);
+            }
+            _ => {}
         }
         let PoolEvent::Granted(Granted { epoch, cause, .. }) = event else { return };
         let told_before = !self.told_of.insert(*epoch);
@@ -135,8 +151,17 @@ impl Judge {
         }
     }
 
+    /// A fence comes and goes only where an event tells so.
+    pub fn fenced(&mut self, record: &PoolRecord) {
+        if self.fenced != record.fenced {
+            let (version, told) = (record.version, self.fenced.clone());
+            self.fault(format!("v{version}: {:?} are fenced, and {told:?} as it was told", record.fenced));
+        }
+    }
+
     /// The store was replaced by an old copy, its events with it.
-    pub fn restored(&mut self) {
+    pub fn restored(&mut self, record: &PoolRecord) {
+        self.fenced.clone_from(&record.fenced);
         self.granted.clear();
         self.told_of.clear();
     }
@@ -166,6 +191,11 @@ impl Judge {
 
     pub fn published_again(&mut self, publication: PublicationId) {
         self.sent.remove(&publication);
+    }
+
+    /// The encoder has said its end, and its edge is told that the publication has ended already.
+    pub fn ended_early(&mut self, publication: PublicationId) {
+        self.ended_early.insert(publication);
     }
 
     pub fn skipped(&mut self, publication: PublicationId, from: u64, to: u64) {
@@ -239,7 +269,7 @@ impl Judge {
                 let named = |loss: &&Epoch| before < loss.first_position() && loss.first_position() <= here;
                 if self.losses.iter().any(|loss| named(&loss)) || self.is_alone(name, before) || self.may_skip {
                     viewer.excused = true;
-                } else if !self.ended_between(name, before, here) {
+                } else if !self.ended_between(name, before, here) && !viewer.has_had(&self.ended_early) {
                     faults.push(format!("{here:#x} after {before:#x}"));
                 }
             }
@@ -285,7 +315,7 @@ impl Judge {
         }
     }
 
-    /// The stream ended meanwhile: who joins the next one starts at a keyframe.
+    /// The stream was served to its end meanwhile: who joins the next one starts at a keyframe.
     fn ended_between(&self, name: &StreamName, last: u64, next: u64) -> bool {
         let between = (name.clone(), last)..(name.clone(), next.max(last));
         let mut served = self.content.range(between);
@@ -405,6 +435,10 @@ impl Judge {
 }
 
 impl Viewer {
+    fn has_had(&self, publications: &BTreeSet<PublicationId>) -> bool {
+        self.numbers.keys().any(|had| publications.contains(had))
+    }
+
     fn note_time(&mut self, now: u64) {
         if self.items > 0 {
             self.longest_gap = self.longest_gap.max((now - self.seen_at, now));

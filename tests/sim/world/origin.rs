@@ -110,7 +110,7 @@ impl Origin {
     ) -> Self {
         let hub = Hub::new(ring);
         let mut replica = Replica::new(member.clone(), hub.clone(), config);
-        replica.handle_epoch(disk, net.local(me));
+        replica.handle_epoch(disk);
         let wake = replica.wake();
         Self {
             me,
@@ -281,7 +281,7 @@ impl Origin {
             Msg::FollowOpen(hello) => self.follower_opened(net, conn, hello),
             Msg::FollowUp(up) => {
                 let Some(peer) = self.followers.get(&conn) else { return };
-                if let Err(error) = self.replica.handle_up(peer.id, up, now) {
+                if let Err(error) = self.replica.handle_up(peer.id, up) {
                     net.tell(|| format!("{} closes a follower: {error}", self.member.node));
                     net.close(conn, self.me);
                     self.forget(conn, net);
@@ -299,7 +299,7 @@ impl Origin {
                 let party = net.peer(conn, self.me);
                 self.edges.insert(party, (self.own, hears));
                 self.links.entry(conn).or_insert(Peer { conn, party, id: 0, opened: self.own, heard: Some(self.own) });
-                self.replica.handle_epoch(epoch, now);
+                self.replica.handle_epoch(epoch);
             }
             Msg::PushOpen(open) => self.push_opened(net, conn, open),
             Msg::PullOpen(open) => self.pull_opened(net, conn, open),
@@ -365,7 +365,7 @@ impl Origin {
 
     fn follower_opened(&mut self, net: &mut Net, conn: Conn, hello: FollowHello) {
         let party = net.peer(conn, self.me);
-        let id = self.replica.follower_opened(hello, net.local(self.me));
+        let id = self.replica.follower_opened(hello);
         self.followers.insert(conn, self.peer(conn, party, id));
     }
 
@@ -379,7 +379,7 @@ impl Origin {
             self.replica.follower_closed(peer.id);
         }
         if let Some(push) = self.pushes.remove(&conn) {
-            self.replica.lost(&push.ticket, net.local(self.me));
+            self.replica.handle_lost(&push.ticket, net.local(self.me));
         }
         self.pulls.remove(&conn);
         self.links.remove(&conn);

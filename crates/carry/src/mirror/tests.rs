@@ -24,7 +24,7 @@ impl Edge {
         let name = StreamName::from_app(DEFAULT_VHOST, "live", "a").unwrap();
         let head = items.last().map_or(0, |item| item.seq);
         let opened = self.mirror.open(&self.hub, &name, pool, head).unwrap();
-        self.viewer = opened.map(|stream| stream.subscribe(Start::Live)).or(self.viewer.take());
+        self.viewer = opened.map(|stream| stream.subscribe(Start::LastKeyframe)).or(self.viewer.take());
         self.mirror.append(items)
     }
 

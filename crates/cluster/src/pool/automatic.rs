@@ -12,7 +12,7 @@ use super::{
     operator::release,
     plan::Step,
 };
-use crate::{Epoch, Member};
+use crate::{Epoch, Member, NodeId};
 
 /// What the rules say about the active.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,9 +136,10 @@ impl Pool {
     }
 
     fn bootstrap(&self, now: Instant) -> Option<NewGrant> {
-        let first_active = self.rules.first_active.as_ref();
+        let may = |node: &NodeId| !self.record.fenced.contains(node);
+        let first_active = self.rules.first_active.as_ref().filter(|node| may(node));
         let preferred = first_active.and_then(|node| self.report_of(node));
-        let open = self.members.values().filter(|seen| seen.ears.closed.is_none());
+        let open = self.members.values().filter(|seen| seen.ears.closed.is_none() && may(&seen.report.member.node));
         let earliest = open.min_by_key(|seen| (seen.ears.since, seen.report.member.node.clone()))?;
         let first = preferred.unwrap_or(&earliest.report);
         let evidence = match preferred {

@@ -97,6 +97,11 @@ impl Next {
         let in_sync = match memory {
             Memory::Whole => std::mem::take(&mut record.in_sync),
             Memory::Serving(known) => {
+                // It cannot have been granted that epoch while it was fenced: it was let in before.
+                if record.fenced.remove(&to.node) {
+                    let by = By { author: String::new(), reason: evidence.clone() };
+                    self.events.push(PoolEvent::Unfenced { node: to.node.clone(), by });
+                }
                 let known = known.unwrap_or_default();
                 record.loss_epoch = record.loss_epoch.max(known.loss_epoch);
                 // It is the same epoch that it was granted then.

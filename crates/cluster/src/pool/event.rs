@@ -110,7 +110,7 @@ pub enum PoolEvent {
         /// Who said so, and why.
         by: By,
     },
-    /// A fenced member may follow again.
+    /// A fenced member may hold a role again: it was let in, or was found to serve in an epoch above the record's.
     Unfenced {
         /// Who.
         node: NodeId,
@@ -184,8 +184,8 @@ pub enum PlanFailed {
     /// The active has not committed all that it took in time.
     #[error("the active has not yielded in time")]
     NotYielded,
-    /// The member left the in-sync set, or is not heard.
-    #[error("the member is no longer in sync, or not heard")]
+    /// The member left the in-sync set, is not heard, or is fenced.
+    #[error("the member is no longer in sync, not heard, or fenced")]
     NotReady,
     /// The role has moved otherwise meanwhile.
     #[error("the role has moved otherwise meanwhile")]

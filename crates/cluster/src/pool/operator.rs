@@ -86,7 +86,7 @@ impl Pool {
         next.finish(&self.record, self.highest_version)
     }
 
-    /// Takes a member out of service; none when it is. The active cannot be fenced.
+    /// Takes a member out of service, until it is let in again; none when it is. The active cannot be fenced.
     pub fn fenced(&self, node: &NodeId, by: By) -> Result<Option<PoolChange>, PromoteError> {
         if !self.record.members.contains_key(node) {
             return Err(PromoteError::NotAMember);
@@ -102,19 +102,18 @@ impl Pool {
         Ok(next.finish(&self.record, self.highest_version))
     }
 
-    /// Lets a fenced member in again; none when it is not fenced.
+    /// Lets a fenced node in again, also while it is not in the pool; none when it is not fenced.
     pub fn unfenced(&self, node: &NodeId, by: By) -> Result<Option<PoolChange>, PromoteError> {
-        if !self.record.members.contains_key(node) {
-            return Err(PromoteError::NotAMember);
-        }
         let mut next = Next::of(&self.record);
         if next.record.fenced.remove(node) {
             next.events.push(PoolEvent::Unfenced { node: node.clone(), by });
+        } else if !self.record.members.contains_key(node) {
+            return Err(PromoteError::NotAMember);
         }
         Ok(next.finish(&self.record, self.highest_version))
     }
 
-    /// Takes a node out of the pool; none when it is not in it, or is the active.
+    /// Takes a node out of the pool; none when it is not in it, or is the active. Its fence stays.
     pub fn without(&self, node: &NodeId) -> Option<PoolChange> {
         if self.record.active.as_ref().is_some_and(|active| active.node == *node) {
             return None;
@@ -122,7 +121,6 @@ impl Pool {
         let mut next = Next::of(&self.record);
         next.record.members.remove(node)?;
         next.record.in_sync.retain(|member| member.node != *node);
-        next.record.fenced.remove(node);
         next.finish(&self.record, self.highest_version)
     }
 }

@@ -92,6 +92,10 @@ impl Pool {
     /// What the plan needs next.
     pub(super) fn plan_step(&self, now: Instant) -> Step {
         let Some(plan) = &self.plan else { return Step::Wait };
+        // It may have been fenced since it was checked.
+        if self.record.fenced.contains(&plan.to.node) {
+            return Step::GiveUp(PlanFailed::NotReady);
+        }
         let seen = self.seen(&plan.to.node).filter(|seen| seen.report.member == plan.to);
         let heard = |time| seen.is_some_and(|seen| seen.ears.heard_within(time, now));
         let in_sync = self.is_whole(&plan.to);

@@ -32,7 +32,7 @@ pub struct PoolRecord {
     /// While the mode is hold: why, and until when.
     #[serde(default)]
     pub hold: Option<Hold>,
-    /// Members that must hold no role until an operator lets them in again.
+    /// Nodes that must hold no role until an operator lets them in again, whether or not they are members meanwhile.
     #[serde(default)]
     pub fenced: BTreeSet<NodeId>,
     /// Who is about to be active: the active is to take nothing more and to say when all it took is committed.

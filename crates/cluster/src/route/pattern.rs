@@ -1,6 +1,6 @@
 //! A pattern for one part of a stream's name.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,11 +35,6 @@ impl Pattern {
             Self::Prefix(prefix) => prefix.len() as u16,
             Self::Exact(_) => u16::MAX,
         }
-    }
-
-    /// Compares how specific two patterns are; equal does not mean that they are the same.
-    pub fn cmp_specificity(&self, other: &Self) -> Ordering {
-        self.specificity().cmp(&other.specificity())
     }
 }
 

@@ -4,6 +4,7 @@ use cluster::{
     Beat, By, Epoch, Grant, Incarnation, Member, Mishap, NodeKind, Notice, PoolId, Registration, Role, SyncChange,
     SyncRequest, Unclean,
 };
+use daemon::TaskEnded;
 use rpc::{
     auth::Caller,
     control::{
@@ -15,7 +16,7 @@ use rpc::{
 use tokio::time;
 
 use super::scene::{Scene, Talking, config, node, registration, soon, until};
-use crate::{RunError, plane::lock};
+use crate::plane::lock;
 
 fn promotion(member: &str, expected_epoch: u64) -> Promote {
     Promote {
@@ -518,7 +519,7 @@ async fn the_limit_of_automatic_moves_outlives_the_control_plane() {
 }
 
 #[tokio::test]
-async fn a_fenced_member_is_told_so_and_let_in_again() {
+async fn a_fenced_member_is_told_so_also_when_it_starts_anew_until_it_is_let_in_again() {
     let dir = tempfile::tempdir().unwrap();
     let scene = Scene::start(config(dir.path())).await;
     let (_first, mut second) = in_sync(&scene).await;
@@ -538,8 +539,14 @@ async fn a_fenced_member_is_told_so_and_let_in_again() {
     client.fence_member(fence("o2", 1)).await.unwrap();
     assert_eq!(second.role_until((Role::Fenced, 1)).await.in_sync.len(), 1);
     assert_eq!(promote(&client, "o2", 1).await.unwrap_err().reason, "MEMBER_FENCED");
+    // It ends in good order, and starts anew.
+    let incarnation = Some(Incarnation::from_bits(1));
+    let leave = Deregister { node: node("o2"), incarnation, validate_only: false, reason: String::new() };
+    scene.client(Caller::Origin).await.deregister(leave).await.unwrap();
+    let mut again = scene.origin("o2", 2).await;
+    assert_eq!(again.role().await.role, Role::Fenced);
     client.unfence_member(fence("o2", 1)).await.unwrap();
-    second.role_until((Role::Standby, 1)).await;
+    again.role_until((Role::Standby, 1)).await;
 }
 
 #[tokio::test]
@@ -567,6 +574,6 @@ async fn a_control_plane_that_can_no_longer_decide_on_roles_ends() {
     let origins = scene.client(Caller::Origin).await;
     // Whether it gets an answer yet does not matter.
     let _talks = Talking::begin(&origins, registration("o1", 1, NodeKind::Origin)).await;
-    let RunError::Roles(error) = scene.ends().await;
-    assert!(error.is_panic(), "{error}");
+    let ended = scene.ends().await;
+    assert!(matches!(&ended, TaskEnded::Failed("roles", error) if error.is_panic()), "{ended}");
 }

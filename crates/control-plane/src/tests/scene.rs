@@ -12,6 +12,7 @@ use cluster::{
     Beat, Epoch, Grant, Incarnation, KnownRecord, Load, Member, NodeAddresses, NodeId, NodeKind, PoolId, Registration,
     Role, RouteConfig, SyncChange, SyncRequest,
 };
+use daemon::TaskEnded;
 use futures_util::StreamExt;
 use rpc::{
     auth::{Auth, Caller, Token, Tokens},
@@ -28,7 +29,10 @@ use tokio::{
     time,
 };
 
-use crate::{Config, ControlPlane, Open, RunError, plane::lock};
+use crate::{
+    Config,
+    plane::{ControlPlane, Open, lock},
+};
 
 /// Nothing that is awaited takes longer.
 pub(super) const SOON: Duration = Duration::from_secs(20);
@@ -38,7 +42,7 @@ pub(super) struct Scene {
     address: String,
     tokens: HashMap<Caller, Token>,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<Result<(), RunError>>,
+    task: JoinHandle<Result<(), TaskEnded>>,
 }
 
 /// Settings with short waits.
@@ -94,7 +98,7 @@ impl Scene {
     }
 
     /// Why it ends although nobody told it to.
-    pub(super) async fn ends(self) -> RunError {
+    pub(super) async fn ends(self) -> TaskEnded {
         soon(self.task).await.unwrap().unwrap_err()
     }
 

@@ -1,6 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use cluster::{NodeKind, RouteMatch};
+use daemon::TaskEnded;
 use rpc::{
     auth::Caller,
     control::{CreateRoute, Query, Watched},
@@ -9,7 +10,7 @@ use rpc::{
 use telemetry::metrics::Registry;
 
 use super::scene::{Scene, config, next, registration, soon};
-use crate::{ControlPlane, metrics::Metrics, store::tests::on_a_disk};
+use crate::{events::Draft, metrics::Metrics, plane::ControlPlane, store::tests::on_a_disk};
 
 fn route(app: &str) -> CreateRoute {
     CreateRoute {
@@ -45,6 +46,18 @@ async fn a_full_disk_makes_it_read_only_and_nothing_is_acknowledged() {
     let edge = scene.edge("edge-1", 1).await;
     assert_eq!(client.nodes(Query::default()).await.unwrap().items.len(), 1, "nodes are still heard");
     edge.die().await;
+}
+
+#[tokio::test]
+async fn a_control_plane_that_can_no_longer_store_events_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut contents, _full) = on_a_disk();
+    // No number comes after this one: the next event to be stored makes it panic.
+    contents.events.push(Draft::info("test", "cluster", "the last event that there can be").numbered(u64::MAX));
+    let metrics = Metrics::register(&Registry::new());
+    let scene = Scene::run(ControlPlane::with(config(dir.path()), metrics, store, contents)).await;
+    let ended = scene.ends().await;
+    assert!(matches!(&ended, TaskEnded::Failed("events", error) if error.is_panic()), "{ended}");
 }
 
 #[tokio::test]

@@ -103,11 +103,6 @@ const UNITS: [(&str, u64); 6] =
     [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000)];
 
 impl Size {
-    /// So many KiB.
-    pub const fn from_kib(kib: u64) -> Self {
-        Self(kib << 10)
-    }
-
     /// So many MiB.
     pub const fn from_mib(mib: u64) -> Self {
         Self(mib << 20)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hub::{Item, WireForm};
 
-use super::{feed::tags, websocket};
+use super::{flv_file::tags, websocket};
 
 /// One way to wrap what viewers are sent. All viewers of a way are sent the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,8 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::http::{
-    HeaderMap, HeaderName, HeaderValue, Uri,
-    header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE},
+    HeaderName, HeaderValue, Uri,
+    header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE},
 };
 use bytes::BytesMut;
 use rtmp_net::{Entry, SharedSocket};
@@ -22,7 +22,7 @@ use super::{
     playback::Playback,
     router::{self, FLV_TYPE, NO_STORE},
     sending::Sending,
-    server::Shared,
+    server::{BUFFER_BYTES_MAX, Shared},
     stall::StallGuard,
 };
 
@@ -30,22 +30,25 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Usual {
     uri: Uri,
-    headers: HeaderMap,
+    host: Option<HeaderValue>,
     /// How the body is wrapped, which says the version of HTTP as well.
     framing: Framing,
 }
 
-/// Longer heads go to the web server, which has a bound of its own.
-const HEAD_BYTES_MAX: usize = 8 << 10;
+/// Longer heads go to the web server.
+const USUAL_BYTES_MAX: usize = 8 << 10;
+/// The web server refuses more headers than this.
+const HEADERS_MAX: usize = 100;
 /// With these a request is not usual.
 const UNUSUAL: [HeaderName; 4] = [UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT];
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-/// Reads up to the end of a request's head. What was read is in `head`, whatever it is.
+/// Reads up to the end of a request's head, or as much as the web server reads of one before it refuses it. What was read
+/// is in `head`, whatever it is.
 pub(super) async fn read_head(stream: &mut TcpStream, head: &mut BytesMut) -> io::Result<()> {
     // What was looked through once cannot end the head any more, but for its last bytes.
     let mut looked_through = 0;
-    while head.len() < HEAD_BYTES_MAX && stream.read_buf(head).await? > 0 {
+    while head.len() < BUFFER_BYTES_MAX && stream.read_buf(head).await? > 0 {
         if head[looked_through..].windows(END_OF_HEAD.len()).any(|bytes| bytes == END_OF_HEAD) {
             break;
         }
@@ -57,6 +60,9 @@ pub(super) async fn read_head(stream: &mut TcpStream, head: &mut BytesMut) -> io
 impl Usual {
     /// None: it is for the web server.
     pub(super) fn parse(head: &[u8]) -> Option<Self> {
+        if head.len() > USUAL_BYTES_MAX {
+            return None;
+        }
         let text = std::str::from_utf8(head.strip_suffix(END_OF_HEAD)?).ok()?;
         let mut lines = text.split("\r\n");
         let mut words = lines.next()?.split(' ');
@@ -73,34 +79,43 @@ impl Usual {
         if !target.starts_with('/') || !uri.path().ends_with(".flv") {
             return None;
         }
-        let mut headers = HeaderMap::new();
+        if lines.clone().count() > HEADERS_MAX {
+            return None;
+        }
+        let mut host = None;
         for line in lines {
             let (name, value) = line.split_once(':')?;
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
             if UNUSUAL.contains(&name) {
                 return None;
             }
-            headers.append(name, HeaderValue::from_str(value.trim_matches([' ', '\t'])).ok()?);
+            let value = HeaderValue::from_str(value.trim_matches([' ', '\t'])).ok()?;
+            if name == HOST {
+                host.get_or_insert(value);
+            }
         }
-        Some(Self { uri, headers, framing })
+        Some(Self { uri, host, framing })
     }
 
     /// Gives the viewer its stream, or says why not. Safe to drop at any await, which closes the connection.
     pub(super) async fn serve<P: Playback>(
-        self,
+        mut self,
         mut stream: TcpStream,
         (peer, session): (SocketAddr, Arc<Entry>),
         shared: &Shared<P>,
     ) -> io::Result<()> {
+        let asked = router::asked(&self.uri, self.host.as_ref(), &shared.config.vhosts);
+        // A viewer may watch for hours: what it asked with is not kept for that.
+        drop((std::mem::take(&mut self.uri), self.host.take()));
         let opened = tokio::select! {
-            opened = router::open(shared, (peer, session), &self.uri, &self.headers) => opened,
+            opened = router::open(shared, (peer, session), asked) => opened,
             left = left(&mut stream) => return left,
         };
         let stream = StallGuard::new(SharedSocket::new(stream), shared.config.stall_timeout);
         match opened {
-            Ok(feed) => {
+            Ok(file) => {
                 let head = self.head("200 OK", &[("content-type", FLV_TYPE), ("cache-control", NO_STORE)]);
-                Sending::of_body(stream, head, feed, self.framing).run().await
+                Sending::of_body(stream, head, file, self.framing).run().await
             }
             Err(error) => {
                 let text = format!("{error}\n");
@@ -135,7 +150,7 @@ async fn left(stream: &mut TcpStream) -> io::Result<()> {
             0 => return Ok(()),
             count => total += count,
         }
-        if total > HEAD_BYTES_MAX {
+        if total > USUAL_BYTES_MAX {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }
@@ -150,18 +165,26 @@ async fn finish(mut stream: StallGuard<SharedSocket>, answer: String) -> io::Res
 mod tests {
     use super::*;
 
-    fn parsed(head: &str) -> Option<(String, usize, Framing)> {
-        let usual = Usual::parse(head.as_bytes())?;
-        Some((usual.uri.to_string(), usual.headers.len(), usual.framing))
+    fn parsed(head: &str) -> Option<(String, Option<HeaderValue>, Framing)> {
+        let Usual { uri, host, framing } = Usual::parse(head.as_bytes())?;
+        Some((uri.to_string(), host, framing))
     }
 
     #[test]
     fn what_players_say_is_usual() {
         let vlc =
             "GET /live/a.flv HTTP/1.1\r\nHost: edge:8080\r\nAccept: */*\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n\r\n";
-        assert_eq!(parsed(vlc), Some(("/live/a.flv".into(), 4, Framing::Chunks)));
+        let host = Some(HeaderValue::from_static("edge:8080"));
+        assert_eq!(parsed(vlc), Some(("/live/a.flv".into(), host, Framing::Chunks)));
         let old = "GET /live/i/a.flv?key=%6b&x HTTP/1.0\r\n\r\n";
-        assert_eq!(parsed(old), Some(("/live/i/a.flv?key=%6b&x".into(), 0, Framing::Bare)));
+        assert_eq!(parsed(old), Some(("/live/i/a.flv?key=%6b&x".into(), None, Framing::Bare)));
+    }
+
+    #[test]
+    fn as_many_headers_are_usual_as_the_web_server_takes() {
+        let with = |count: usize| parsed(&format!("GET /live/a.flv HTTP/1.1{}\r\n\r\n", "\r\nX: y".repeat(count)));
+        assert!(with(100).is_some());
+        assert_eq!(with(101), None);
     }
 
     #[test]

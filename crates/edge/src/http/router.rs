@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
+        HeaderName, HeaderValue, StatusCode, Uri,
         header::{
             ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
             ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER, UPGRADE,
@@ -18,12 +18,12 @@ use axum::{
     routing::get,
 };
 use hub::Reader;
-use media::{DEFAULT_VHOST, url};
+use media::{DEFAULT_VHOST, StreamName, UrlError, url};
 use rtmp::server::PlayStart;
-use rtmp_net::{Entry, Kind, Play, PlayRefusal, Protocol, Query};
+use rtmp_net::{Entry, Kind, Play, PlayRefusal, Protocol, Query, rows::Watching};
 
 use super::{
-    feed::Feed,
+    flv_file::FlvFile,
     playback::Playback,
     server::{Connection, Shared},
     stats::add,
@@ -41,16 +41,17 @@ async fn play<P: Playback>(
     Extension(connection): Extension<Connection>,
     request: Request,
 ) -> Result<Response, Error> {
-    let (uri, headers) = (request.uri(), request.headers());
-    if !headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        let feed = open(&shared, (connection.peer, connection.session), uri, headers).await?;
-        return Ok((flv_headers(), Body::from_stream(feed.into_stream())).into_response());
+    let asked = asked(request.uri(), request.headers().get(HOST), &shared.config.vhosts);
+    if !request.headers().get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        drop(request);
+        let file = open(&shared, (connection.peer, connection.session), asked).await?;
+        return Ok((flv_headers(), Body::from_stream(file.into_stream())).into_response());
     }
     let answer = websocket::handshake(&request);
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let session = Arc::new(shared.sessions.open(Protocol::WebSocketFlv, connection.peer));
-        let feed = open(&shared, (connection.peer, session.clone()), uri, headers).await?;
-        upgraded::serve(request, (feed, session), &shared);
+        let file = open(&shared, (connection.peer, session.clone()), asked).await?;
+        upgraded::serve(request, (file, session), &shared);
     }
     Ok(answer)
 }
@@ -59,10 +60,11 @@ async fn play<P: Playback>(
 async fn probe<P: Playback>(
     State(shared): State<Arc<Shared<P>>>,
     Extension(connection): Extension<Connection>,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Error> {
-    open(&shared, (connection.peer, connection.session), &uri, &headers).await?;
+    let asked = asked(request.uri(), request.headers().get(HOST), &shared.config.vhosts);
+    drop(request);
+    open(&shared, (connection.peer, connection.session), asked).await?;
     Ok(flv_headers().into_response())
 }
 
@@ -76,20 +78,29 @@ async fn preflight() -> impl IntoResponse {
     (StatusCode::NO_CONTENT, allowed)
 }
 
-/// The viewer's feed. Whoever asks is a session that plays from here on, also while it waits.
+/// The stream that a request means, and its parameters: all that is held of it while its viewer waits.
+pub(super) type Asked = Result<(StreamName, Query), UrlError>;
+
+pub(super) fn asked(uri: &Uri, host: Option<&HeaderValue>, vhosts: &[String]) -> Asked {
+    let query: Query = url::parse_query(uri.query().unwrap_or_default())?.into_iter().collect();
+    let vhost = query.get("vhost").unwrap_or_else(|| vhost_of(host, vhosts));
+    Ok((url::parse_flv_path(vhost, uri.path())?, query))
+}
+
+/// The viewer's file. Whoever asks is a session that plays from here on, also while it waits.
 pub(super) async fn open<P: Playback>(
     shared: &Shared<P>,
     (peer, session): (SocketAddr, Arc<Entry>),
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<Feed, Error> {
-    match ask(shared, (peer, &session), uri, headers).await {
+    asked: Asked,
+) -> Result<FlvFile, Error> {
+    match ask(shared, (peer, &session), asked).await {
         Ok(reader) => {
-            add(&shared.house.stats.plays, 1);
-            Ok(Feed::new(reader, session, shared.house.clone()))
+            add(&shared.common.stats.plays, 1);
+            let watching = Watching::new(reader, shared.config.behind_max);
+            Ok(FlvFile::new(watching, session, shared.common.clone()))
         }
         Err(error) => {
-            add(&shared.house.stats.plays_refused, 1);
+            add(&shared.common.stats.plays_refused, 1);
             session.set_idle();
             Err(error)
         }
@@ -99,23 +110,20 @@ pub(super) async fn open<P: Playback>(
 async fn ask<P: Playback>(
     shared: &Shared<P>,
     (peer, session): (SocketAddr, &Entry),
-    uri: &Uri,
-    headers: &HeaderMap,
+    asked: Asked,
 ) -> Result<Reader, Error> {
-    let query: Query = url::parse_query(uri.query().unwrap_or_default()).into_iter().collect();
-    let vhost = query.get("vhost").unwrap_or_else(|| vhost_of(headers, &shared.config.vhosts));
-    let stream = url::parse_flv_path(vhost, uri.path())?;
+    let (stream, query) = asked?;
     session.set(Kind::Play, stream.clone());
     let request = Play { stream, query, start: PlayStart::LiveOrRecorded, peer, session: session.id() };
     tokio::select! {
         reader = shared.playback.play(request) => Ok(reader?),
-        () = shared.house.stop.cancelled() => Err(Error::Stopping),
+        () = shared.common.stop.cancelled() => Err(Error::Stopping),
     }
 }
 
 /// The request's host where that is a vhost, else the default one.
-fn vhost_of<'a>(headers: &HeaderMap, vhosts: &'a [String]) -> &'a str {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+fn vhost_of<'a>(host: Option<&HeaderValue>, vhosts: &'a [String]) -> &'a str {
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
     vhosts.iter().find(|vhost| vhost.eq_ignore_ascii_case(name)).map_or(DEFAULT_VHOST, String::as_str)
 }
@@ -139,7 +147,7 @@ async fn allow_any_origin(request: Request, next: Next) -> Response {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
-    Name(#[from] url::UrlError),
+    Name(#[from] UrlError),
     #[error(transparent)]
     Refused(#[from] PlayRefusal),
     #[error("this edge is being stopped")]

@@ -17,7 +17,7 @@ use rtmp_net::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{
-    feed::Feed,
+    flv_file::FlvFile,
     framing::Framing,
     stall::StallGuard,
     websocket::{Inbox, Said},
@@ -27,7 +27,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Sending {
     stream: StallGuard<SharedSocket>,
-    feed: Feed,
+    file: FlvFile,
     framing: Framing,
     /// What the viewer says. Over plain HTTP that is for nobody.
     inbox: Option<Box<Inbox>>,
@@ -41,32 +41,35 @@ pub(super) struct Sending {
 const SLICES_MAX: usize = 64;
 /// An empty queue with room for more parts than this is given back.
 const PARTS_KEPT: usize = 4;
-/// So often in one turn a viewer is listened to: who talks without end does not keep its stream from others.
-const READS_A_TURN: usize = 16;
+/// A viewer that has said more at once than so many reads take is cut: it has next to nothing to say, and who talks without
+/// end keeps the thread from others.
+const READS_AT_ONCE_MAX: usize = 16;
+/// What one of them takes.
+const READ_BYTES: usize = 256;
 
 impl Sending {
     /// A file as the body of an answer, which begins with its head.
-    pub(super) fn of_body(stream: StallGuard<SharedSocket>, head: String, feed: Feed, framing: Framing) -> Self {
+    pub(super) fn of_body(stream: StallGuard<SharedSocket>, head: String, file: FlvFile, framing: Framing) -> Self {
         let parts = VecDeque::from([Bytes::from(head)]);
-        Self { stream, feed, framing, inbox: None, parts, ended: false }
+        Self { stream, file, framing, inbox: None, parts, ended: false }
     }
 
     /// A file as messages of a WebSocket, which is open already.
-    pub(super) fn of_messages(stream: StallGuard<SharedSocket>, feed: Feed) -> Self {
+    pub(super) fn of_messages(stream: StallGuard<SharedSocket>, file: FlvFile) -> Self {
         let inbox = Some(Box::default());
-        Self { stream, feed, framing: Framing::Messages, inbox, parts: VecDeque::new(), ended: false }
+        Self { stream, file, framing: Framing::Messages, inbox, parts: VecDeque::new(), ended: false }
     }
 
     /// Sends until the stream has ended or the viewer has left. Safe to drop at any await, which closes the connection.
     pub(super) async fn run(mut self) -> io::Result<()> {
-        let stop = self.feed.stop();
+        let stop = self.file.stop();
         let left = tokio::select! {
             sent = poll_fn(|cx| self.poll_sent(cx)) => sent?,
             () = stop.cancelled() => false,
         };
         if !left {
             self.get_up();
-            self.feed.end();
+            self.file.end();
             poll_fn(|cx| self.poll_sent(cx)).await?;
             self.stream.shutdown().await?;
         }
@@ -99,14 +102,14 @@ impl Sending {
             return Poll::Ready(());
         }
         let seat = self.seat();
-        if let Some(rest) = ready!(self.feed.poll_row(self.framing, seat, cx))
+        if let Some(rest) = ready!(self.file.poll_row(self.framing, seat, cx))
             && !rest.is_empty()
         {
             self.parts.push_back(rest);
             return Poll::Ready(());
         }
         // Whoever got up looks for itself before it sits again: there may be something that no row writes.
-        ready!(self.feed.poll_more(cx));
+        ready!(self.file.poll_more(cx));
         self.put_out();
         Poll::Ready(())
     }
@@ -118,13 +121,13 @@ impl Sending {
     /// From here on no row writes.
     fn get_up(&mut self) {
         let seat = self.seat();
-        self.parts.extend(self.feed.get_up(&*seat).filter(|rest| !rest.is_empty()));
+        self.parts.extend(self.file.get_up(&*seat).filter(|rest| !rest.is_empty()));
     }
 
-    /// Takes what the feed has, in one wrapping.
+    /// Takes what the file has, in one wrapping.
     fn put_out(&mut self) {
         let before = self.parts.len();
-        let bytes = self.feed.take(&mut self.parts);
+        let bytes = self.file.take(&mut self.parts);
         self.ended = bytes == 0;
         if self.ended {
             self.parts.extend(self.framing.end());
@@ -139,7 +142,7 @@ impl Sending {
     fn on_said(&mut self, said: Said) {
         self.get_up();
         match said {
-            // It is among the inbox's, until what is being written has been.
+            // The pong stays in the inbox until the write in progress is done.
             Said::Ping => {}
             Said::Close(answer) => {
                 if !self.ended {
@@ -173,10 +176,10 @@ impl Sending {
         Poll::Ready(Ok(()))
     }
 
-    /// What the viewer says that is to be answered; nothing once it has left. So often it was read in this turn.
+    /// What the viewer says that is to be answered; nothing once it has left. It has been read `reads` times at once.
     fn poll_said(&mut self, cx: &mut Context<'_>, reads: &mut usize) -> Poll<io::Result<Option<Said>>> {
-        let mut bytes = [0; 256];
-        while *reads < READS_A_TURN {
+        let mut bytes = [0; READ_BYTES];
+        while *reads < READS_AT_ONCE_MAX {
             if let Some(said) = self.inbox.as_mut().and_then(|inbox| inbox.poll_said()) {
                 return Poll::Ready(Ok(Some(said)));
             }

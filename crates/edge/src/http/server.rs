@@ -21,13 +21,13 @@ use rtmp_net::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use super::{
-    feed::{FlvRows, House},
+    flv_file::{Common, FlvRows},
     plain::{self, Usual},
     playback::Playback,
     router::router,
@@ -45,7 +45,7 @@ pub struct Config {
     pub connections_max: usize,
     /// Bounds on connections that have not asked for anything yet.
     pub door: door::Config,
-    /// A request's head must have come within this time.
+    /// A further request's head must have come within this time. For the first one the door's patience counts.
     pub head_timeout: Duration,
     /// A viewer that takes not one byte for this long is cut.
     pub stall_timeout: Duration,
@@ -88,7 +88,7 @@ pub(super) struct Shared<P> {
     pub(super) config: Config,
     pub(super) playback: P,
     pub(super) sessions: Sessions,
-    pub(super) house: House,
+    pub(super) common: Common,
     gate: Arc<Gate>,
     /// Drops every connection.
     pub(super) cut: CancellationToken,
@@ -108,15 +108,15 @@ impl<P: Playback> Server<P> {
     pub fn new(listeners: Vec<TcpListener>, config: Config, playback: P, sessions: Sessions) -> Self {
         let stats = Arc::<Stats>::default();
         let rows = Arc::new(FlvRows::new(&stats, &config.pressure));
-        let house = House { stop: CancellationToken::new(), stats, behind_max: config.behind_max, rows };
+        let common = Common { stop: CancellationToken::new(), stats, rows };
         let (cut, tasks) = (CancellationToken::new(), TaskTracker::new());
         let gate = Gate::new(config.door.clone());
-        Self { listeners, shared: Arc::new(Shared { config, playback, sessions, house, gate, cut, tasks }) }
+        Self { listeners, shared: Arc::new(Shared { config, playback, sessions, common, gate, cut, tasks }) }
     }
 
     /// What is counted, also after the server has been run.
     pub fn stats(&self) -> Arc<Stats> {
-        self.shared.house.stats.clone()
+        self.shared.common.stats.clone()
     }
 
     /// What its doors stand before.
@@ -125,6 +125,7 @@ impl<P: Playback> Server<P> {
     }
 
     /// The addresses that are listened on.
+    #[cfg(test)]
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.listeners.iter().map(TcpListener::local_addr).collect()
     }
@@ -135,7 +136,9 @@ impl<P: Playback> Server<P> {
         let router = router(shared.clone());
         let accepting = listeners.into_iter().map(|listener| accept(listener, router.clone(), shared.clone()));
         shutdown.run_until_cancelled(join_all(accepting)).await;
-        shared.house.stop.cancel();
+        // Where there is no listener, nothing has been waited for yet.
+        shutdown.cancelled().await;
+        shared.common.stop.cancel();
         shared.tasks.close();
         if timeout(shared.config.stop_timeout, shared.tasks.wait()).await.is_err() {
             shared.cut.cancel();
@@ -147,7 +150,7 @@ impl<P: Playback> Server<P> {
 impl<P> Shared<P> {
     /// Counts a kick and says why.
     pub(super) fn on_kicked(&self, reason: &str) -> String {
-        add(&self.house.stats.kicked, 1);
+        add(&self.common.stats.kicked, 1);
         format!("kicked: {reason}")
     }
 
@@ -156,7 +159,7 @@ impl<P> Shared<P> {
         let mut causes = std::iter::successors(Some(error), |&error| error.source());
         let stalled = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
         if causes.any(|cause| cause.downcast_ref().is_some_and(stalled)) {
-            add(&self.house.stats.stalled, 1);
+            add(&self.common.stats.stalled, 1);
             return "stalled".to_owned();
         }
         error.to_string()
@@ -168,11 +171,11 @@ async fn accept<P: Playback>(listener: TcpListener, router: Router, shared: Arc<
     loop {
         let guest = door.next().await;
         if shared.tasks.len() >= shared.config.connections_max {
-            add(&shared.house.stats.turned_away, 1);
+            shared.gate.count_full();
             debug!(peer = %guest.peer, "http.turned_away");
             continue;
         }
-        add(&shared.house.stats.accepted, 1);
+        add(&shared.common.stats.accepted, 1);
         shared.tasks.spawn(welcome(guest, router.clone(), shared.clone()));
     }
 }
@@ -184,12 +187,19 @@ async fn welcome<P: Playback>(guest: Guest, router: Router, shared: Arc<Shared<P
         biased;
         () = guest.pass.called_back() => debug!(%peer, "http.crowded_out"),
         () = shared.cut.cancelled() => {}
-        // The door has told and counted why somebody is not introduced.
-        () = async { if let Ok(guest) = guest.introduced().await { serve(guest, router, &shared).await } } => {}
+        () = serve_guest(guest, router, &shared) => {}
     }
 }
 
-async fn serve<P: Playback>(guest: Guest, router: Router, shared: &Shared<P>) {
+async fn serve_guest<P: Playback>(guest: Guest, router: Router, shared: &Shared<P>) {
+    // The door has told and counted why somebody is not introduced.
+    if let Ok(guest) = guest.introduced().await {
+        serve_introduced(guest, router, shared).await;
+    }
+}
+
+/// Reads what a client asks first, and leaves it to whoever answers that.
+async fn serve_introduced<P: Playback>(guest: Guest, router: Router, shared: &Shared<P>) {
     let Guest { mut stream, peer, pass } = guest;
     if let Err(error) = shared.config.send.apply(&stream) {
         debug!(%peer, %error, "http.unbounded");
@@ -197,12 +207,12 @@ async fn serve<P: Playback>(guest: Guest, router: Router, shared: &Shared<P>) {
     let session = Arc::new(shared.sessions.open(Protocol::HttpFlv, peer));
     let mut head = BytesMut::new();
     tokio::select! {
-        read = timeout(shared.config.head_timeout, plain::read_head(&mut stream, &mut head)) => {
+        read = timeout_at(pass.deadline(), plain::read_head(&mut stream, &mut head)) => {
             if !matches!(read, Ok(Ok(()))) {
                 return debug!(%peer, "http.unasked");
             }
         }
-        () = shared.house.stop.cancelled() => return,
+        () = shared.common.stop.cancelled() => return,
     }
     if let Some(usual) = Usual::parse(&head) {
         drop((pass, head));
@@ -239,7 +249,7 @@ async fn serve_any<P: Playback>(
             ended = serving.as_mut() => break ended.map_err(|error| shared.why(&error)),
             reason = session.kicked() => break Err(shared.on_kicked(&reason)),
             () = shared.cut.cancelled() => break Err("stopped".to_owned()),
-            () = shared.house.stop.cancelled(), if !stopping => {
+            () = shared.common.stop.cancelled(), if !stopping => {
                 stopping = true;
                 serving.as_mut().graceful_shutdown();
             }
@@ -276,4 +286,4 @@ pub(super) async fn attend<P: Playback>(
 }
 
 /// Held by hyper for one connection: a request's head, or what waits to be written.
-const BUFFER_BYTES_MAX: usize = 256 << 10;
+pub(super) const BUFFER_BYTES_MAX: usize = 256 << 10;

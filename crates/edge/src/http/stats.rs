@@ -9,8 +9,6 @@ use rtmp_net::rows::Totals;
 pub struct Stats {
     /// Connections taken.
     pub accepted: AtomicU64,
-    /// Connections closed at once, because there were too many.
-    pub turned_away: AtomicU64,
     /// Viewers who got their stream.
     pub plays: AtomicU64,
     /// Viewers who did not, whatever the reason.
@@ -21,7 +19,7 @@ pub struct Stats {
     pub bytes_out: AtomicU64,
     /// Times that a slow viewer went on at a later keyframe.
     pub skips: AtomicU64,
-    /// Positions that slow viewers missed by that.
+    /// Items that slow viewers missed by that.
     pub frames_skipped: AtomicU64,
     /// Viewers cut because they took nothing for too long.
     pub stalled: AtomicU64,
@@ -29,6 +27,16 @@ pub struct Stats {
     pub behind: AtomicU64,
     /// Viewers ended by an operator.
     pub kicked: AtomicU64,
+}
+
+impl Stats {
+    /// A slow viewer has left out so many items; none: it has not skipped.
+    pub(super) fn count_skip(&self, missed: u64) {
+        if missed > 0 {
+            add(&self.skips, 1);
+            add(&self.frames_skipped, missed);
+        }
+    }
 }
 
 impl Totals for Stats {

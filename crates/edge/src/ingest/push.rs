@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use rpc::relay::{PublishRefusal, PushDown, PushHello, RelayError};
+use rpc::relay::{self, PushDown, PushHello, RelayError};
+use rtmp_net::{IngestEnded, PublishRefusal};
 use telemetry::Throttle;
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep},
 };
 
-use super::{Config, Refusal, outbox::Outbox, sender::Sender};
+use super::{Config, replay_queue::ReplayQueue, sender::Sender};
 use crate::{
     retry::Retry,
     upstream::{Choice, Ended, Pool, Upstream, UpstreamError},
@@ -20,9 +21,9 @@ pub(super) struct Push {
     upstream: Upstream,
     config: Config,
     hello: PushHello,
-    outbox: Arc<Outbox>,
+    queue: Arc<ReplayQueue>,
     /// Taken when the encoder has been told whether it may publish.
-    opened: Option<oneshot::Sender<Result<(), Refusal>>>,
+    opened: Option<oneshot::Sender<Result<(), PublishRefusal>>>,
     /// Since when no origin has it.
     failing_since: Option<Instant>,
     /// Since when the answer has been that another publication has the name, though this one was opened.
@@ -51,15 +52,15 @@ impl Push {
         upstream: Upstream,
         config: Config,
         hello: PushHello,
-        outbox: Arc<Outbox>,
-        opened: oneshot::Sender<Result<(), Refusal>>,
+        queue: Arc<ReplayQueue>,
+        opened: oneshot::Sender<Result<(), PublishRefusal>>,
         complaints: Arc<Throttle>,
     ) -> Self {
         Self {
             upstream,
             config,
             hello,
-            outbox,
+            queue,
             opened: Some(opened),
             failing_since: None,
             name_taken_since: None,
@@ -70,13 +71,18 @@ impl Push {
 
     /// Pushes until the publication is over, is refused, or nobody takes it for too long.
     pub(super) async fn run(mut self) {
+        let why = self.until_over().await;
+        self.queue.give_up(why);
+    }
+
+    /// Returns what an encoder that goes on all the same is to be told.
+    async fn until_over(&mut self) -> IngestEnded {
         let mut retry = Retry::default();
         let mut choice = Choice::default();
         let mut directing = self.upstream.directing();
-        while !self.outbox.is_done() || self.loss_untold {
+        while !self.queue.is_done() || self.loss_untold {
             let Ok((pool, pools)) = choice.turn(&directing, &self.hello.stream) else {
-                self.refused(&RelayError::Refused(PublishRefusal::Denied));
-                break;
+                return self.refused(&RelayError::Refused(relay::PublishRefusal::Denied));
             };
             let begin = Instant::now();
             let mut news = pool.watch();
@@ -94,15 +100,12 @@ impl Push {
                     retry.reset();
                     retry.next_delay()
                 }
-                Over::Refused(error) => {
-                    self.refused(&error);
-                    break;
-                }
+                Over::Refused(error) => return self.refused(&error),
                 Over::Broken { why, moved } => {
                     self.note_broken(begin, &why);
-                    self.loss_untold = self.opened.is_none() && self.outbox.is_lost();
+                    self.loss_untold = self.opened.is_none() && self.queue.is_lost();
                     if self.is_hopeless() {
-                        self.answer(Err(Refusal::Unreachable));
+                        self.answer(Err(PublishRefusal::Unavailable));
                         break;
                     }
                     let elsewhere = choice.note_failed(&pools);
@@ -115,14 +118,14 @@ impl Push {
                 () = directing.changed() => {}
             }
         }
-        self.outbox.give_up();
+        IngestEnded::Gone
     }
 
     /// One call, from asking to its end.
     async fn call(&mut self, pool: &Arc<Pool>) -> Over {
-        let hello = PushHello { first_number: self.outbox.lowest(), ..self.hello.clone() };
+        let hello = PushHello { first_number: self.queue.lowest(), ..self.hello.clone() };
         let next_number = watch::Sender::new(None);
-        let up = || Sender::stream(self.outbox.clone(), pool.clone(), next_number.subscribe());
+        let up = || Sender::stream(self.queue.clone(), pool.clone(), next_number.subscribe());
         let mut call = match self.upstream.push(pool, &hello, up).await {
             Ok(call) => call,
             Err(UpstreamError::Refused(error)) => return Over::Refused(error),
@@ -136,7 +139,7 @@ impl Push {
                     self.note_opened(call.address());
                 }
                 // The call lets nothing through from an epoch that is over.
-                Ok(PushDown::Ack { through, .. }) => self.outbox.ack_below(through.saturating_add(1)),
+                Ok(PushDown::Ack { through, .. }) => self.queue.ack_below(through.saturating_add(1)),
                 Ok(PushDown::Beat { .. }) => {}
                 Err(ended) => return self.over(ended),
             }
@@ -146,7 +149,7 @@ impl Push {
     fn over(&self, ended: Ended) -> Over {
         let why = ended.to_string();
         match ended {
-            Ended::InOrder if self.outbox.has_ended() => Over::Done,
+            Ended::InOrder if self.queue.has_ended() => Over::Done,
             Ended::InOrder | Ended::Silent | Ended::Error(RelayError::Transport(_)) => {
                 Over::Broken { why, moved: false }
             }
@@ -161,7 +164,7 @@ impl Push {
     /// promoted without having this one waits for the one before it first, which does not come: that is no reason to cut an
     /// encoder off. From one that is there the name is not taken, and this one gives up.
     fn waits_for_name(&mut self, over: &Over) -> bool {
-        let taken = matches!(over, Over::Refused(RelayError::Refused(PublishRefusal::NameTaken)));
+        let taken = matches!(over, Over::Refused(RelayError::Refused(relay::PublishRefusal::NameTaken)));
         if !taken || self.opened.is_some() {
             self.name_taken_since = None;
             return false;
@@ -190,28 +193,47 @@ impl Push {
     fn is_hopeless(&self) -> bool {
         let failing_for = self.failing_since.map(|since| since.elapsed()).unwrap_or_default();
         (self.opened.is_some() && failing_for > self.config.open_wait)
-            || (self.outbox.has_ended() && failing_for > self.config.flush_wait)
+            || (self.queue.has_ended() && failing_for > self.config.flush_wait)
     }
 
-    fn refused(&mut self, error: &RelayError) {
+    /// Tells the encoder if it waits for the answer, otherwise returns what it is to be told.
+    fn refused(&mut self, error: &RelayError) -> IngestEnded {
         let PushHello { stream, publication, peer, .. } = &self.hello;
-        // That one ends which was on air is told each time.
+        // The end of a publication that was on air is always logged.
         let told = if self.opened.is_some() { self.complaints.allow_named_peer(peer) } else { Some(0) };
         if let Some(silenced) = told {
             tracing::info!(%stream, %publication, peer, %error, silenced, "push.refused");
         }
-        self.answer(Err(match error {
-            RelayError::Refused(PublishRefusal::NameTaken) => Refusal::NameTaken,
-            _ => Refusal::Denied,
-        }));
+        self.answer(Err(not_taken(error)));
+        cut_off(error)
     }
 
     /// Tells the encoder, once.
-    fn answer(&mut self, answer: Result<(), Refusal>) {
+    fn answer(&mut self, answer: Result<(), PublishRefusal>) {
         if let Some(opened) = self.opened.take() {
-            // An encoder that has gone meanwhile does not hear it; its end is in the outbox.
+            // An encoder that has gone meanwhile does not hear it; its end is in the queue.
             let _heard = opened.send(answer);
         }
+    }
+}
+
+/// What this says to an encoder that asked to publish.
+fn not_taken(error: &RelayError) -> PublishRefusal {
+    match error {
+        RelayError::Refused(relay::PublishRefusal::NameTaken) => PublishRefusal::Taken,
+        _ => PublishRefusal::Denied,
+    }
+}
+
+/// What this says to an encoder that was on air.
+fn cut_off(error: &RelayError) -> IngestEnded {
+    match error {
+        // An origin says Gone too when an operator has ended the stream; at its own port it makes no difference either.
+        RelayError::Gone | RelayError::Refused(relay::PublishRefusal::NameTaken) => IngestEnded::TakenOver,
+        RelayError::Refused(relay::PublishRefusal::Denied | relay::PublishRefusal::Kicked) => {
+            IngestEnded::Refused(PublishRefusal::Denied)
+        }
+        _ => IngestEnded::Gone,
     }
 }
 

@@ -1,27 +1,24 @@
 //! What goes up on one push.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use carry::{Entry, Piece};
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use rpc::relay::{BATCH_BYTES, PushUp};
-use tokio::{
-    sync::watch,
-    time::{Interval, MissedTickBehavior, interval},
+use rpc::{
+    beat::{BEAT, beats},
+    relay::{BATCH_BYTES, PushUp},
 };
+use tokio::{sync::watch, time::Interval};
 
-use super::outbox::{End, Next, Outbox};
+use super::replay_queue::{End, Next, ReplayQueue};
 use crate::upstream::Pool;
-
-/// How often each side says that it is there (REPLICATION P2).
-const BEAT: Duration = Duration::from_millis(100);
 
 /// The sending side of one call.
 pub(super) struct Sender {
-    outbox: Arc<Outbox>,
+    queue: Arc<ReplayQueue>,
     pool: Arc<Pool>,
     /// The first number that is not in the origin's log, once it has said so.
     opened: watch::Receiver<Option<u64>>,
@@ -33,13 +30,11 @@ pub(super) struct Sender {
 impl Sender {
     /// Beats until the origin has opened the publication, then everything that is not in its log.
     pub(super) fn stream(
-        outbox: Arc<Outbox>,
+        queue: Arc<ReplayQueue>,
         pool: Arc<Pool>,
         opened: watch::Receiver<Option<u64>>,
     ) -> BoxStream<'static, PushUp> {
-        let mut beat = interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let sender = Self { outbox, pool, opened, number: None, beat };
+        let sender = Self { queue, pool, opened, number: None, beat: beats(BEAT) };
         stream::unfold(Some(sender), Self::next).flat_map(stream::iter).boxed()
     }
 
@@ -51,7 +46,7 @@ impl Sender {
         };
         tokio::select! {
             biased;
-            next = sender.outbox.next(number, BATCH_BYTES) => match next {
+            next = sender.queue.next(number, BATCH_BYTES) => match next {
                 Next::Pieces(pieces) => {
                     sender.number = pieces.last().map(Piece::next_number).max(sender.number);
                     Some((in_runs(pieces), Some(sender)))

@@ -63,17 +63,17 @@ mod tests {
     use media::{MediaMessage, Medium};
 
     use super::*;
-    use crate::ingest::outbox::{House, Outbox};
+    use crate::ingest::replay_queue::{ReplayQueue, SharedBudget};
 
     /// 43 messages a second, for so long; the number of pushes that skipped something, and what is told of it.
-    async fn radio(outbox: &Outbox, skipping: &mut Skipping, seconds: u32) -> (usize, Vec<Turn>) {
+    async fn radio(queue: &ReplayQueue, skipping: &mut Skipping, seconds: u32) -> (usize, Vec<Turn>) {
         let (mut skips, mut told) = (0, Vec::new());
         for _ in 0..43 * seconds {
             let payload = Bytes::from_static(&[0xaf, 1, 0x21]);
             let message = MediaMessage { medium: Medium::Audio, timestamp: 0, payload };
-            let skipped = outbox.push(Entry::Message(message)).await.unwrap();
+            let skipped = queue.push(Entry::Message(message)).await.unwrap();
             skips += usize::from(!skipped.is_empty());
-            told.extend(skipping.note(skipped, || outbox.acked_below()));
+            told.extend(skipping.note(skipped, || queue.acked_below()));
             tokio::time::advance(Duration::from_secs(1) / 43).await;
         }
         (skips, told)
@@ -82,13 +82,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn sound_that_no_origin_takes_is_told_when_it_begins_to_go_and_when_it_no_longer_does() {
         let limits = Limits { bytes: 1 << 20, duration: Duration::from_secs(10) };
-        let outbox = Outbox::new(&House::new(usize::MAX), limits);
+        let queue = ReplayQueue::new(&SharedBudget::new(usize::MAX), limits);
         let mut skipping = Skipping::default();
-        let (skips, told) = radio(&outbox, &mut skipping, 20).await;
+        let (skips, told) = radio(&queue, &mut skipping, 20).await;
         assert!(skips > 400, "{skips}");
         assert_eq!(told, [Turn::Began(0)]);
-        outbox.ack_below(43 * 20);
-        let (_, told) = radio(&outbox, &mut skipping, 1).await;
+        queue.ack_below(43 * 20);
+        let (_, told) = radio(&queue, &mut skipping, 1).await;
         let messages = skips as u64;
         assert_eq!(told, [Turn::Ended(Skipped { from: 0, to: messages - 1, messages })]);
         assert_eq!(skipping.end(), None, "it is over");

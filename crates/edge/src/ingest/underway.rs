@@ -7,7 +7,7 @@ use media::StreamName;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::outbox::Outbox;
+use super::replay_queue::ReplayQueue;
 
 /// The publications of this edge that are on their way to an origin.
 ///
@@ -19,7 +19,7 @@ pub(super) struct Underway(Arc<DashMap<StreamName, Vec<Pushed>>>);
 
 #[derive(Debug)]
 struct Pushed {
-    outbox: Arc<Outbox>,
+    queue: Arc<ReplayQueue>,
     over: CancellationToken,
 }
 
@@ -36,7 +36,7 @@ impl Underway {
     /// have not ended are not waited for: whether they yield is for the origin to say. Safe to drop at the await.
     pub(super) async fn ended_are_over(&self, stream: &StreamName, limit: Duration) {
         let ended = self.0.get(stream).map(|pushed| {
-            let ended = pushed.iter().filter(|pushed| pushed.outbox.has_ended());
+            let ended = pushed.iter().filter(|pushed| pushed.queue.has_ended());
             ended.map(|pushed| pushed.over.clone()).collect::<Vec<_>>()
         });
         let over = async {
@@ -50,9 +50,9 @@ impl Underway {
     }
 
     /// A publication sets out.
-    pub(super) fn begin(&self, stream: &StreamName, outbox: &Arc<Outbox>) -> OnItsWay {
+    pub(super) fn begin(&self, stream: &StreamName, queue: &Arc<ReplayQueue>) -> OnItsWay {
         let over = CancellationToken::new();
-        let pushed = Pushed { outbox: outbox.clone(), over: over.clone() };
+        let pushed = Pushed { queue: queue.clone(), over: over.clone() };
         self.0.entry(stream.clone()).or_default().push(pushed);
         OnItsWay { all: self.clone(), stream: stream.clone(), over }
     }

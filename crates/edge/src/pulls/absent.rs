@@ -25,22 +25,22 @@ struct Queue {
 
 /// Where a pull stands in the queue, if it does.
 #[derive(Debug, Default)]
-pub(super) struct Place(AtomicU64);
+pub(super) struct QueueNumber(AtomicU64);
 
 impl Absent {
     /// The pull has no stream from now on.
     pub(super) fn enter(&self, pull: &Arc<Pull>) {
         let mut queue = self.queue();
         queue.last += 1;
-        let place = queue.last;
-        let before = pull.place.0.swap(place, Ordering::Relaxed);
+        let number = queue.last;
+        let before = pull.queue_number.0.swap(number, Ordering::Relaxed);
         queue.pulls.remove(&before);
-        queue.pulls.insert(place, pull.clone());
+        queue.pulls.insert(number, pull.clone());
     }
 
     /// The pull has a stream, or is over.
     pub(super) fn leave(&self, pull: &Pull) {
-        self.queue().pulls.remove(&pull.place.0.load(Ordering::Relaxed));
+        self.queue().pulls.remove(&pull.queue_number.0.load(Ordering::Relaxed));
     }
 
     /// The one that has had no stream for longest leaves.

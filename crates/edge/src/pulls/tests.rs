@@ -7,7 +7,10 @@ use cluster::Epoch;
 use hub::{Body, Budget, Event, Read, RingLimits};
 use media::{Frame, Medium, PublicationId};
 use rpc::relay::{self, Placed, PullDown, PullFrom, PullRequest, RelayError};
-use tokio::time::Instant as TokioInstant;
+use tokio::{
+    sync::watch,
+    time::{Instant as TokioInstant, sleep},
+};
 
 use super::*;
 use crate::upstream::{
@@ -52,11 +55,11 @@ impl Bench {
     }
 
     /// A viewer asks.
-    fn play(&self) -> tokio::task::JoinHandle<Result<Reader, NoPlay>> {
+    fn play(&self) -> tokio::task::JoinHandle<Result<Reader, PlayRefusal>> {
         self.play_of(name())
     }
 
-    fn play_of(&self, name: StreamName) -> tokio::task::JoinHandle<Result<Reader, NoPlay>> {
+    fn play_of(&self, name: StreamName) -> tokio::task::JoinHandle<Result<Reader, PlayRefusal>> {
         let pulls = self.pulls.clone();
         tokio::spawn(async move { pulls.play(&name).await })
     }
@@ -170,9 +173,9 @@ async fn absent_and_unreachable_are_told_apart_after_the_wait() {
             sleep(Duration::from_secs(1)).await;
         }
     }
-    assert_eq!(viewer.await.unwrap().err(), Some(NoPlay::NotFound));
+    assert_eq!(viewer.await.unwrap().err(), Some(PlayRefusal::NotFound));
     let Bench { pulls, routes: _routes, .. } = bench;
-    assert_eq!(pulls.play(&name()).await.err(), Some(NoPlay::Unreachable));
+    assert_eq!(pulls.play(&name()).await.err(), Some(PlayRefusal::Unavailable));
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,14 +223,14 @@ async fn a_closed_stream_ends_for_its_viewers() {
 async fn without_a_route_nobody_waits() {
     let bench = Bench::along(Config::default(), &[]);
     let begin = TokioInstant::now();
-    assert_eq!(bench.play().await.unwrap().err(), Some(NoPlay::NotFound));
+    assert_eq!(bench.play().await.unwrap().err(), Some(PlayRefusal::NotFound));
     assert_eq!(begin.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_news_once_and_the_name_is_forgotten() {
     let bench = Bench::along(Config::default(), &[r#"{"to":{"addresses":["a:1"]},"protocol":"rtmp"}"#]);
-    assert_eq!(bench.play().await.unwrap().err(), Some(NoPlay::NotFound));
+    assert_eq!(bench.play().await.unwrap().err(), Some(PlayRefusal::NotFound));
     let mut state = bench.pulls.pulls.get(&name()).unwrap().state.subscribe();
     let news = timeout(Duration::from_millis(999), state.changed()).await;
     assert!(news.is_err(), "{:?}", *state.borrow());
@@ -238,10 +241,10 @@ async fn a_refusal_is_news_once_and_the_name_is_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn names_that_viewers_choose_do_not_fill_the_log() {
     let bench = Bench::with(Config { streams_max: 0, ..Config::default() });
-    assert_eq!(bench.play().await.unwrap().err(), Some(NoPlay::Unreachable));
+    assert_eq!(bench.play().await.unwrap().err(), Some(PlayRefusal::Unavailable));
     assert_eq!(bench.pulls.complaints.allow("pull.too_many"), None, "it was told just now");
     let Bench { pulls, net: _net, routes: _routes, .. } = Bench::new();
-    assert_eq!(pulls.play(&name()).await.err(), Some(NoPlay::Unreachable));
+    assert_eq!(pulls.play(&name()).await.err(), Some(PlayRefusal::Unavailable));
     assert_eq!(pulls.complaints.allow("pull.unreachable"), None, "it was told just now");
 }
 
@@ -254,6 +257,6 @@ fn set_up_from_the_origin_reaches_late_viewers() {
     let payload = Bytes::from_static(&[0xaf, 1, 0x21]);
     writer.append_at([(5, Body::Frame(Frame::classify(Medium::Audio, 99, payload)))]);
     let mut items = Vec::new();
-    writer.stream().subscribe(Start::Live).read(Budget { items: 9, bytes: 99 }, &mut items);
+    writer.stream().subscribe(Start::LastKeyframe).read(Budget { items: 9, bytes: 99 }, &mut items);
     assert!(matches!(&items[0].body, Body::Setup(frame) if frame.payload == config && frame.dts == 99));
 }

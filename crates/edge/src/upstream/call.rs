@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cluster::Epoch;
 use media::StreamName;
-use rpc::relay::{PullDown, PushDown, RelayError, Stream};
+use rpc::relay::{Flow, PullDown, PushDown, RelayError};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
@@ -25,7 +25,7 @@ pub(crate) struct Call<T> {
     answered: bool,
     stream: StreamName,
     directing: Directing,
-    down: Stream<T>,
+    down: Flow<T>,
     /// An origin that has said nothing for so long is left.
     silence_max: Duration,
     _lease: Lease,
@@ -79,7 +79,7 @@ impl<T: Dated> Call<T> {
         stance: Stance,
         stream: &StreamName,
         directing: Directing,
-        (lease, down): (Lease, Stream<T>),
+        (lease, down): (Lease, Flow<T>),
         silence_max: Duration,
     ) -> Self {
         let (pool, origins, stream) = (pool.clone(), pool.watch(), stream.clone());

@@ -12,20 +12,19 @@ use futures_util::{
     future::select_all,
     stream::{self, BoxStream},
 };
-use rpc::relay::{LinkDown, LinkHello, LinkUp, RelayError};
+use rpc::{
+    beat::{BEAT, SILENCE, beats},
+    relay::{LinkDown, LinkHello, LinkUp, RelayError},
+};
 use tokio::{
     task::{AbortHandle, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Directing, Upstream, admitted, channels::Channels, pool::Pool};
 use crate::{patience::within, retry::Retry};
 
-/// How often each side says that it is there.
-const BEAT: Duration = Duration::from_millis(100);
-/// Beats that have not come for so long will not come (REPLICATION L2).
-const SILENCE: Duration = Duration::from_millis(400);
 /// How long the origins have to hear that we leave.
 const LEAVE_WAIT: Duration = Duration::from_secs(1);
 /// A Link that has stood for so long is not the same trouble again when it breaks.
@@ -167,9 +166,7 @@ impl Link {
 
     /// What we say: that we are there, and whether we hear the other side; last, that we leave.
     fn says(&self) -> BoxStream<'static, LinkUp> {
-        let mut ticks = interval(BEAT);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let state = (ticks, self.directing.clone(), self.address.clone(), self.leaving.clone());
+        let state = (beats(BEAT), self.directing.clone(), self.address.clone(), self.leaving.clone());
         stream::unfold(Some(state), |state| async {
             let (mut ticks, directing, address, leaving) = state?;
             let stays = leaving.run_until_cancelled(ticks.tick()).await.is_some();

@@ -10,7 +10,7 @@ use rpc::{
     auth::Token,
     channel::Target,
     relay::{
-        Client, LinkDown, LinkHello, LinkUp, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream,
+        Client, Flow, LinkDown, LinkHello, LinkUp, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError,
     },
 };
 
@@ -20,13 +20,13 @@ pub(super) type Answer<T> = BoxFuture<'static, Result<T, RelayError>>;
 /// A connection to an origin. The answers to its calls outlive it.
 pub(super) trait Origin: Send + Sync {
     /// Takes a stream from it.
-    fn pull(&self, request: PullRequest) -> Answer<Stream<PullDown>>;
+    fn pull(&self, request: PullRequest) -> Answer<Flow<PullDown>>;
 
     /// Brings a publication to it.
-    fn push(&self, hello: PushHello, up: BoxStream<'static, PushUp>) -> Answer<Stream<PushDown>>;
+    fn push(&self, hello: PushHello, up: BoxStream<'static, PushUp>) -> Answer<Flow<PushDown>>;
 
     /// Hears it.
-    fn link(&self, hello: LinkHello, up: BoxStream<'static, LinkUp>) -> Answer<Stream<LinkDown>>;
+    fn link(&self, hello: LinkHello, up: BoxStream<'static, LinkUp>) -> Answer<Flow<LinkDown>>;
 }
 
 /// How connections are made.
@@ -47,18 +47,15 @@ impl Dial for Grpc {
 }
 
 impl Origin for Client {
-    fn pull(&self, request: PullRequest) -> Answer<Stream<PullDown>> {
-        let client = self.clone();
-        async move { client.pull(request).await }.boxed()
+    fn pull(&self, request: PullRequest) -> Answer<Flow<PullDown>> {
+        Client::pull(self, request)
     }
 
-    fn push(&self, hello: PushHello, up: BoxStream<'static, PushUp>) -> Answer<Stream<PushDown>> {
-        let client = self.clone();
-        async move { client.push(hello, up).await }.boxed()
+    fn push(&self, hello: PushHello, up: BoxStream<'static, PushUp>) -> Answer<Flow<PushDown>> {
+        Client::push(self, hello, up)
     }
 
-    fn link(&self, hello: LinkHello, up: BoxStream<'static, LinkUp>) -> Answer<Stream<LinkDown>> {
-        let client = self.clone();
-        async move { client.link(hello, up).await }.boxed()
+    fn link(&self, hello: LinkHello, up: BoxStream<'static, LinkUp>) -> Answer<Flow<LinkDown>> {
+        Client::link(self, hello, up)
     }
 }

@@ -6,7 +6,7 @@ use cluster::{Epoch, NodeId, Role, RouteConfig, RouteTable};
 use dashmap::DashMap;
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use media::{DEFAULT_VHOST, StreamName};
-use rpc::relay::{LinkDown, LinkHello, LinkUp, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError, Stream};
+use rpc::relay::{Flow, LinkDown, LinkHello, LinkUp, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -19,6 +19,8 @@ use super::{
 #[derive(Debug, Default)]
 pub(crate) struct Net {
     listening: DashMap<String, mpsc::UnboundedSender<Asked>>,
+    /// How often each address was connected to, whether or not somebody listened.
+    dials: DashMap<String, usize>,
 }
 
 /// A call that came to an address.
@@ -29,7 +31,7 @@ pub(crate) enum Asked {
 }
 
 /// The answer to a call, which is owed.
-pub(crate) struct Reply<T>(oneshot::Sender<Result<Stream<T>, RelayError>>);
+pub(crate) struct Reply<T>(oneshot::Sender<Result<Flow<T>, RelayError>>);
 
 /// The answers of a call that was accepted. Dropped, the call ends in order.
 pub(crate) type Down<T> = mpsc::UnboundedSender<Result<T, RelayError>>;
@@ -63,6 +65,10 @@ impl Net {
         let (sender, calls) = mpsc::unbounded_channel();
         self.listening.insert(address.to_owned(), sender);
         Played { net: self.clone(), address: address.to_owned(), calls, links: Mutex::default() }
+    }
+
+    pub(crate) fn dials(&self, address: &str) -> usize {
+        self.dials.get(address).map_or(0, |dials| *dials)
     }
 
     /// The way to what `routes` name in one line each, and the sender by which they change.
@@ -130,6 +136,7 @@ pub(crate) fn beat(epoch: u64, role: Role) -> Result<LinkDown, RelayError> {
 
 impl Dial for Net {
     fn connect(&self, address: &str) -> Answer<Arc<dyn Origin>> {
+        *self.dials.entry(address.to_owned()).or_default() += 1;
         let calls = self.listening.get(address).map(|calls| calls.clone());
         let refused = RelayError::Transport(format!("{address}: connection refused"));
         async move { Ok(Arc::new(Wire(calls.ok_or(refused)?)) as Arc<dyn Origin>) }.boxed()
@@ -140,7 +147,7 @@ impl Dial for Net {
 struct Wire(mpsc::UnboundedSender<Asked>);
 
 impl Wire {
-    fn ask<T: Send + 'static>(&self, asked: impl FnOnce(Reply<T>) -> Asked) -> Answer<Stream<T>> {
+    fn ask<T: Send + 'static>(&self, asked: impl FnOnce(Reply<T>) -> Asked) -> Answer<Flow<T>> {
         let (reply, answer) = oneshot::channel();
         let _gone = self.0.send(asked(Reply(reply)));
         let closed = |_| RelayError::Transport("connection reset".to_owned());
@@ -149,15 +156,15 @@ impl Wire {
 }
 
 impl Origin for Wire {
-    fn pull(&self, request: PullRequest) -> Answer<Stream<PullDown>> {
+    fn pull(&self, request: PullRequest) -> Answer<Flow<PullDown>> {
         self.ask(|reply| Asked::Pull(request, reply))
     }
 
-    fn push(&self, hello: PushHello, up: BoxStream<'static, PushUp>) -> Answer<Stream<PushDown>> {
+    fn push(&self, hello: PushHello, up: BoxStream<'static, PushUp>) -> Answer<Flow<PushDown>> {
         self.ask(|reply| Asked::Push(hello, up, reply))
     }
 
-    fn link(&self, hello: LinkHello, up: BoxStream<'static, LinkUp>) -> Answer<Stream<LinkDown>> {
+    fn link(&self, hello: LinkHello, up: BoxStream<'static, LinkUp>) -> Answer<Flow<LinkDown>> {
         self.ask(|reply| Asked::Link(hello, up, reply))
     }
 }

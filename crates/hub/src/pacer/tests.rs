@@ -2,7 +2,7 @@ use media::PublicationId;
 
 use super::*;
 use crate::{
-    Event, Group, Read, Reader, RingLimits, Start,
+    Cause, Event, Group, Read, Reader, RingLimits, Skip, Start,
     samples::{ALL, audio, config, delta, key, open, push},
 };
 
@@ -21,8 +21,8 @@ fn paced_readers_see_what_is_shown_and_others_what_is_committed() {
     let (_hub, mut writer) = open(RingLimits::default());
     push(&mut writer, key(0));
     let mut pacer = writer.stream().pace();
-    let mut paced = writer.stream().subscribe_paced(Start::Live);
-    let mut other = writer.stream().subscribe(Start::Live);
+    let mut paced = writer.stream().subscribe_paced(Start::LastKeyframe);
+    let mut other = writer.stream().subscribe(Start::LastKeyframe);
     assert_eq!((read(&mut paced), read(&mut other)), ((Read::Items, vec![2]), (Read::Items, vec![2])));
     push(&mut writer, audio(10));
     push(&mut writer, audio(30));
@@ -42,7 +42,7 @@ fn who_joins_starts_with_all_that_is_committed_and_goes_on_with_the_rest_of_the_
     push(&mut writer, config());
     push(&mut writer, key(0));
     push(&mut writer, audio(10));
-    let mut late = writer.stream().subscribe_paced(Start::Live);
+    let mut late = writer.stream().subscribe_paced(Start::LastKeyframe);
     assert_eq!(read(&mut late), (Read::Items, vec![3, 3, 4]));
     push(&mut writer, audio(30));
     assert_eq!(read(&mut late).0, Read::Empty);
@@ -59,7 +59,7 @@ fn a_reader_that_missed_a_group_takes_the_items_of_all() {
     let (_hub, mut writer) = open(RingLimits::default());
     push(&mut writer, key(0));
     let mut pacer = writer.stream().pace();
-    let mut slow = writer.stream().subscribe_paced(Start::Live);
+    let mut slow = writer.stream().subscribe_paced(Start::LastKeyframe);
     read(&mut slow);
     for n in 1..3 {
         push(&mut writer, delta(n * 40));
@@ -75,14 +75,15 @@ fn one_that_lags_skips_to_a_keyframe_that_is_not_shown_yet() {
     push(&mut writer, config());
     push(&mut writer, key(0));
     let mut pacer = writer.stream().pace();
-    let mut slow = writer.stream().subscribe_paced(Start::Live).with_lag_bytes_max(25);
+    let mut slow = writer.stream().subscribe_paced(Start::LastKeyframe).with_lag_bytes_max(25);
     read(&mut slow);
     push(&mut writer, delta(40));
     pacer.show();
     for body in [delta(80), key(120)] {
         push(&mut writer, body);
     }
-    assert_eq!(read(&mut slow), (Read::Skipped(2), vec![6, 6]));
+    let skip = Skip { cause: Cause::Slow, missed: 2 };
+    assert_eq!(read(&mut slow), (Read::Skipped(skip), vec![6, 6]));
     pacer.show();
     assert_eq!(read(&mut slow).0, Read::Empty);
 }
@@ -108,7 +109,7 @@ async fn a_pacer_wakes_for_what_is_committed_and_paced_readers_for_what_is_shown
     push(&mut writer, key(0));
     let mut pacer = writer.stream().pace();
     pacer.look();
-    let mut reader = writer.stream().subscribe_paced(Start::Live);
+    let mut reader = writer.stream().subscribe_paced(Start::LastKeyframe);
     while read(&mut reader).0 != Read::Empty {}
     let mut ready = is_ready(&mut reader);
     assert!(!ready());
@@ -129,7 +130,7 @@ fn the_end_shows_what_was_held_back() {
     let (_hub, mut writer) = open(RingLimits::default());
     push(&mut writer, key(0));
     let _pacer = writer.stream().pace();
-    let mut reader = writer.stream().subscribe_paced(Start::Live);
+    let mut reader = writer.stream().subscribe_paced(Start::LastKeyframe);
     read(&mut reader);
     push(&mut writer, delta(40));
     push(&mut writer, Body::Event(Event::Close { publication: PublicationId::from_bits(1) }));
@@ -143,7 +144,7 @@ fn the_end_shows_what_was_held_back() {
 fn without_a_pacer_all_that_is_committed_is_shown_at_once() {
     let (_hub, mut writer) = open(RingLimits::default());
     push(&mut writer, key(0));
-    let mut reader = writer.stream().subscribe_paced(Start::Live);
+    let mut reader = writer.stream().subscribe_paced(Start::LastKeyframe);
     read(&mut reader);
     push(&mut writer, delta(40));
     assert_eq!(positions(&reader.read_group().unwrap()), [3]);

@@ -2,12 +2,23 @@ use bytes::Bytes;
 use media::{Frame, Kind, Medium};
 
 use super::*;
-use crate::item::Body;
+use crate::{item::Body, samples::AVC_CONFIG};
 
 fn video(kind: Kind, dts: u64, size: usize) -> Body {
     let frame =
         Frame { medium: Medium::Video, kind, track: 0, dts, composition_ms: 0, payload: Bytes::from(vec![0x17; size]) };
     Body::Frame(frame)
+}
+
+fn key_of(track: u8) -> Body {
+    let payload = Bytes::from_static(&[0x17]);
+    Body::Frame(Frame { medium: Medium::Video, kind: Kind::Key, track, dts: 0, composition_ms: 0, payload })
+}
+
+/// Decoder set-up of a track; one of another level is another.
+fn config_of(track: u8, level: u8) -> Body {
+    let payload = [&b"\x96\0avc1"[..], &[track], &AVC_CONFIG[5..8], &[level], &AVC_CONFIG[9..]].concat();
+    Body::Frame(Frame::classify(Medium::Video, 0, payload.into()))
 }
 
 fn push(ring: &mut Ring, body: Body) {
@@ -51,6 +62,29 @@ fn starts_leave_with_their_keyframes() {
     assert_eq!(ring.newest_start().map(|start| start.seq), Some(1));
     (1..5).for_each(|n| push(&mut ring, video(Kind::Delta, n, 1)));
     assert!(ring.newest_start().is_none());
+}
+
+#[test]
+fn where_the_lowest_track_stops_readers_start_at_another() {
+    let mut ring = Ring::new(RingLimits { items: 3, ..RingLimits::default() }, 1);
+    let mut start_after = |track| {
+        push(&mut ring, key_of(track));
+        ring.newest_start().map(|start| start.seq)
+    };
+    assert_eq!([0, 1, 1].map(&mut start_after), [Some(1); 3], "it may only be late");
+    assert_eq!([1, 1, 1].map(&mut start_after), [None, Some(5), Some(6)]);
+    assert_eq!([0, 1].map(&mut start_after), [Some(7); 2], "it is back");
+}
+
+#[test]
+fn each_change_of_set_up_counts_in_bytes() {
+    let first_of = |config: fn(u8) -> Body| {
+        let mut ring = Ring::new(RingLimits { bytes: 100_000, ..RingLimits::default() }, 1);
+        (0..100).for_each(|n| push(&mut ring, config(n)));
+        ring.first_seq()
+    };
+    assert_eq!(first_of(|_| config_of(0, 0)), 1);
+    assert!(first_of(|n| config_of(n % 64, n)) > 50, "each has a list of 64 tracks beside it");
 }
 
 #[test]

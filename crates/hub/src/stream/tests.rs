@@ -24,19 +24,19 @@ fn append_all(writer: &mut Writer, bodies: impl IntoIterator<Item = Body>) {
 fn nobody_sees_what_is_not_committed() {
     let (_hub, mut writer) = open(RingLimits::default());
     push(&mut writer, config());
-    let mut early = writer.stream().subscribe(Start::Live);
+    let mut early = writer.stream().subscribe(Start::LastKeyframe);
     append_all(&mut writer, [key(0), delta(40), key(80), delta(120)]);
     assert_eq!(read(&mut early), (Read::Empty, vec![]));
     writer.commit_below(5);
     assert_eq!(read(&mut early), (Read::Items, vec![(3, true), (3, false), (4, false)]));
-    let mut late = writer.stream().subscribe(Start::Live);
+    let mut late = writer.stream().subscribe(Start::LastKeyframe);
     assert_eq!(read(&mut late).1, [(3, true), (3, false), (4, false)], "the newest keyframe is not committed");
     let mut next = writer.stream().subscribe(Start::NextKeyframe);
     assert_eq!(read(&mut next), (Read::Empty, vec![]));
     writer.commit_below(7);
     assert_eq!(read(&mut early).1, [(5, false), (6, false)]);
     assert_eq!(read(&mut next).1, [(5, true), (5, false), (6, false)]);
-    let mut late = writer.stream().subscribe(Start::Live);
+    let mut late = writer.stream().subscribe(Start::LastKeyframe);
     assert_eq!(read(&mut late).1, [(5, true), (5, false), (6, false)]);
 }
 
@@ -52,18 +52,32 @@ fn what_is_committed_is_never_taken_back_nor_given_in_advance() {
 }
 
 #[test]
+fn the_newest_time_is_that_of_what_is_committed() {
+    let (_hub, mut writer) = open(RingLimits { items: 2, ..RingLimits::default() });
+    append_all(&mut writer, [key(40), delta(80)]);
+    assert_eq!(writer.stream().info().last_dts, None);
+    writer.commit_below(3);
+    assert_eq!(writer.stream().info().last_dts, Some(40));
+    append_all(&mut writer, [delta(120), delta(160)]);
+    assert_eq!(writer.stream().info().first_seq, 3, "all that is committed has left the ring");
+    assert_eq!(writer.stream().info().last_dts, Some(40));
+    writer.commit_below(u64::MAX);
+    assert_eq!(writer.stream().info().last_dts, Some(160));
+}
+
+#[test]
 fn a_late_joiner_gets_the_set_up_that_is_committed_where_it_starts() {
     let (_hub, mut writer) = open(RingLimits::default());
     push(&mut writer, audio(0));
     append_all(&mut writer, [config(), key(40)]);
-    let mut late = writer.stream().subscribe(Start::Live);
+    let mut late = writer.stream().subscribe(Start::LastKeyframe);
     assert_eq!(
         read(&mut late),
         (Read::Items, vec![(2, false)]),
         "video to come holds nobody up before it is committed"
     );
     writer.commit_below(5);
-    let mut late = writer.stream().subscribe(Start::Live);
+    let mut late = writer.stream().subscribe(Start::LastKeyframe);
     assert_eq!(read(&mut late).1, [(4, true), (4, false)]);
 }
 
@@ -71,7 +85,7 @@ fn a_late_joiner_gets_the_set_up_that_is_committed_where_it_starts() {
 fn a_lagging_reader_skips_to_a_committed_keyframe_only() {
     let (_hub, mut writer) = open(RingLimits::default());
     push(&mut writer, key(0));
-    let mut reader = writer.stream().subscribe(Start::Live).with_lag_bytes_max(25);
+    let mut reader = writer.stream().subscribe(Start::LastKeyframe).with_lag_bytes_max(25);
     read(&mut reader);
     append_all(&mut writer, [delta(40), delta(80), delta(120), key(160)]);
     writer.commit_below(6);
@@ -82,7 +96,7 @@ fn a_lagging_reader_skips_to_a_committed_keyframe_only() {
 fn the_end_hides_what_was_not_committed() {
     let (_hub, mut writer) = open(RingLimits::default());
     push(&mut writer, key(0));
-    let mut reader = writer.stream().subscribe(Start::Live);
+    let mut reader = writer.stream().subscribe(Start::LastKeyframe);
     append_all(&mut writer, [delta(40)]);
     drop(writer);
     assert_eq!(read(&mut reader).1, [(2, false)]);
@@ -93,7 +107,7 @@ fn the_end_hides_what_was_not_committed() {
 async fn a_waiting_reader_wakes_for_a_commit_not_for_an_append() {
     let (_hub, mut writer) = open(RingLimits::default());
     push(&mut writer, key(0));
-    let mut reader = writer.stream().subscribe(Start::Live);
+    let mut reader = writer.stream().subscribe(Start::LastKeyframe);
     read(&mut reader);
     assert_eq!(read(&mut reader).0, Read::Empty);
     append_all(&mut writer, [delta(40)]);
@@ -116,14 +130,14 @@ async fn wakes(reader: &mut Reader) -> bool {
 fn a_cut_takes_back_everything_the_tail_changed() {
     let (_hub, mut writer) = open(RingLimits::default());
     append_all(&mut writer, [config(), key(0), delta(40)]);
+    writer.commit_below(5);
     let before = writer.stream().info();
     append_all(&mut writer, [Body::Event(Event::Open { publication: PublicationId::from_bits(2) }), key(900)]);
     writer.commit_below(7);
     writer.cut(5);
-    let committed_below = 5;
-    assert_eq!(writer.stream().info(), StreamInfo { committed_below, ..before });
+    assert_eq!(writer.stream().info(), before);
     push(&mut writer, delta(80));
-    let mut late = writer.stream().subscribe(Start::Live);
+    let mut late = writer.stream().subscribe(Start::LastKeyframe);
     assert_eq!(read(&mut late).1, [(3, true), (3, false), (4, false), (5, false)]);
 }
 
@@ -135,7 +149,7 @@ fn set_up_that_has_left_the_ring_survives_a_cut_to_the_oldest_item() {
     writer.cut(4);
     assert_eq!(writer.items().count(), 0);
     push(&mut writer, key(50));
-    let mut late = writer.stream().subscribe(Start::Live);
+    let mut late = writer.stream().subscribe(Start::LastKeyframe);
     assert_eq!(read(&mut late).1, [(4, true), (4, false)]);
     writer.cut(3);
     assert_eq!(writer.snapshot(), Snapshot { next_seq: 3, ..Snapshot::default() }, "what stood there is not known");
@@ -151,7 +165,7 @@ fn a_restored_log_replaces_all_and_is_not_committed() {
     let follower = Hub::new(RingLimits::default());
     let mut mirror = follower.mirror(&name()).unwrap();
     mirror.append_at([(1, key(7)), (2, key(8))]);
-    let mut reader = mirror.stream().subscribe(Start::Live);
+    let mut reader = mirror.stream().subscribe(Start::LastKeyframe);
     assert_eq!(mirror.restore(snapshot.clone()), 0);
     assert_eq!(mirror.snapshot(), snapshot);
     assert_eq!(read(&mut reader), (Read::Empty, vec![]));
@@ -166,7 +180,7 @@ fn a_restored_log_replaces_all_and_is_not_committed() {
 fn items_are_handed_on_as_they_are_unless_one_has_left_the_ring() {
     let (_hub, mut writer) = open(RingLimits { items: 3, ..RingLimits::default() });
     assert_eq!(writer.items_from(0).map(|items| items.len()), Some(1), "there was nothing before the first");
-    let provenance = Provenance { publication: PublicationId::from_bits(1), number: Some(0), clock: None };
+    let provenance = Provenance::of(PublicationId::from_bits(1)).numbered(0);
     let item = writer.append(key(0), Some(provenance));
     append_all(&mut writer, [delta(40), delta(80)]);
     assert_eq!(writer.items_from(1), None);
@@ -197,7 +211,7 @@ fn bodies(max: usize) -> impl Strategy<Value = Vec<Body>> {
 fn standing(writer: &mut Writer) -> (StreamInfo, Snapshot, Vec<Arc<Item>>) {
     writer.commit_below(u64::MAX);
     let mut out = Vec::new();
-    writer.stream().subscribe(Start::Live).read(ALL, &mut out);
+    writer.stream().subscribe(Start::LastKeyframe).read(ALL, &mut out);
     (writer.stream().info(), writer.snapshot(), out)
 }
 

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use replica::{FollowDown, FollowError, FollowUp};
 use rpc::{
     channel::Target,
-    relay::{Client, RelayError, Stream},
+    relay::{Client, Flow, RelayError},
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -73,10 +73,10 @@ impl Follower {
                     told.clear();
                     self.line.opened();
                     tracing::info!(peer = %self.node, "follow.opened");
-                    let (broken, seat) = talk.go_on().await;
+                    let (broken, leader) = talk.go_on().await;
                     if let Broken::Call(RelayError::Unheard) = broken {
                         tracing::info!(peer = %self.node, "follow.we_were_late");
-                        kept = Some(seat);
+                        kept = Some(leader);
                         continue;
                     }
                     broken
@@ -106,11 +106,18 @@ impl Follower {
     }
 }
 
+impl Drop for Follower {
+    /// However its task ends: when it panics, it is to be started anew.
+    fn drop(&mut self) {
+        self.line.ended();
+    }
+}
+
 /// A Follow that stands.
 pub(super) struct Talk {
-    seat: Seat,
+    leader: LeaderConn,
     up: mpsc::Sender<FollowUp>,
-    down: Stream<FollowDown>,
+    down: Flow<FollowDown>,
     pulse: Pulse,
 }
 
@@ -120,16 +127,16 @@ impl Talk {
         streams: Arc<Streams>,
         urgent: Arc<Notify>,
         up: mpsc::Sender<FollowUp>,
-        down: Stream<FollowDown>,
+        down: Flow<FollowDown>,
     ) -> Self {
-        Self { seat: Seat::take(node, streams, urgent), up, down, pulse: Pulse::new() }
+        Self { leader: LeaderConn::open(node, streams, urgent), up, down, pulse: Pulse::new() }
     }
 
-    /// Follows until that is no longer possible, and says why. Until the seat is dropped, the other side counts as heard.
-    pub(super) async fn go_on(mut self) -> (Broken, Seat) {
+    /// Follows until that is no longer possible, and says why. Until the connection is dropped, the leader counts as heard.
+    pub(super) async fn go_on(mut self) -> (Broken, LeaderConn) {
         loop {
             if let Err(broken) = self.step().await {
-                return (broken, self.seat);
+                return (broken, self.leader);
             }
         }
     }
@@ -140,14 +147,14 @@ impl Talk {
             said = self.down.next() => {
                 let said = said.ok_or(Broken::Ended)??;
                 self.pulse.heard();
-                self.seat.streams.with(|replica, now| replica.handle_down(self.seat.conn, said, now))?;
-                while let Some(up) = self.seat.streams.with(|replica, _| replica.poll_up(self.seat.conn)) {
+                self.leader.streams.with(|replica, now| replica.handle_down(self.leader.conn, said, now))?;
+                while let Some(up) = self.leader.streams.with(|replica, _| replica.poll_up(self.leader.conn)) {
                     self.say(up).await?;
                 }
             }
             beat = self.pulse.next() => {
                 beat?;
-                let up = self.seat.streams.with(|replica, _| replica.beat_up());
+                let up = self.leader.streams.with(|replica, _| replica.beat_up());
                 self.say(up).await?;
             }
         }
@@ -163,22 +170,22 @@ impl Talk {
     }
 }
 
-/// The replica's end of the Follow, which goes with it. The control plane hears of both.
-pub(super) struct Seat {
+/// The connection of one leader at the replica, closed when this is dropped. The control plane hears of both.
+pub(super) struct LeaderConn {
     streams: Arc<Streams>,
     urgent: Arc<Notify>,
     conn: u64,
 }
 
-impl Seat {
-    fn take(node: NodeId, streams: Arc<Streams>, urgent: Arc<Notify>) -> Self {
+impl LeaderConn {
+    fn open(node: NodeId, streams: Arc<Streams>, urgent: Arc<Notify>) -> Self {
         let conn = streams.with(|replica, _| replica.leader_opened(node));
         urgent.notify_one();
         Self { streams, urgent, conn }
     }
 }
 
-impl Drop for Seat {
+impl Drop for LeaderConn {
     fn drop(&mut self) {
         self.streams.with(|replica, _| replica.leader_closed(self.conn));
         self.urgent.notify_one();

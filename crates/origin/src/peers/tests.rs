@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use hub::{Hub, RingLimits};
 use media::{DEFAULT_VHOST, MediaMessage, Medium, PublicationId, StreamName};
 use replica::{FollowDown, Publish, Source};
-use rpc::relay::Stream;
+use rpc::relay::Flow;
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
@@ -150,7 +150,7 @@ async fn a_follower_that_leaves_is_let_go_at_once() {
 async fn a_silent_origin_is_not_heard_any_more_and_the_control_plane_is_told_at_once() {
     let o2 = Origin::new("o2");
     let (up, _said) = mpsc::channel(8);
-    let down: Stream<FollowDown> = stream::pending().boxed();
+    let down: Flow<FollowDown> = stream::pending().boxed();
     let talk = Talk::begin(member("o1").node, o2.streams.clone(), o2.urgent.clone(), up, down);
     assert!(o2.was_urgent().await, "it is heard");
     assert_eq!(o2.hears(), [member("o1").node]);
@@ -232,6 +232,26 @@ async fn a_follow_that_stands_outlives_a_control_plane_that_has_lost_its_store()
     assert!(follows.kept.contains_key(&o1));
     peers.keep_following(&mut follows, of_lost_stores[1].as_ref());
     assert!(follows.kept.is_empty());
+}
+
+#[tokio::test]
+async fn a_follow_whose_task_is_over_is_opened_anew_without_a_word_from_the_control_plane() {
+    let (o2, peers, address, _server) = pair().await;
+    let named = view((3, 7), &[("o1", &address)]);
+    let pool = watch::Sender::new(Some(named.clone()));
+    let mut follows = Follows::default();
+    peers.keep_following(&mut follows, Some(&named));
+    let first = follows.kept[&member("o1").node]._task.abort_handle();
+    let mut following = std::pin::pin!(peers.follow_all(follows, pool.subscribe()));
+    assert!(timeout(Duration::ZERO, &mut following).await.is_err());
+    until(&o2, |o2| o2.streams.standing().follows.is_some()).await;
+    // As a panic would end it.
+    first.abort();
+    until(&o2, |o2| o2.hears().is_empty()).await;
+    tokio::select! {
+        () = &mut following => unreachable!("it follows for ever"),
+        () = until(&o2, |o2| o2.streams.standing().follows.is_some()) => {}
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use cluster::NodeId;
 use futures_util::{StreamExt, stream};
 use replica::{FollowDown, FollowHello, FollowUp};
-use rpc::relay::{RelayError, Stream};
+use rpc::relay::{Flow, RelayError};
 use tokio::{sync::watch, time::Interval};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -21,32 +21,25 @@ pub(crate) fn serve(
     streams: &Arc<Streams>,
     stats: &Arc<Stats>,
     hello: FollowHello,
-    up: Stream<FollowUp>,
-) -> Stream<FollowDown> {
+    up: Flow<FollowUp>,
+) -> Flow<FollowDown> {
     let node = hello.member.node.clone();
-    let conn = streams.with(|replica, now| replica.follower_opened(hello, now));
+    let conn = streams.with(|replica, _| replica.follower_opened(hello));
     tracing::info!(follower = %node, conn, "follower.opened");
     stats.followers.fetch_add(1, Ordering::Relaxed);
-    let seat = Seat { streams: streams.clone(), stats: stats.clone(), node, conn };
-    let telling = Telling {
+    let follower = FollowerConn { streams: streams.clone(), stats: stats.clone(), node, conn };
+    let answers = FollowAnswers {
         streams: streams.clone(),
         conn,
         wake: streams.wake(),
         beat: beats(BEAT),
-        listening: AbortOnDropHandle::new(tokio::spawn(listen(seat, up))),
+        listening: AbortOnDropHandle::new(tokio::spawn(listen(follower, up))),
     };
-    stream::unfold(Some(telling), |telling| async {
-        let mut telling = telling?;
-        match telling.next().await {
-            Ok(down) => Some((Ok(down), Some(telling))),
-            Err(error) => Some((Err(error), None)),
-        }
-    })
-    .boxed()
+    stream::try_unfold(answers, |mut answers| async move { Ok(Some((answers.next().await?, answers))) }).boxed()
 }
 
 /// Takes what the follower says, until it is gone; returns why it is.
-async fn listen(seat: Seat, mut up: Stream<FollowUp>) -> RelayError {
+async fn listen(follower: FollowerConn, mut up: Flow<FollowUp>) -> RelayError {
     let mut pulse = Pulse::new();
     let why = loop {
         tokio::select! {
@@ -54,7 +47,8 @@ async fn listen(seat: Seat, mut up: Stream<FollowUp>) -> RelayError {
             said = up.next() => match said {
                 Some(Ok(said)) => {
                     pulse.heard();
-                    if let Err(error) = seat.streams.with(|replica, now| replica.handle_up(seat.conn, said, now)) {
+                    let taken = follower.streams.with(|replica, _| replica.handle_up(follower.conn, said));
+                    if let Err(error) = taken {
                         break RelayError::Invalid(error.to_string());
                     }
                 }
@@ -68,27 +62,27 @@ async fn listen(seat: Seat, mut up: Stream<FollowUp>) -> RelayError {
             }
         }
     };
-    tracing::info!(follower = %seat.node, conn = seat.conn, %why, "follower.closed");
+    tracing::info!(follower = %follower.node, conn = follower.conn, %why, "follower.closed");
     why
 }
 
-/// The replica's end of the Follow, which goes with it.
-struct Seat {
+/// The connection of one follower at the replica, closed when this is dropped.
+struct FollowerConn {
     streams: Arc<Streams>,
     stats: Arc<Stats>,
     node: NodeId,
     conn: u64,
 }
 
-impl Drop for Seat {
+impl Drop for FollowerConn {
     fn drop(&mut self) {
         self.streams.with(|replica, _| replica.follower_closed(self.conn));
         self.stats.followers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What goes to the follower.
-struct Telling {
+/// The answers to one Follow: what the replica has for the follower, and beats.
+struct FollowAnswers {
     streams: Arc<Streams>,
     conn: u64,
     wake: watch::Receiver<u64>,
@@ -96,7 +90,7 @@ struct Telling {
     listening: AbortOnDropHandle<RelayError>,
 }
 
-impl Telling {
+impl FollowAnswers {
     async fn next(&mut self) -> Result<FollowDown, RelayError> {
         loop {
             // Marked before it is asked, so that nothing comes in between.

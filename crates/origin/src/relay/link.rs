@@ -2,53 +2,48 @@
 
 use std::sync::Arc;
 
-use cluster::{Epoch, NodeKind, Role};
+use cluster::{Epoch, NodeKind};
 use futures_util::{StreamExt, stream};
-use rpc::relay::{LinkDown, LinkHello, LinkUp, RelayError, Stream};
+use rpc::relay::{Flow, LinkDown, LinkHello, LinkUp, RelayError};
 use tokio::sync::watch;
 
 use super::Relay;
 use crate::{
     links::{Link, Links},
     pulse::Pulse,
-    role::Term,
+    role::Duty,
     streams::now,
 };
 
 /// Says what this origin is: with each beat, and at once when that changes.
-pub(super) fn serve(relay: &Relay, hello: LinkHello, up: Stream<LinkUp>) -> Stream<LinkDown> {
+pub(super) fn serve(relay: &Relay, hello: LinkHello, up: Flow<LinkUp>) -> Flow<LinkDown> {
     relay.hear(hello.epoch);
-    let counted = (hello.kind == NodeKind::Edge).then(|| relay.links.opened(hello.node));
-    let mut term = relay.term.clone();
+    let edge = (hello.kind == NodeKind::Edge).then(|| relay.links.opened(hello.node));
+    let mut duty = relay.duty.clone();
     // The first thing told is what we are now.
-    term.mark_changed();
-    let telling = Telling { relay: relay.clone(), up, term, pulse: Pulse::new(), seat: Seat::new(relay, counted) };
-    stream::unfold(Some(telling), |telling| async {
-        let mut telling = telling?;
-        match telling.next().await {
-            Ok(Some(down)) => Some((Ok(down), Some(telling))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
-    })
-    .boxed()
+    duty.mark_changed();
+    let counted = Counted { links: relay.links.clone(), edge };
+    let answers = LinkAnswers { relay: relay.clone(), up, duty, pulse: Pulse::new(), counted };
+    stream::try_unfold(answers, |mut answers| async move { Ok(answers.next().await?.map(|down| (down, answers))) })
+        .boxed()
 }
 
-struct Telling {
+/// The answers to one Link: beats that say what this origin is.
+struct LinkAnswers {
     relay: Relay,
-    up: Stream<LinkUp>,
-    term: watch::Receiver<Term>,
+    up: Flow<LinkUp>,
+    duty: watch::Receiver<Duty>,
     pulse: Pulse,
-    seat: Seat,
+    counted: Counted,
 }
 
-impl Telling {
+impl LinkAnswers {
     /// What is to be told next; None when the other side has left in good order.
     async fn next(&mut self) -> Result<Option<LinkDown>, RelayError> {
         loop {
             tokio::select! {
                 biased;
-                changed = self.term.changed() => {
+                changed = self.duty.changed() => {
                     changed.map_err(|_| RelayError::Transport("the origin is shutting down".into()))?;
                     return Ok(Some(self.beat()));
                 }
@@ -56,7 +51,7 @@ impl Telling {
                     Some(Ok(LinkUp::Beat { epoch, hears })) => self.handle_beat(epoch, hears),
                     Some(Ok(LinkUp::Leave { epoch })) => {
                         self.relay.hear(epoch);
-                        self.seat.leave();
+                        self.counted.leave();
                         return Ok(None);
                     }
                     Some(Err(error)) => return Err(error),
@@ -73,43 +68,39 @@ impl Telling {
     fn handle_beat(&mut self, epoch: Epoch, hears: bool) {
         self.pulse.heard();
         self.relay.hear(epoch);
-        self.seat.heard(hears);
+        self.counted.heard(hears);
     }
 
     fn beat(&mut self) -> LinkDown {
-        let term = self.term.borrow_and_update().clone();
-        let role = if term.serving { Role::Active } else { Role::Standby };
-        LinkDown::Beat { epoch: term.epoch, role, active: term.active_at }
+        let duty = self.duty.borrow_and_update().clone();
+        LinkDown::Beat { epoch: duty.epoch, role: duty.stage.into(), active: duty.active_at }
     }
 }
 
-/// The edge's place among those that are counted; it is given up with the Link.
-struct Seat {
+/// This Link among those of edges, which are counted; closed there when this is dropped.
+struct Counted {
     links: Arc<Links>,
-    counted: Option<Link>,
+    /// None: the other side is an origin, or an edge that has left in good order.
+    edge: Option<Link>,
 }
 
-impl Seat {
-    fn new(relay: &Relay, counted: Option<Link>) -> Self {
-        Self { links: relay.links.clone(), counted }
-    }
-
+impl Counted {
     fn heard(&self, hears: bool) {
-        if let Some(link) = &self.counted {
+        if let Some(link) = &self.edge {
             self.links.heard(link, hears);
         }
     }
 
     fn leave(&mut self) {
-        if let Some(link) = self.counted.take() {
+        if let Some(link) = self.edge.take() {
             self.links.left(&link);
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Counted {
     fn drop(&mut self) {
-        if let Some(link) = &self.counted {
+        if let Some(link) = &self.edge {
             self.links.closed(link, now());
         }
     }

@@ -9,14 +9,15 @@ use cluster::Epoch;
 use futures_util::{StreamExt, stream};
 use hub::{Budget, Read, Reader, Start};
 use media::StreamName;
-use rpc::relay::{BATCH_BYTES, PullDown, PullFrom, PullRequest, RelayError, Stream};
+use replica::Standing;
+use rpc::relay::{BATCH_BYTES, Flow, PullDown, PullFrom, PullRequest, RelayError};
 use tokio::{
     sync::watch,
     time::{Instant, Interval},
 };
 
 use super::{Relay, deposed};
-use crate::{pulse::beats, role::Term, stats::Stats, streams::Streams};
+use crate::{pulse::beats, role::Duty, stats::Stats, streams::Streams};
 
 /// How often an edge hears from us while there is nothing to send.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -26,36 +27,30 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const BATCH_ITEMS: usize = 256;
 
 /// The answer to a pull: heartbeats until the stream is there, then its items.
-pub(super) fn serve(relay: &Relay, request: PullRequest) -> Stream<PullDown> {
+pub(super) fn serve(relay: &Relay, request: PullRequest) -> Flow<PullDown> {
     relay.stats.pulls_served.fetch_add(1, Ordering::Relaxed);
     relay.stats.pulls_open.fetch_add(1, Ordering::Relaxed);
-    let outlet = Outlet {
+    let answers = PullAnswers {
         stats: relay.stats.clone(),
         streams: relay.streams.clone(),
         changes: relay.streams.changes(),
-        term: relay.term.clone(),
+        duty: relay.duty.clone(),
         name: request.stream,
         from: request.from,
         reader: None,
         heartbeat: beats(HEARTBEAT),
         give_up_at: Instant::now() + WAIT_MAX,
     };
-    stream::unfold(Some(outlet), |outlet| async {
-        let mut outlet = outlet?;
-        match outlet.next().await {
-            Ok(Some(down)) => Some((Ok(down), Some(outlet))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
-    })
-    .boxed()
+    stream::try_unfold(answers, |mut answers| async move { Ok(answers.next().await?.map(|down| (down, answers))) })
+        .boxed()
 }
 
-struct Outlet {
+/// The answers to one pull: heartbeats, then items as fast as they are read.
+struct PullAnswers {
     stats: Arc<Stats>,
     streams: Arc<Streams>,
     changes: watch::Receiver<u64>,
-    term: watch::Receiver<Term>,
+    duty: watch::Receiver<Duty>,
     name: StreamName,
     from: PullFrom,
     /// None until the stream is there.
@@ -64,12 +59,12 @@ struct Outlet {
     give_up_at: Instant,
 }
 
-impl Outlet {
+impl PullAnswers {
     /// The next thing to tell the edge; None when the stream has ended.
     async fn next(&mut self) -> Result<Option<PullDown>, RelayError> {
         loop {
             // Asked each time: a deposed origin sends nothing more, not even the end of its streams.
-            let epoch = super::epoch(&self.term)?;
+            let epoch = super::epoch(&self.duty)?;
             let Some(reader) = &mut self.reader else {
                 match self.open(epoch) {
                     Some(opened) => return Ok(Some(opened)),
@@ -91,13 +86,20 @@ impl Outlet {
                         items: items.iter().map(|item| item.placed()).collect(),
                     }));
                 }
-                // Withdrawn streams end too, but have not come to their end.
-                Read::Ended => return super::epoch(&self.term).map(|_| None),
+                // Withdrawn streams end too, but have not come to their end. The replica, which withdraws them, knows that it is
+                // deposed before the duty says so.
+                Read::Ended => {
+                    let Standing { active, epoch, .. } = self.streams.standing();
+                    if !active {
+                        return Err(RelayError::NotActive { active: None, epoch });
+                    }
+                    return super::epoch(&self.duty).map(|_| None);
+                }
                 Read::Empty => {}
             }
             tokio::select! {
                 biased;
-                error = deposed(&mut self.term) => return Err(error),
+                error = deposed(&mut self.duty) => return Err(error),
                 () = reader.ready() => {}
                 _ = self.heartbeat.tick() => {
                     let head = reader.stream().info().committed_below.saturating_sub(1);
@@ -116,29 +118,33 @@ impl Outlet {
             return None;
         }
         let (start, rejoined) = match self.from {
-            PullFrom::Live => (Start::Live, false),
+            PullFrom::Live => (Start::LastKeyframe, false),
             PullFrom::After(seq) => (Start::After(seq), seq.saturating_add(1) < info.first_seq),
         };
         self.reader = Some(stream.subscribe(start));
         Some(PullDown::Opened { epoch, head: info.committed_below - 1, rejoined })
     }
 
-    /// Waits for the opening of a stream to be committed, of this one or another.
+    /// Waits for the opening of a stream to be committed, of this one or another. None: it is to be looked for again.
     async fn wait(&mut self, epoch: Epoch) -> Result<Option<PullDown>, RelayError> {
         tokio::select! {
             biased;
-            error = deposed(&mut self.term) => Err(error),
+            error = deposed(&mut self.duty) => Err(error),
             changed = self.changes.changed() => match changed {
                 Ok(()) => Ok(None),
                 Err(_) => Err(RelayError::NoStream),
             },
             () = tokio::time::sleep_until(self.give_up_at) => Err(RelayError::NoStream),
-            _ = self.heartbeat.tick() => Ok(Some(PullDown::Heartbeat { epoch, head: 0 })),
+            _ = self.heartbeat.tick() => {
+                // An edge takes it for our word that the stream is not here: as long as nothing is committed anew, it may be.
+                let knows = self.streams.standing().committed.is_some();
+                Ok(knows.then(|| self.open(epoch).unwrap_or(PullDown::Heartbeat { epoch, head: 0 })))
+            }
         }
     }
 }
 
-impl Drop for Outlet {
+impl Drop for PullAnswers {
     fn drop(&mut self) {
         self.stats.pulls_open.fetch_sub(1, Ordering::Relaxed);
     }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::atomic::Ordering};
 
 use futures_util::{StreamExt, stream};
 use replica::{Acked, NotTaken, Publish, Refused, Source};
-use rpc::relay::{PublishRefusal, PushDown, PushHello, PushUp, RelayError, Stream};
+use rpc::relay::{Flow, PublishRefusal, PushDown, PushHello, PushUp, RelayError};
 use tokio::{
     sync::watch,
     time::{Instant, Interval},
@@ -13,47 +13,42 @@ use tokio::{
 use super::{Relay, epoch, not_active};
 use crate::{
     pulse::{BEAT, beats},
-    role::Term,
-    streams::Feed,
+    role::Duty,
+    streams::Hold,
 };
 
 /// Opens the publication, which takes until its opening is committed; the answer takes its messages in as it is read.
-pub(super) async fn serve(relay: &Relay, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
+pub(super) async fn serve(relay: &Relay, hello: PushHello, up: Flow<PushUp>) -> Result<Flow<PushDown>, RelayError> {
     let publish = Publish {
         name: hello.stream,
         publication: hello.publication,
         source: Source { edge: Some(hello.edge), peer: hello.peer },
         first_number: hello.first_number,
     };
-    let feed = relay.streams.publish(publish).await.map_err(|why| refusal(why, &relay.term))?;
+    let feed = relay.streams.publish(publish).await.map_err(|why| refusal(why, &relay.duty))?;
     relay.stats.pushes_served.fetch_add(1, Ordering::Relaxed);
-    let opened = PushDown::Opened { epoch: epoch(&relay.term)?, next_number: feed.next_number() };
-    let intake = Intake {
+    let opened = PushDown::Opened { epoch: epoch(&relay.duty)?, next_number: feed.next_number() };
+    let answers = PushAnswers {
         relay: relay.clone(),
         up,
-        term: relay.term.clone(),
+        duty: relay.duty.clone(),
         feed,
         uncommitted: Uncommitted::default(),
         beat: beats(BEAT),
         said: Said::More,
     };
-    let answers = stream::unfold(Some(intake), |intake| async {
-        let mut intake = intake?;
-        match intake.next().await {
-            Ok(Some(down)) => Some((Ok(down), Some(intake))),
-            Ok(None) => None,
-            // What ends the call also ends our hold on the stream: the grace begins.
-            Err(error) => Some((Err(error), None)),
-        }
-    });
-    Ok(stream::iter([Ok(opened)]).chain(answers).boxed())
+    // What ends the call also ends our hold on the stream, before it is said: the grace begins.
+    let rest =
+        stream::try_unfold(answers, |mut answers| async move { Ok(answers.next().await?.map(|down| (down, answers))) });
+    Ok(stream::iter([Ok(opened)]).chain(rest).boxed())
 }
 
-struct Intake {
+/// The answers to one push; whoever reads them takes the edge's messages in.
+struct PushAnswers {
     relay: Relay,
-    up: Stream<PushUp>,
-    term: watch::Receiver<Term>,
-    feed: Feed,
+    up: Flow<PushUp>,
+    duty: watch::Receiver<Duty>,
+    feed: Hold,
     uncommitted: Uncommitted,
     beat: Interval,
     said: Said,
@@ -70,20 +65,20 @@ enum Said {
     All,
 }
 
-impl Intake {
+impl PushAnswers {
     /// The next thing to tell the edge; None when the publication is over.
     async fn next(&mut self) -> Result<Option<PushDown>, RelayError> {
         if self.said == Said::All {
             return Ok(None);
         }
         loop {
-            let epoch = epoch(&self.term)?;
+            let epoch = epoch(&self.duty)?;
             // While another is about to be active, or nothing is committed for long, nothing more is taken: the edge keeps
             // it, and looks again with the next beat.
-            let takes = self.said == Said::More && !self.term.borrow().yielding && !self.feed.is_held_up();
+            let takes = self.said == Said::More && !self.duty.borrow().is_yielding() && !self.feed.is_held_up();
             tokio::select! {
                 biased;
-                changed = self.term.changed() => {
+                changed = self.duty.changed() => {
                     changed.map_err(|_| RelayError::Transport("the origin is shutting down".into()))?;
                 }
                 acked = self.feed.committed() => {
@@ -110,7 +105,7 @@ impl Intake {
             let latency = &self.relay.commit_latency;
             self.uncommitted.settle(through).for_each(|taken_at| latency.observe_duration(taken_at.elapsed()));
         }
-        let epoch = epoch(&self.term)?;
+        let epoch = epoch(&self.duty)?;
         Ok(acked.through.map(|through| PushDown::Ack { through, epoch }))
     }
 
@@ -141,7 +136,7 @@ impl Intake {
         tracing::info!(stream = %self.feed.name(), %why, "push.not_taken");
         match why {
             NotTaken::Gone => RelayError::Gone,
-            NotTaken::Superseded if !self.relay.streams.standing().active => not_active(&self.term.borrow()),
+            NotTaken::Superseded if !self.relay.streams.standing().active => not_active(&self.duty.borrow()),
             NotTaken::Superseded => RelayError::Transport(why.to_string()),
         }
     }
@@ -171,11 +166,11 @@ impl Uncommitted {
     }
 }
 
-fn refusal(refused: Refused, term: &watch::Receiver<Term>) -> RelayError {
+fn refusal(refused: Refused, duty: &watch::Receiver<Duty>) -> RelayError {
     match refused {
         Refused::Busy | Refused::Ending => RelayError::Refused(PublishRefusal::NameTaken),
         Refused::Gone => RelayError::Gone,
-        Refused::NotActive => not_active(&term.borrow()),
+        Refused::NotActive => not_active(&duty.borrow()),
         Refused::HeldUp => RelayError::Transport(refused.to_string()),
     }
 }

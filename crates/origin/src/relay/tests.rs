@@ -1,8 +1,8 @@
-use std::time::Duration;
+use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use bytes::Bytes;
 use cluster::{Epoch, Grant, Incarnation, Member, NodeKind, PublishPolicy, Role};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future::join_all, stream};
 use hub::{Hub, RingLimits};
 use media::{DEFAULT_VHOST, MediaMessage, Medium, PublicationId, StreamName};
 use rpc::{
@@ -12,15 +12,17 @@ use rpc::{
 };
 use telemetry::metrics::Registry;
 use tokio::{
-    net::TcpListener,
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
     sync::{Notify, mpsc},
+    task::JoinSet,
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::{links::Counts, streams::tests::grant};
+use crate::{links::Counts, role::Stage, streams::tests::grant};
 
 const A: PublicationId = PublicationId::from_bits(0xa);
 const B: PublicationId = PublicationId::from_bits(0xb);
@@ -28,14 +30,14 @@ const B: PublicationId = PublicationId::from_bits(0xb);
 const FIRST: u64 = 5 << 40;
 
 /// An origin that serves in epoch 5, and what it serves by.
-fn origin(policy: PublishPolicy) -> (Relay, watch::Sender<Term>) {
-    let term = watch::Sender::new(Term { epoch: Epoch(5), serving: true, active_at: None, yielding: false });
+fn origin(policy: PublishPolicy) -> (Relay, watch::Sender<Duty>) {
+    let duty = watch::Sender::new(Duty { stage: Stage::Active, epoch: Epoch(5), active_at: None });
     let me = Member { node: node("origin-1"), incarnation: Incarnation::from_bits(1) };
     let hub = Hub::new(RingLimits::default());
     let streams = Arc::new(Streams::new(me.clone(), hub, replica::Config::default(), Arc::new(Notify::new())));
     streams.with(|replica, now| replica.handle_grant(grant(me, 5), now)).unwrap();
     let admission = Arc::new(Admission::new(watch::channel(policy).1));
-    (Relay { term: term.subscribe(), admission, ..relay(streams) }, term)
+    (Relay { duty: duty.subscribe(), admission, ..relay(streams) }, duty)
 }
 
 /// An origin that stands by, with these streams, where anybody may publish.
@@ -43,11 +45,12 @@ pub(crate) fn relay(streams: Arc<Streams>) -> Relay {
     Relay {
         node: node("origin-1"),
         streams,
-        term: watch::channel(Term::default()).1,
+        duty: watch::channel(Duty::default()).1,
         epoch_believed_max: Epoch::MAX,
         admission: Arc::new(Admission::new(watch::channel(PublishPolicy::Open).1)),
         links: Arc::default(),
         token: None,
+        detours: Arc::default(),
         stats: Arc::default(),
         commit_latency: crate::metrics::commit_latency(&Registry::new()),
     }
@@ -85,14 +88,14 @@ fn key(number: u64) -> (u64, MediaMessage) {
 }
 
 /// A push whose messages the test sends, and its answers.
-async fn push(relay: &Relay, hello: PushHello) -> (mpsc::Sender<PushUp>, Stream<PushDown>) {
+async fn push(relay: &Relay, hello: PushHello) -> (mpsc::Sender<PushUp>, Flow<PushDown>) {
     let (up, queue) = mpsc::channel(10);
     let down = relay.push(hello, ReceiverStream::new(queue).map(Ok).boxed()).await.unwrap();
     (up, down)
 }
 
 /// The next answer that is not a sign of life.
-async fn next<T: Clone>(down: &mut Stream<T>, beat: impl Fn(&T) -> bool) -> Option<Result<T, RelayError>> {
+async fn next<T: Clone>(down: &mut Flow<T>, beat: impl Fn(&T) -> bool) -> Option<Result<T, RelayError>> {
     let next = async {
         loop {
             match down.next().await {
@@ -104,11 +107,11 @@ async fn next<T: Clone>(down: &mut Stream<T>, beat: impl Fn(&T) -> bool) -> Opti
     timeout(Duration::from_secs(60), next).await.expect("an answer in time")
 }
 
-async fn next_push(down: &mut Stream<PushDown>) -> Option<Result<PushDown, RelayError>> {
+async fn next_push(down: &mut Flow<PushDown>) -> Option<Result<PushDown, RelayError>> {
     next(down, |down| matches!(down, PushDown::Beat { .. })).await
 }
 
-async fn next_pull(down: &mut Stream<PullDown>) -> Option<Result<PullDown, RelayError>> {
+async fn next_pull(down: &mut Flow<PullDown>) -> Option<Result<PullDown, RelayError>> {
     next(down, |down| matches!(down, PullDown::Heartbeat { .. })).await
 }
 
@@ -121,7 +124,7 @@ fn positions(down: Option<Result<PullDown, RelayError>>) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn a_pushed_message_is_acked_and_pulled() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Opened { epoch: Epoch(5), next_number: 0 })));
     up.send(PushUp::Messages(vec![key(0), key(1)])).await.unwrap();
@@ -139,7 +142,7 @@ async fn a_pushed_message_is_acked_and_pulled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pull_may_wait_for_its_stream_and_ends_with_it() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     let wait = tokio::spawn(async move {
         let opened = next_pull(&mut items).await;
@@ -161,7 +164,7 @@ async fn a_pull_may_wait_for_its_stream_and_ends_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pull_is_opened_with_all_that_was_committed_anew() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     up.send(PushUp::Messages(vec![key(0), key(1)])).await.unwrap();
     next_push(&mut answers).await;
@@ -171,30 +174,30 @@ async fn a_pull_is_opened_with_all_that_was_committed_anew() {
     let again = Grant { in_sync: [me.clone(), other.clone()].into(), ..grant(me, 6) };
     let follower = relay.streams.with(|replica, now| {
         replica.handle_grant(again, now).unwrap();
-        let follower = replica.follower_opened(FollowHello { member: other, epoch: Epoch(6) }, now);
+        let follower = replica.follower_opened(FollowHello { member: other, epoch: Epoch(6) });
         replica.poll_down(follower);
-        replica.handle_up(follower, FollowUp::State { epoch: Epoch(6), logs: vec![] }, now).unwrap();
+        replica.handle_up(follower, FollowUp::State { epoch: Epoch(6), logs: vec![] }).unwrap();
         follower
     });
     let mut items = relay.pull(pull(PullFrom::After(FIRST + 2))).await.unwrap();
-    let early = timeout(Duration::from_secs(5), next(&mut items, |down| matches!(down, PullDown::Heartbeat { .. })));
-    assert!(early.await.is_err(), "an edge would take a log that ends early for another");
+    let early = timeout(Duration::from_secs(5), items.next());
+    assert!(early.await.is_err(), "an edge would take a log that ends early for another, or a heartbeat for absence");
     let ack = FollowUp::Ack { epoch: Epoch(6), order: 0 };
-    relay.streams.with(|replica, now| replica.handle_up(follower, ack, now)).unwrap();
+    relay.streams.with(|replica, _| replica.handle_up(follower, ack)).unwrap();
     let opened = next_pull(&mut items).await;
     assert!(matches!(opened, Some(Ok(PullDown::Opened { head, .. })) if head == FIRST + 2), "{opened:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_ever() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     assert_eq!(next_pull(&mut items).await, Some(Err(RelayError::NoStream)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_edge_leaves_the_stream_in_its_grace_and_resumes() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     next_push(&mut answers).await;
     up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
@@ -207,7 +210,7 @@ async fn a_lost_edge_leaves_the_stream_in_its_grace_and_resumes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_encoder_is_refused_and_one_that_was_replaced_is_told() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     next_push(&mut answers).await;
     let refused = relay.push(hello(B), stream::empty().boxed()).await.err();
@@ -220,7 +223,7 @@ async fn a_second_encoder_is_refused_and_one_that_was_replaced_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn only_the_active_origin_serves_and_a_deposed_one_says_so() {
-    let (relay, term) = origin(PublishPolicy::Open);
+    let (relay, duty) = origin(PublishPolicy::Open);
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     let newer = relay.pull(PullRequest { epoch: Epoch(6), ..pull(PullFrom::Live) }).await.err();
     assert_eq!(
@@ -229,7 +232,7 @@ async fn only_the_active_origin_serves_and_a_deposed_one_says_so() {
         "the asker has heard of a later epoch"
     );
     assert_eq!(relay.stats.stale_epoch_rejected.load(Ordering::Relaxed), 1);
-    term.send_replace(Term { epoch: Epoch(6), serving: false, active_at: Some("o2:9000".into()), yielding: false });
+    duty.send_replace(Duty { epoch: Epoch(6), active_at: Some("o2:9000".into()), ..Duty::default() });
     let not_active = RelayError::NotActive { active: Some("o2:9000".into()), epoch: Epoch(6) };
     assert_eq!(next_pull(&mut items).await, Some(Err(not_active.clone())));
     assert_eq!(relay.push(hello(A), stream::empty().boxed()).await.err(), Some(not_active));
@@ -238,7 +241,7 @@ async fn only_the_active_origin_serves_and_a_deposed_one_says_so() {
 #[tokio::test(start_paused = true)]
 async fn keys_and_circles_are_checked_before_anything_else() {
     let keys = format!("live/a {}", cluster::hashed_publish_key("secret"));
-    let (relay, _term) = origin(PublishPolicy::from_keys(&keys).unwrap());
+    let (relay, _duty) = origin(PublishPolicy::from_keys(&keys).unwrap());
     let refused = relay.push(hello(A), stream::empty().boxed()).await.err();
     assert_eq!(refused, Some(RelayError::Refused(PublishRefusal::Denied)));
     let with_key = PushHello { key: Some(PublishKey("secret".into())), ..hello(A) };
@@ -249,31 +252,50 @@ async fn keys_and_circles_are_checked_before_anything_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_later_grant_to_the_same_origin_ends_nothing() {
-    let (relay, term) = origin(PublishPolicy::Open);
+    let (relay, duty) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     next_push(&mut answers).await;
-    term.send_replace(Term { epoch: Epoch(6), serving: true, active_at: None, yielding: false });
+    duty.send_replace(Duty { stage: Stage::Active, epoch: Epoch(6), active_at: None });
     up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Ack { through: 0, epoch: Epoch(6) })));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deposed_origin_does_not_tell_edges_that_its_streams_ended() {
-    let (relay, term) = origin(PublishPolicy::Open);
+    let (relay, duty) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&relay, hello(A)).await;
     next_push(&mut answers).await;
     up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
     next_push(&mut answers).await;
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     assert!(matches!(next_pull(&mut items).await, Some(Ok(PullDown::Opened { .. }))));
-    term.send_replace(Term { epoch: Epoch(6), serving: false, active_at: None, yielding: false });
-    relay.streams.with(|replica, now| replica.handle_epoch(Epoch(6), now));
+    duty.send_replace(Duty { epoch: Epoch(6), ..Duty::default() });
+    relay.streams.with(|replica, _| replica.handle_epoch(Epoch(6)));
+    let told = Some(Err(RelayError::NotActive { active: None, epoch: Epoch(6) }));
+    assert_eq!(next_pull(&mut items).await, told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_deposed_and_has_not_heard_of_it_does_not_tell_so_either() {
+    let (relay, _duty) = origin(PublishPolicy::Open);
+    let (up, mut answers) = push(&relay, hello(A)).await;
+    next_push(&mut answers).await;
+    up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
+    next_push(&mut answers).await;
+    let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
+    assert!(matches!(next_pull(&mut items).await, Some(Ok(PullDown::Opened { .. }))));
+    assert_eq!(positions(next_pull(&mut items).await), [FIRST + 1]);
+    relay.streams.with(|replica, now| {
+        let leader = replica.leader_opened(node("origin-2"));
+        let settled = FollowDown::Settled { epoch: Epoch(6), keep: vec![], gone: vec![] };
+        replica.handle_down(leader, settled, now).unwrap();
+    });
     let told = Some(Err(RelayError::NotActive { active: None, epoch: Epoch(6) }));
     assert_eq!(next_pull(&mut items).await, told);
 }
 
 /// A link whose beats the test sends, and what it is told.
-async fn link(relay: &Relay, epoch: u64) -> (mpsc::Sender<LinkUp>, Stream<LinkDown>) {
+async fn link(relay: &Relay, epoch: u64) -> (mpsc::Sender<LinkUp>, Flow<LinkDown>) {
     let (up, queue) = mpsc::channel(10);
     let hello = LinkHello { node: node("edge-1"), kind: NodeKind::Edge, epoch: Epoch(epoch) };
     let down = relay.link(hello, ReceiverStream::new(queue).map(Ok).boxed()).await.unwrap();
@@ -286,12 +308,12 @@ fn told(epoch: u64, role: Role, active: Option<&str>) -> Option<Result<LinkDown,
 
 #[tokio::test(start_paused = true)]
 async fn a_link_tells_at_once_who_is_active() {
-    let (relay, term) = origin(PublishPolicy::Open);
+    let (relay, duty) = origin(PublishPolicy::Open);
     let (_up, mut down) = link(&relay, 0).await;
     assert_eq!(down.next().await, told(5, Role::Active, None));
     assert_eq!(down.next().await, told(5, Role::Active, None), "the first beat is due at once");
     let begin = tokio::time::Instant::now();
-    term.send_replace(Term { epoch: Epoch(6), active_at: Some("o2:9000".into()), ..Term::default() });
+    duty.send_replace(Duty { epoch: Epoch(6), active_at: Some("o2:9000".into()), ..Duty::default() });
     assert_eq!(down.next().await, told(6, Role::Standby, Some("o2:9000")));
     assert_eq!(begin.elapsed(), Duration::ZERO);
     assert_eq!(down.next().await, told(6, Role::Standby, Some("o2:9000")));
@@ -300,7 +322,7 @@ async fn a_link_tells_at_once_who_is_active() {
 
 #[tokio::test(start_paused = true)]
 async fn an_edge_counts_while_its_beats_come() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let (up, mut down) = link(&relay, 5).await;
     up.send(LinkUp::Beat { epoch: Epoch(5), hears: true }).await.unwrap();
     down.next().await;
@@ -317,7 +339,7 @@ async fn an_edge_counts_while_its_beats_come() {
 
 #[tokio::test(start_paused = true)]
 async fn an_edge_that_says_that_it_leaves_is_not_counted_as_one_that_does_not_hear() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let (up, mut down) = link(&relay, 5).await;
     up.send(LinkUp::Beat { epoch: Epoch(5), hears: true }).await.unwrap();
     up.send(LinkUp::Leave { epoch: Epoch(5) }).await.unwrap();
@@ -329,16 +351,16 @@ async fn an_edge_that_says_that_it_leaves_is_not_counted_as_one_that_does_not_he
 
 #[tokio::test(start_paused = true)]
 async fn an_origin_that_hears_of_a_later_epoch_is_active_no_more() {
-    let (by_hello, _term) = origin(PublishPolicy::Open);
+    let (by_hello, _duty) = origin(PublishPolicy::Open);
     let _link = link(&by_hello, 6).await;
     assert!(!by_hello.streams.standing().active);
-    let (by_beat, _term) = origin(PublishPolicy::Open);
+    let (by_beat, _duty) = origin(PublishPolicy::Open);
     let (up, mut down) = link(&by_beat, 5).await;
     up.send(LinkUp::Beat { epoch: Epoch(6), hears: true }).await.unwrap();
     down.next().await;
     down.next().await;
     assert!(!by_beat.streams.standing().active);
-    let (by_push, _term) = origin(PublishPolicy::Open);
+    let (by_push, _duty) = origin(PublishPolicy::Open);
     let (up, mut answers) = push(&by_push, hello(A)).await;
     up.send(PushUp::Beat { epoch: Epoch(6) }).await.unwrap();
     let told = Some(Err(RelayError::NotActive { active: None, epoch: Epoch(5) }));
@@ -348,7 +370,7 @@ async fn an_origin_that_hears_of_a_later_epoch_is_active_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn an_epoch_that_the_pool_cannot_have_come_to_deposes_nobody() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let _link = link(&relay, Epoch::MAX.0).await;
     assert!(relay.streams.standing().active);
     assert_eq!(relay.stats.epochs_not_believed.load(std::sync::atomic::Ordering::Relaxed), 1);
@@ -358,7 +380,7 @@ async fn an_epoch_that_the_pool_cannot_have_come_to_deposes_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_use_up_the_epochs_of_an_origin_that_counts_them_itself_no_faster_than_it_starts() {
-    let (relay, _term) = origin(PublishPolicy::Open);
+    let (relay, _duty) = origin(PublishPolicy::Open);
     let relay = Relay { epoch_believed_max: Epoch(7), ..relay };
     let _link = link(&relay, 8).await;
     assert!(relay.streams.standing().active);
@@ -382,10 +404,10 @@ pub(crate) async fn served(relay: Relay) -> (String, Token, AbortOnDropHandle<()
 
 #[tokio::test]
 async fn one_that_stands_by_passes_calls_on_for_edges_that_cannot_reach_the_active_one() {
-    let (active, _term) = origin(PublishPolicy::Open);
+    let (active, _duty) = origin(PublishPolicy::Open);
     let (address, token, _server) = served(active.clone()).await;
-    let term = Term { epoch: Epoch(5), active_at: Some(address.clone()), ..Term::default() };
-    let standby = Relay { node: node("origin-2"), term: watch::channel(term).1, token: Some(token), ..active.clone() };
+    let duty = Duty { epoch: Epoch(5), active_at: Some(address.clone()), ..Duty::default() };
+    let standby = Relay { node: node("origin-2"), duty: watch::channel(duty).1, token: Some(token), ..active.clone() };
     let refused = standby.push(hello(A), stream::empty().boxed()).await.err();
     assert_eq!(refused, Some(RelayError::NotActive { active: Some(address), epoch: Epoch(5) }), "it was not asked to");
     let (up, mut answers) = push(&standby, PushHello { via: true, ..hello(A) }).await;
@@ -397,10 +419,49 @@ async fn one_that_stands_by_passes_calls_on_for_edges_that_cannot_reach_the_acti
     assert_eq!(positions(next_pull(&mut items).await), [FIRST + 1]);
 }
 
+/// Another way to an address, and how many connections came by it.
+async fn counted(address: String) -> (String, Arc<AtomicUsize>, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = listener.local_addr().unwrap().to_string();
+    let accepted = Arc::<AtomicUsize>::default();
+    let counting = accepted.clone();
+    let passing = tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut from, _) = listener.accept().await.unwrap();
+            counting.fetch_add(1, Ordering::Relaxed);
+            let mut to = TcpStream::connect(&address).await.unwrap();
+            connections.spawn(async move { copy_bidirectional(&mut from, &mut to).await });
+        }
+    });
+    (way, accepted, AbortOnDropHandle::new(passing))
+}
+
+#[tokio::test]
+async fn calls_that_are_passed_on_share_a_connection_until_it_is_full_and_the_last_closes_it() {
+    let (active, _duty) = origin(PublishPolicy::Open);
+    let (address, token, _server) = served(active.clone()).await;
+    let (address, accepted, _counting) = counted(address).await;
+    let duty = Duty { epoch: Epoch(5), active_at: Some(address), ..Duty::default() };
+    let standby = Relay { node: node("origin-2"), duty: watch::channel(duty).1, token: Some(token), ..active };
+    let pull = || standby.pull(PullRequest { via: true, ..pull(PullFrom::Live) });
+    let calls = join_all((0..200).map(|_| pull())).await;
+    assert!(calls.iter().all(Result::is_ok));
+    assert_eq!(accepted.load(Ordering::Relaxed), 1);
+    let one_more = pull().await.unwrap();
+    assert_eq!(accepted.load(Ordering::Relaxed), 2);
+    let request = PullRequest { via: true, path: vec![node("edge-2")], ..self::pull(PullFrom::Live) };
+    let of_another = standby.pull(request).await.unwrap();
+    assert_eq!(accepted.load(Ordering::Relaxed), 3, "askers do not wait for each other");
+    drop((calls, one_more, of_another));
+    let _again = pull().await.unwrap();
+    assert_eq!(accepted.load(Ordering::Relaxed), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_detour_goes_in_no_circle() {
-    let (relay, _term) = origin(PublishPolicy::Open);
-    let standby = Relay { term: watch::channel(Term::default()).1, ..relay };
+    let (relay, _duty) = origin(PublishPolicy::Open);
+    let standby = Relay { duty: watch::channel(Duty::default()).1, ..relay };
     let long = (0..4).map(|n| node(&format!("o{n}"))).collect();
     for path in [vec![node("edge-1"), node("origin-1")], long] {
         let request = PullRequest { via: true, path, ..pull(PullFrom::Live) };

@@ -1,7 +1,6 @@
 use cluster::{Incarnation, NodeId, PoolId, PoolViewMember};
 use hub::{Hub, RingLimits};
 use replica::FollowDown;
-use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
@@ -64,18 +63,32 @@ async fn a_process_that_starts_is_standby_and_takes_no_epoch_below_those_it_has_
     let first = roles(dir.path());
     assert_eq!(*first.watch().borrow(), Role::default());
     first.handle_grant(grant(cluster::Role::Active, 7, 1)).unwrap();
-    assert!(first.watch().borrow().active);
+    assert!(first.watch().borrow().is_active());
     first.handle_grant(grant(cluster::Role::Standby, 3, 2)).unwrap();
-    assert!(first.watch().borrow().active, "old word is left unheard");
+    assert!(first.watch().borrow().is_active(), "old word is left unheard");
     first.handle_grant(grant(cluster::Role::Standby, 8, 3)).unwrap();
-    assert!(!first.watch().borrow().active);
+    assert!(!first.watch().borrow().is_active());
     end(&first).await;
 
     let again = roles(dir.path());
     assert_eq!(*again.watch().borrow(), Role { epoch: Epoch(8), ..Role::default() });
     assert!(matches!(again.handle_grant(grant(cluster::Role::Active, 7, 9)), Err(GrantError::Refused(_))));
     again.handle_grant(grant(cluster::Role::Active, 9, 10)).unwrap();
-    assert!(again.watch().borrow().active);
+    assert!(again.watch().borrow().is_active());
+}
+
+#[test]
+fn one_that_yields_is_active_until_another_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let roles = roles(dir.path());
+    let stage = || roles.watch().borrow().stage;
+    roles.handle_grant(grant(cluster::Role::Active, 7, 1)).unwrap();
+    assert_eq!(stage(), Stage::Active);
+    roles.handle_grant(Grant { yields: true, ..grant(cluster::Role::Active, 7, 2) }).unwrap();
+    assert_eq!(stage(), Stage::Yielding);
+    assert!(roles.watch().borrow().is_active());
+    roles.handle_grant(grant(cluster::Role::Standby, 8, 3)).unwrap();
+    assert_eq!(stage(), Stage::Standby);
 }
 
 #[test]
@@ -84,7 +97,7 @@ fn an_active_that_hears_of_a_higher_epoch_is_active_no_more() {
     let roles = roles(dir.path());
     roles.handle_grant(grant(cluster::Role::Active, 2, 1)).unwrap();
     roles.hear(Epoch(2));
-    assert!(roles.watch().borrow().active);
+    assert!(roles.watch().borrow().is_active());
     roles.hear(Epoch(3));
     assert_eq!(*roles.watch().borrow(), Role { epoch: Epoch(3), ..Role::default() });
 }
@@ -98,10 +111,10 @@ fn of_two_grants_of_one_epoch_the_second_is_refused_and_the_next_epoch_ends_both
     roles.handle_grant(by("a", 7, 1)).unwrap();
     let other = Grant { role: cluster::Role::Standby, ..by("b", 7, 2) };
     assert!(matches!(roles.handle_grant(other.clone()), Err(GrantError::Doubled { epoch: Epoch(7) })));
-    assert!(roles.watch().borrow().active, "it goes by the first");
+    assert!(roles.watch().borrow().is_active(), "it goes by the first");
     roles.handle_grant(by("a", 7, 3)).unwrap();
     roles.handle_grant(Grant { epoch: Epoch(8), ..other }).unwrap();
-    assert!(!roles.watch().borrow().active);
+    assert!(!roles.watch().borrow().is_active());
 }
 
 #[tokio::test]
@@ -110,7 +123,7 @@ async fn a_disk_that_takes_its_time_holds_up_no_role() {
     let roles = roles(dir.path());
     let written = roles.heard.be_written();
     roles.handle_grant(grant(cluster::Role::Active, 7, 1)).unwrap();
-    assert!(roles.watch().borrow().active);
+    assert!(roles.watch().borrow().is_active());
     roles.handle_grant(grant(cluster::Role::Standby, 8, 2)).unwrap();
     assert_eq!(*roles.watch().borrow(), Role { epoch: Epoch(8), ..Role::default() });
     roles.hear(Epoch(9));
@@ -149,10 +162,10 @@ async fn one_whose_disk_takes_nothing_takes_the_role_that_it_was_granted_once_it
         let refused = roles.handle_grant(grant(cluster::Role::Active, 7, version));
         assert!(matches!(refused, Err(GrantError::Store(_))), "{refused:?}");
     }
-    assert!(!roles.watch().borrow().active);
+    assert!(!roles.watch().borrow().is_active());
     make_room(dir.path(), &roles).await;
     let mut role = roles.watch();
-    let taken = timeout(STORE_AGAIN, role.wait_for(|role| role.active && role.epoch == Epoch(7))).await;
+    let taken = timeout(STORE_AGAIN, role.wait_for(|role| role.is_active() && role.epoch == Epoch(7))).await;
     assert!(taken.is_ok(), "it is not granted again");
     assert_eq!(roles.streams.standing().version, 2, "the newest");
 }
@@ -182,7 +195,7 @@ async fn one_that_is_deposed_names_whom_it_follows_and_never_itself() {
     roles.handle_grant(Grant { active: Some(me()), ..grant(cluster::Role::Active, 1, 1) }).unwrap();
     roles.hear(Epoch(2));
     let named = || roles.watch().borrow().active_at.clone();
-    assert!(!roles.watch().borrow().active);
+    assert!(!roles.watch().borrow().is_active());
     assert_eq!(named(), None, "who is active in 2 nobody has said");
 
     let o2 = NodeId::new("o2").unwrap();

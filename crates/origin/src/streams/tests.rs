@@ -52,7 +52,7 @@ fn name() -> StreamName {
     StreamName::from_app(DEFAULT_VHOST, "live", "a").unwrap()
 }
 
-pub(crate) async fn publish(streams: &Arc<Streams>, publication: PublicationId) -> Result<Feed, Refused> {
+pub(crate) async fn publish(streams: &Arc<Streams>, publication: PublicationId) -> Result<Hold, Refused> {
     let source = Source { edge: None, peer: "test".into() };
     streams.publish(Publish { name: name(), publication, source, first_number: 0 }).await
 }
@@ -70,14 +70,14 @@ async fn viewers_stay_through_the_grace_and_are_told_when_it_is_over() {
         let (streams, stop) = (streams.clone(), stop.clone());
         async move { streams.run(Surroundings::default, stop).await }
     });
-    let feed = publish(&streams, A).await.unwrap();
-    feed.handle_message(0, key(0)).unwrap();
-    let mut reader = streams.hub().get(&name()).unwrap().subscribe(Start::Live);
+    let hold = publish(&streams, A).await.unwrap();
+    hold.handle_message(0, key(0)).unwrap();
+    let mut reader = streams.hub().get(&name()).unwrap().subscribe(Start::LastKeyframe);
     let mut items = Vec::new();
     let all = Budget { items: 100, bytes: 1 << 20 };
     assert_eq!(reader.read(all, &mut items), Read::Items);
     let begin = TokioInstant::now();
-    drop(feed);
+    drop(hold);
     assert_eq!(reader.read(all, &mut items), Read::Empty);
     reader.ready().await;
     assert!(begin.elapsed() >= Duration::from_secs(15) && begin.elapsed() < Duration::from_secs(16));
@@ -129,13 +129,13 @@ async fn a_publication_that_ended_or_was_replaced_never_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn a_publication_that_overtakes_the_end_of_the_one_before_is_not_refused() {
     let streams = streams();
-    let feed = publish(&streams, A).await.unwrap();
+    let hold = publish(&streams, A).await.unwrap();
     let next = tokio::spawn({
         let streams = streams.clone();
         async move { publish(&streams, B).await }
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    feed.handle_close(0).unwrap();
+    hold.handle_close(0).unwrap();
     next.await.unwrap().unwrap();
 }
 
@@ -151,11 +151,11 @@ async fn a_second_encoder_beside_one_that_goes_on_is_refused_in_time_for_its_edg
 #[tokio::test(start_paused = true)]
 async fn a_closed_stream_can_be_published_again_at_higher_positions() {
     let streams = streams();
-    let feed = publish(&streams, A).await.unwrap();
-    feed.handle_message(0, key(0)).unwrap();
+    let hold = publish(&streams, A).await.unwrap();
+    hold.handle_message(0, key(0)).unwrap();
     let next = streams.list()[0].stream.info.next_seq;
     assert!(matches!(publish(&streams, B).await, Err(Refused::Busy)));
-    feed.handle_close(1).unwrap();
+    hold.handle_close(1).unwrap();
     assert!(streams.list().is_empty());
     let again = publish(&streams, B).await.unwrap();
     assert_eq!(streams.list()[0].stream.info.first_seq, next + 1, "after the close event");

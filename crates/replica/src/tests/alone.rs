@@ -52,10 +52,10 @@ fn streams_that_ended_at_an_active_that_was_alone_are_named_when_it_follows_anot
     let (mut pool, ticket) = deserted();
     let parted = pool.end_of("o1", &stream());
     pool.feed("o1", &ticket, 10..13);
-    pool.at("o1").close(&ticket, 13).unwrap();
+    pool.at("o1").handle_close(&ticket, 13).unwrap();
     let other = pool.publish_other("o1", B);
     let begun = pool.end_of("o1", &other_stream()) - 1;
-    pool.at("o1").close(&other, 0).unwrap();
+    pool.at("o1").handle_close(&other, 0).unwrap();
     assert!(pool.at("o1").list().is_empty());
     pool.grant("o2", 2, &["o2"]);
     pool.follow("o1", "o2");
@@ -77,7 +77,7 @@ fn an_open_stream_that_only_an_active_had_that_was_alone_is_named() {
     let (mut pool, _ticket) = deserted();
     let other = pool.publish_other("o1", B);
     let now = pool.now;
-    pool.at("o1").take(&other, 0, video(0), now).unwrap();
+    pool.at("o1").handle_message(&other, 0, video(0), now).unwrap();
     let end = pool.end_of("o1", &other_stream());
     pool.grant("o2", 2, &["o2"]);
     pool.follow("o1", "o2");
@@ -109,7 +109,7 @@ fn what_a_third_member_had_too_is_named_where_the_next_active_was_left_out() {
     pool.talk();
     assert!(open.acked.borrow().open && ended.acked.borrow().open, "both are seen");
     let (open_end, ended_end) = (pool.end_of("o1", &stream()), pool.end_of("o1", &other_stream()));
-    pool.at("o1").close(&ended, 0).unwrap();
+    pool.at("o1").handle_close(&ended, 0).unwrap();
     pool.talk();
     pool.cut_off("o1");
     pool.grant("o2", 2, &["o2"]);
@@ -129,7 +129,7 @@ fn what_all_have_whom_the_record_names_is_kept_in_mind_no_longer() {
     let mut pool = deserted_by_one_of_two();
     let open = pool.publish("o1", A);
     let ended = pool.publish_other("o1", B);
-    pool.at("o1").close(&ended, 0).unwrap();
+    pool.at("o1").handle_close(&ended, 0).unwrap();
     pool.talk();
     assert_eq!(pool.at("o1").alone.ended().count(), 1);
     pool.version += 1;
@@ -144,7 +144,7 @@ fn what_all_have_whom_the_record_names_is_kept_in_mind_no_longer() {
 fn what_others_have_caught_up_with_is_not_named() {
     let (mut pool, ticket) = deserted();
     let other = pool.publish_other("o1", B);
-    pool.at("o1").close(&other, 0).unwrap();
+    pool.at("o1").handle_close(&other, 0).unwrap();
     pool.feed("o1", &ticket, 10..13);
     // o2 is back, and all that was committed alone is committed by it, too.
     pool.version += 1;
@@ -187,7 +187,7 @@ fn a_follower_whose_memory_begins_above_what_is_in_common_gets_the_log_whole_and
         let held = pool.at("o1").list().first().map(|log| log.info.next_seq);
         let Some(down) = pool.at("o2").poll_down(at_leader) else {
             let Some(up) = pool.at("o1").poll_up(at_follower) else { break };
-            pool.at("o2").handle_up(at_leader, up, now).unwrap();
+            pool.at("o2").handle_up(at_leader, up).unwrap();
             continue;
         };
         let completes = matches!(down, FollowDown::SnapshotEnd { .. });

@@ -66,7 +66,7 @@ fn a_publication_that_the_promoted_never_had_goes_on_when_the_one_before_it_has_
         pool.cut_off("o2");
         pool.grant("o1", 1, &["o1"]);
         let now = pool.now;
-        pool.at("o1").lost(&ticket, now);
+        pool.at("o1").handle_lost(&ticket, now);
         let second = pool.publish("o1", B);
         pool.feed("o1", &second, 0..40);
         assert_eq!(second.acked.borrow().through, Some(39), "its encoder knows that it is on air");

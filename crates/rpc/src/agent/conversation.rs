@@ -7,13 +7,14 @@ use futures_util::StreamExt;
 use tokio::{
     select,
     sync::{Notify, mpsc},
-    time::{self, MissedTickBehavior},
+    time,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::debug;
 
 use super::{Local, Standing, in_time, reports::Reports};
 use crate::{
+    beat::{self, LATE},
     control::{Client, Command, CommandResult, FromControl, FromControlStream, FromNode, Welcome},
     status::{Code, Failure},
 };
@@ -70,8 +71,8 @@ impl<L: Local> Talk<'_, L> {
         let silence_max = welcome.silence_max.as_millis().div_ceil(interval.as_millis()).max(2);
         let mut silence = 0;
         let mut said = Said::default();
-        let mut beats = ticks(interval);
-        let mut reporting = ticks(REPORT_INTERVAL);
+        let mut beats = beat::beats(interval);
+        let mut reporting = beat::beats(REPORT_INTERVAL);
         let mut reports = Reports::default();
         loop {
             let unsaid = select! {
@@ -160,12 +161,6 @@ impl<L: Local> Talk<'_, L> {
     }
 }
 
-fn ticks(interval: Duration) -> time::Interval {
-    let mut ticks = time::interval(interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
 fn ended() -> Failure {
     Failure::new(Code::Unavailable, "CONVERSATION_ENDED", "the control plane ended the conversation")
 }
@@ -176,8 +171,6 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const BEAT_MIN: Duration = Duration::from_millis(20);
 /// Whatever the control plane asks for.
 const BEAT_MAX: Duration = Duration::from_secs(5);
-/// A beat of ours that comes later than this tells of a busy machine, not of a silent control plane.
-const LATE: Duration = Duration::from_millis(20);
 /// What a beat counts that came on time.
 const ON_TIME: u128 = 10;
 /// Messages that the connection has not taken yet.

@@ -29,7 +29,7 @@ use tokio::{
     task::JoinHandle,
     time,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -117,6 +117,7 @@ pub struct Agent {
     snapshot: watch::Receiver<Snapshot>,
     standing: Standing,
     leave: CancellationToken,
+    ended: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -134,10 +135,17 @@ impl Agent {
             snapshot = saved.snapshot();
         }
         let (publish, watched) = watch::channel(snapshot);
-        let leave = CancellationToken::new();
-        let runner = Runner { config, local, publish, standing: standing.clone(), leave: leave.clone() };
+        let (leave, ended) = (CancellationToken::new(), CancellationToken::new());
+        let runner = Runner {
+            config,
+            local,
+            publish,
+            standing: standing.clone(),
+            leave: leave.clone(),
+            _ended: ended.clone().drop_guard(),
+        };
         let task = tokio::spawn(runner.run());
-        Self { snapshot: watched, standing, leave, task }
+        Self { snapshot: watched, standing, leave, ended, task }
     }
 
     /// What the node knows; changes when it does.
@@ -148,6 +156,11 @@ impl Agent {
     /// Whether the control plane is there, and how old the snapshot is.
     pub fn standing(&self) -> Standing {
         self.standing.clone()
+    }
+
+    /// Completes when the conversation is over, which it is before the node leaves only if its task has panicked.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.ended.clone().cancelled_owned()
     }
 
     /// Tells the control plane that the node ends, if that can be done in a second, and ends the conversation.
@@ -172,6 +185,8 @@ struct Runner<L> {
     publish: watch::Sender<Snapshot>,
     standing: Standing,
     leave: CancellationToken,
+    /// Says that the task is over, however it ends.
+    _ended: DropGuard,
 }
 
 impl<L: Local> Runner<L> {

@@ -5,7 +5,10 @@ mod fake;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
-    sync::{Mutex, atomic::Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use cluster::{
@@ -31,6 +34,8 @@ struct Node {
     commands: Mutex<Vec<Command>>,
     requests: Mutex<VecDeque<FromNode>>,
     notices: Mutex<Vec<(u64, Notice)>>,
+    /// It has a fault: its next beat panics.
+    faulty: AtomicBool,
 }
 
 impl Operated for Node {
@@ -70,6 +75,7 @@ impl SessionRegister for Node {
 
 impl Local for Node {
     fn beat(&self) -> Beat {
+        assert!(!self.faulty.load(Ordering::Relaxed), "a fault of the node");
         let load = Load { viewers: 3, ..Load::default() };
         Beat { load, role: Some(Role::Standby), highest_epoch: Epoch(4), ..Beat::default() }
     }
@@ -458,5 +464,19 @@ async fn leaving_does_not_wait_for_a_control_plane_that_is_away() {
     let config = config(&served, None);
     served.kill().await;
     let agent = Agent::start(config, Arc::new(Node::default())).await;
+    in_a_while(agent.leave()).await;
+}
+
+#[tokio::test]
+async fn a_conversation_whose_task_panics_is_over() {
+    let (fake, _hearing) = fake();
+    let served = served(&fake).await;
+    let (agent, node) = start(&served).await;
+    let mut connected = agent.standing().watch_connected();
+    in_a_while(connected.wait_for(|connected| *connected)).await.unwrap();
+    assert!(time::timeout(Duration::ZERO, agent.ended()).await.is_err());
+    node.faulty.store(true, Ordering::Relaxed);
+    in_a_while(agent.ended()).await;
+    // Nobody is left who could say so.
     in_a_while(agent.leave()).await;
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{
-    FutureExt, StreamExt, TryStreamExt,
+    FutureExt, Stream, StreamExt, TryStreamExt,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
@@ -14,8 +14,8 @@ use proto::relay::v1::relay_service_client::RelayServiceClient;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    FollowDown, FollowHello, FollowUp, LinkDown, LinkHello, LinkUp, PullDown, PullRequest, PushDown, PushHello, PushUp,
-    RelayError, Stream,
+    Flow, FollowDown, FollowHello, FollowUp, LinkDown, LinkHello, LinkUp, PullDown, PullRequest, PushDown, PushHello,
+    PushUp, RelayError,
     service::{ready_ok, until_error},
     wire,
 };
@@ -52,19 +52,11 @@ impl Client {
 
     /// Pushes a publication. `up` is read as fast as the connection takes it; its end without [`PushUp::Close`], or the
     /// drop of the answer, tells the origin that the edge is lost. The epoch told with each message is the highest of hello and beats.
-    pub async fn push(
+    pub fn push(
         &self,
         hello: PushHello,
-        up: impl futures_util::Stream<Item = PushUp> + Send + 'static,
-    ) -> Result<Stream<PushDown>, RelayError> {
-        self.push_boxed(hello, up.boxed()).await
-    }
-
-    fn push_boxed(
-        &self,
-        hello: PushHello,
-        up: BoxStream<'static, PushUp>,
-    ) -> BoxFuture<'static, Result<Stream<PushDown>, RelayError>> {
+        up: impl Stream<Item = PushUp> + Send + 'static,
+    ) -> BoxFuture<'static, Result<Flow<PushDown>, RelayError>> {
         let mut epoch = hello.epoch;
         let rest = up.flat_map(move |up| {
             if let PushUp::Beat { epoch: heard } = up {
@@ -83,27 +75,24 @@ impl Client {
     }
 
     /// Pulls a stream. Drop the answer to leave.
-    pub async fn pull(&self, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
-        let responses = self.relay.clone().pull(wire::pull::request_out(request)).await?.into_inner();
-        let down = responses.map_err(RelayError::from).map(|response| wire::pull::down_in(response?));
-        Ok(until_error(down))
+    pub fn pull(&self, request: PullRequest) -> BoxFuture<'static, Result<Flow<PullDown>, RelayError>> {
+        let request = wire::pull::request_out(request);
+        let mut relay = self.relay.clone();
+        async move {
+            let responses = relay.pull(request).await?.into_inner();
+            let down = responses.map_err(RelayError::from).map(|response| wire::pull::down_in(response?));
+            Ok(until_error(down))
+        }
+        .boxed()
     }
 
     /// Follows another origin of the pool. `up` is read as fast as the connection takes it; its end, or the drop of the
     /// answer, ends the call.
-    pub async fn follow(
+    pub fn follow(
         &self,
         hello: FollowHello,
-        up: impl futures_util::Stream<Item = FollowUp> + Send + 'static,
-    ) -> Result<Stream<FollowDown>, RelayError> {
-        self.follow_boxed(hello, up.boxed()).await
-    }
-
-    fn follow_boxed(
-        &self,
-        hello: FollowHello,
-        up: BoxStream<'static, FollowUp>,
-    ) -> BoxFuture<'static, Result<Stream<FollowDown>, RelayError>> {
+        up: impl Stream<Item = FollowUp> + Send + 'static,
+    ) -> BoxFuture<'static, Result<Flow<FollowDown>, RelayError>> {
         let rest = up.flat_map(|up| stream::iter(wire::follow::up_out(up)));
         let (requests, call) = call(stream::iter([wire::follow::hello_out(hello)]).chain(rest).boxed());
         let mut relay = self.relay.clone();
@@ -118,19 +107,11 @@ impl Client {
 
     /// Hears an origin, and is heard. `up` is read as fast as the connection takes it; its end, or the drop of the answer,
     /// ends the call.
-    pub async fn link(
+    pub fn link(
         &self,
         hello: LinkHello,
-        up: impl futures_util::Stream<Item = LinkUp> + Send + 'static,
-    ) -> Result<Stream<LinkDown>, RelayError> {
-        self.link_boxed(hello, up.boxed()).await
-    }
-
-    fn link_boxed(
-        &self,
-        hello: LinkHello,
-        up: BoxStream<'static, LinkUp>,
-    ) -> BoxFuture<'static, Result<Stream<LinkDown>, RelayError>> {
+        up: impl Stream<Item = LinkUp> + Send + 'static,
+    ) -> BoxFuture<'static, Result<Flow<LinkDown>, RelayError>> {
         let (requests, call) =
             call(stream::iter([wire::link::hello_out(hello)]).chain(up.map(wire::link::up_out)).boxed());
         let mut relay = self.relay.clone();
@@ -155,7 +136,7 @@ fn call<T: Send + 'static>(requests: BoxStream<'static, T>) -> (Requests<T>, Cal
 }
 
 impl Call {
-    fn answers<T>(self, down: impl futures_util::Stream<Item = T>) -> impl futures_util::Stream<Item = T> {
+    fn answers<T>(self, down: impl Stream<Item = T>) -> impl Stream<Item = T> {
         down.inspect(move |_| {
             let _held = &self.0;
         })
@@ -165,7 +146,7 @@ impl Call {
 /// What a call sends. A type of its own because the compiler cannot prove a future Send that holds a boxed stream as such.
 struct Requests<T>(BoxStream<'static, T>);
 
-impl<T> futures_util::Stream for Requests<T> {
+impl<T> Stream for Requests<T> {
     type Item = T;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {

@@ -16,7 +16,7 @@ pub use error::{PublishRefusal, RelayError};
 pub use hub::{Body, Event, Placed};
 pub use link::{LinkDown, LinkHello, LinkUp};
 pub use replica::{Entry, FollowDown, FollowHello, FollowUp, LogState, SnapshotHead, Source};
-pub use types::{PublishKey, PullDown, PullFrom, PullRequest, PushDown, PushHello, PushUp, Relay, Stream};
+pub use types::{Flow, PublishKey, PullDown, PullFrom, PullRequest, PushDown, PushHello, PushUp, Relay};
 
 /// A batch closes when it holds so much payload; a frame that is larger travels alone.
 pub const BATCH_BYTES: usize = 256 << 10;

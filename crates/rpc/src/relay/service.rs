@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cluster::NodeKind;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use proto::relay::v1::{
     self as pb,
     relay_service_server::{RelayService, RelayServiceServer},
@@ -11,7 +11,7 @@ use proto::relay::v1::{
 use tokio::time;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{FollowUp, LinkHello, PullDown, PushUp, Relay, RelayError, Stream, wire};
+use super::{Flow, FollowUp, LinkHello, PullDown, PushUp, Relay, RelayError, wire};
 use crate::{
     auth::Caller,
     server::{Builder, RELAY_MESSAGE_BYTES_MAX},
@@ -97,7 +97,7 @@ fn admit(caller: Option<Caller>, hello: &LinkHello) -> Result<(), RelayError> {
 }
 
 /// What a follower says, put together and checked; ends with the first error.
-fn follower(requests: Streaming<pb::FollowRequest>) -> Stream<FollowUp> {
+fn follower(requests: Streaming<pb::FollowRequest>) -> Flow<FollowUp> {
     let mut ups = wire::follow::Ups::default();
     let read = requests.map_err(RelayError::from).map(move |request| ups.read(request?));
     until_error(read.try_filter_map(ready_ok))
@@ -109,7 +109,7 @@ pub(super) async fn ready_ok<T>(message: Option<T>) -> Result<Option<T>, RelayEr
 }
 
 /// What the edge says, checked; ends with the first error.
-fn up(requests: Streaming<pb::PushRequest>, first_number: u64) -> Stream<PushUp> {
+fn up(requests: Streaming<pb::PushRequest>, first_number: u64) -> Flow<PushUp> {
     let mut numbers = Numbers { next: first_number };
     let checked = requests.map_err(RelayError::from).map(move |request| {
         let up = wire::push::up_in(request?)?;
@@ -146,22 +146,17 @@ impl Numbers {
 }
 
 /// What the origin says, cut into batches.
-fn answer(down: Stream<PullDown>) -> Answer<pb::PullResponse> {
+fn answer(down: Flow<PullDown>) -> Answer<pb::PullResponse> {
     let batches = |down| stream::iter(wire::pull::down_out(down).into_iter().map(Ok));
     down.map_ok(batches).map_err(Status::from).try_flatten().boxed()
 }
 
 /// The stream up to and with its first error; what is behind it is dropped then.
 pub(super) fn until_error<T: Send + 'static>(
-    stream: impl futures_util::Stream<Item = Result<T, RelayError>> + Send + 'static,
-) -> Stream<T> {
-    let next = |open: Option<Stream<T>>| async {
-        let mut open = open?;
-        let item = open.next().await?;
-        let rest = item.is_ok().then_some(open);
-        Some((item, rest))
-    };
-    stream::unfold(Some(stream.boxed()), next).boxed()
+    stream: impl Stream<Item = Result<T, RelayError>> + Send + 'static,
+) -> Flow<T> {
+    stream::try_unfold(stream.boxed(), |mut open| async move { Ok(open.try_next().await?.map(|item| (item, open))) })
+        .boxed()
 }
 
 /// A node says hello as soon as it has connected.

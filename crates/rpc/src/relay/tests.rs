@@ -27,7 +27,7 @@ const EPOCH: Epoch = Epoch(7);
 struct Origin {
     hellos: mpsc::UnboundedSender<PushHello>,
     ups: mpsc::UnboundedSender<Option<Result<PushUp, RelayError>>>,
-    pulls: Mutex<Vec<Stream<PullDown>>>,
+    pulls: Mutex<Vec<Flow<PullDown>>>,
     /// What the next follower is told.
     follow: Mutex<Vec<FollowDown>>,
     followed: mpsc::UnboundedSender<Followed>,
@@ -44,7 +44,7 @@ enum Followed {
 }
 
 impl Relay for Origin {
-    async fn push(&self, hello: PushHello, up: Stream<PushUp>) -> Result<Stream<PushDown>, RelayError> {
+    async fn push(&self, hello: PushHello, up: Flow<PushUp>) -> Result<Flow<PushDown>, RelayError> {
         if hello.stream.name() == "taken" {
             return Err(RelayError::Refused(PublishRefusal::NameTaken));
         }
@@ -56,7 +56,7 @@ impl Relay for Origin {
         Ok(stream::iter([Ok(opened)]).chain(told).boxed())
     }
 
-    async fn pull(&self, request: PullRequest) -> Result<Stream<PullDown>, RelayError> {
+    async fn pull(&self, request: PullRequest) -> Result<Flow<PullDown>, RelayError> {
         match request.stream.name() {
             "absent" => Err(RelayError::NoStream),
             "elsewhere" => Err(RelayError::NotActive { active: Some("127.0.0.1:9001".into()), epoch: EPOCH }),
@@ -64,14 +64,14 @@ impl Relay for Origin {
         }
     }
 
-    async fn follow(&self, hello: FollowHello, up: Stream<FollowUp>) -> Result<Stream<FollowDown>, RelayError> {
+    async fn follow(&self, hello: FollowHello, up: Flow<FollowUp>) -> Result<Flow<FollowDown>, RelayError> {
         self.followed.send(Followed::Hello(hello)).unwrap();
         tokio::spawn(tell(up, self.followed.clone(), Followed::Up));
         let downs = std::mem::take(&mut *self.follow.lock().await);
         Ok(stream::iter(downs).map(Ok).chain(stream::pending()).boxed())
     }
 
-    async fn link(&self, hello: LinkHello, up: Stream<LinkUp>) -> Result<Stream<LinkDown>, RelayError> {
+    async fn link(&self, hello: LinkHello, up: Flow<LinkUp>) -> Result<Flow<LinkDown>, RelayError> {
         self.followed.send(Followed::LinkHello(hello)).unwrap();
         tokio::spawn(tell(up, self.followed.clone(), Followed::LinkUp));
         let beats = [Role::Standby, Role::Active, Role::Fenced].map(|role| {
@@ -84,7 +84,7 @@ impl Relay for Origin {
 
 /// Tells the test all that comes, and its end.
 async fn tell<T>(
-    mut up: Stream<T>,
+    mut up: Flow<T>,
     followed: mpsc::UnboundedSender<Followed>,
     tell: fn(Result<T, RelayError>) -> Followed,
 ) {
@@ -97,7 +97,7 @@ async fn tell<T>(
 
 /// Tells the test what comes, `None` at the end, and acks each batch.
 async fn take_in(
-    mut up: Stream<PushUp>,
+    mut up: Flow<PushUp>,
     ups: mpsc::UnboundedSender<Option<Result<PushUp, RelayError>>>,
     acks: mpsc::Sender<Result<PushDown, RelayError>>,
 ) {
@@ -172,7 +172,7 @@ fn frame(seq: u64, kind: Kind, payload: Bytes) -> Placed {
 }
 
 /// A push whose messages the test sends one by one.
-async fn push(client: &Client) -> (mpsc::Sender<PushUp>, Stream<PushDown>) {
+async fn push(client: &Client) -> (mpsc::Sender<PushUp>, Flow<PushDown>) {
     let (sender, ups) = mpsc::channel(1);
     let mut down = client.push(hello("foo"), ReceiverStream::new(ups)).await.unwrap();
     let opened = down.next().await.unwrap().unwrap();

@@ -17,29 +17,29 @@ pub trait Relay: Send + Sync + 'static {
     fn push(
         &self,
         hello: PushHello,
-        up: Stream<PushUp>,
-    ) -> impl Future<Output = Result<Stream<PushDown>, RelayError>> + Send;
+        up: Flow<PushUp>,
+    ) -> impl Future<Output = Result<Flow<PushDown>, RelayError>> + Send;
 
     /// Hands a stream out. The answer is dropped when the edge leaves.
-    fn pull(&self, request: PullRequest) -> impl Future<Output = Result<Stream<PullDown>, RelayError>> + Send;
+    fn pull(&self, request: PullRequest) -> impl Future<Output = Result<Flow<PullDown>, RelayError>> + Send;
 
-    /// Lets another origin of the pool follow. Both streams last as long as the two hear each other.
+    /// Lets another origin of the pool follow. Both flows last as long as the two hear each other.
     fn follow(
         &self,
         hello: FollowHello,
-        up: Stream<FollowUp>,
-    ) -> impl Future<Output = Result<Stream<FollowDown>, RelayError>> + Send;
+        up: Flow<FollowUp>,
+    ) -> impl Future<Output = Result<Flow<FollowDown>, RelayError>> + Send;
 
     /// Tells a node who this origin is, now and at every change, for as long as the two hear each other.
     fn link(
         &self,
         hello: LinkHello,
-        up: Stream<LinkUp>,
-    ) -> impl Future<Output = Result<Stream<LinkDown>, RelayError>> + Send;
+        up: Flow<LinkUp>,
+    ) -> impl Future<Output = Result<Flow<LinkDown>, RelayError>> + Send;
 }
 
-/// What comes in over a relay call, in order; an error is the last item.
-pub type Stream<T> = BoxStream<'static, Result<T, RelayError>>;
+/// What one side of a relay call says to the other, in order; an error is the last item.
+pub type Flow<T> = BoxStream<'static, Result<T, RelayError>>;
 
 /// Who pushes what. The first word of a push.
 #[derive(Debug, Clone, PartialEq)]

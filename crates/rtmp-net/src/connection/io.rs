@@ -7,7 +7,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -41,16 +40,13 @@ pub(super) struct Wire<T: Transport> {
 /// What a write came to.
 pub(super) struct Written {
     pub(super) bytes: usize,
-    /// From now on something waits: until it is taken, a deadline runs.
-    pub(super) halted: bool,
-    /// The last of what the session had to say is on its way.
-    pub(super) said: bool,
+    /// From now on something waits, and until it is taken a deadline runs; or the last of what the session had to say is on
+    /// its way, and the session goes on.
+    pub(super) look_again: bool,
 }
 
 /// Bytes read in one turn.
 const READ_BYTES: usize = 64 * 1024;
-/// While so much waits to be written nothing is read: whoever takes no answers is asked for no questions.
-const UNANSWERED_BYTES_MAX: usize = 64 * 1024;
 /// What a client may still send after the goodbye, so that the goodbye is not lost to a reset.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
@@ -90,7 +86,7 @@ impl<T: Transport> Wire<T> {
         self.outbox.is_empty()
     }
 
-    /// Takes what the session has to say, for a connection that writes itself.
+    /// Moves the session's output into the outbox. Only while no row writes.
     pub(super) fn collect(&mut self) {
         while let Some(bytes) = self.session.poll_output() {
             self.say(bytes);
@@ -108,9 +104,9 @@ impl<T: Transport> Wire<T> {
         self.transport.seat()
     }
 
-    /// When the client will have taken nothing for so long.
-    pub(super) fn stalls_at(&self, patience: Duration) -> Option<Instant> {
-        self.halted_at.map(|at| at + patience)
+    /// Since when what waits has waited without a byte of it being taken.
+    pub(super) fn halted_at(&self) -> Option<Instant> {
+        self.halted_at
     }
 
     /// Nothing was read or written until now, by our own choice: no deadline of the client's ran meanwhile.
@@ -123,7 +119,7 @@ impl<T: Transport> Wire<T> {
     /// Writes what waits, as far as the socket takes it; the task is woken when it takes more.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Written> {
         if self.outbox.is_empty() {
-            return Ok(Written { bytes: 0, halted: false, said: false });
+            return Ok(Written { bytes: 0, look_again: false });
         }
         let bytes = self.outbox.write(cx, Pin::new(&mut self.transport))?;
         let before = self.halted_at;
@@ -132,8 +128,9 @@ impl<T: Transport> Wire<T> {
             Some(at) if bytes == 0 => Some(at),
             _ => Some(Instant::now()),
         };
-        let said = self.outbox.is_empty() && std::mem::take(&mut self.saying);
-        Ok(Written { bytes, halted: before.is_none() && self.halted_at.is_some(), said })
+        let has_halted = before.is_none() && self.halted_at.is_some();
+        let has_said_all = self.outbox.is_empty() && std::mem::take(&mut self.saying);
+        Ok(Written { bytes, look_again: has_halted || has_said_all })
     }
 
     /// Something may have come.
@@ -143,7 +140,7 @@ impl<T: Transport> Wire<T> {
 
     /// Whether there may be something to read, and this is the time for it.
     pub(super) fn wants_read(&self) -> bool {
-        self.read_due && self.session.wants_input() && self.outbox.bytes() < UNANSWERED_BYTES_MAX
+        self.read_due && self.session.wants_input() && !self.outbox.is_full()
     }
 
     /// Hands to the session what came, and says how much it was.

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use media::StreamName;
 use rtmp::{
     command::status::{Status, code},
     server::{ConnectRequest, PlayRequest, PublishRequest},
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{Connection, publishing::Publishing, viewing::Viewing};
 use crate::{
+    rows::Watching,
     service::{Play, PlayRefusal, Publish, PublishRefusal, Service},
     stats::add,
     target::Target,
@@ -28,8 +30,8 @@ pub(super) struct Pending<I> {
 
 /// What the service has decided.
 pub(super) enum Decision<I> {
-    Publish { request: PublishRequest, asked: Publish, outcome: Result<I, PublishRefusal> },
-    Play { request: PlayRequest, asked: Play, outcome: Result<hub::Reader, PlayRefusal> },
+    Publish { request: PublishRequest, stream: StreamName, outcome: Result<I, PublishRefusal> },
+    Play { request: PlayRequest, stream: StreamName, outcome: Result<hub::Reader, PlayRefusal> },
 }
 
 /// The next decision; pending for ever if nothing is asked.
@@ -44,12 +46,20 @@ pub(super) fn poll_decision<I>(pending: &mut [Pending<I>], cx: &mut Context<'_>)
 
 impl<S: Service, T: Transport> Connection<S, T> {
     pub(super) fn on_connect(&mut self, request: ConnectRequest) {
-        self.target = Some(Target::new(&request, &self.shared.config.vhosts));
-        // The session cannot have ended since it gave the request.
-        let _gone = request.accept(&mut self.wire.session, Instant::now().into_std());
+        match Target::new(&request.app, &request.tc_url, &self.shared.config.vhosts) {
+            Ok(target) => {
+                self.target = Some(target);
+                // The session cannot have ended since it gave the request.
+                let _gone = request.accept(&mut self.wire.session, Instant::now().into_std());
+            }
+            Err(error) => {
+                let status = Status::failed(code::CONNECT_REJECTED, error.to_string());
+                request.reject(&mut self.wire.session, &status);
+            }
+        }
     }
 
-    pub(super) fn on_publish(&mut self, request: PublishRequest) {
+    pub(super) fn on_publish(&mut self, mut request: PublishRequest) {
         let named = self.target.as_ref().map(|target| target.stream(&request.name));
         let (stream, query) = match named {
             Some(Ok(named)) => named,
@@ -59,16 +69,17 @@ impl<S: Service, T: Transport> Connection<S, T> {
             }
             None => return,
         };
+        forget_query(&mut request.name);
         let session = self.interrupts.entry.id();
-        let asked = Publish { stream, query, kind: request.kind, peer: self.peer, session };
+        let asked = Publish { stream: stream.clone(), query, kind: request.kind, peer: self.peer, session };
         let shared = self.shared.clone();
         self.think(request.msid, async move {
-            let outcome = shared.service.publish(asked.clone()).await;
-            Decision::Publish { request, asked, outcome }
+            let outcome = shared.service.publish(asked).await;
+            Decision::Publish { request, stream, outcome }
         });
     }
 
-    pub(super) fn on_play(&mut self, request: PlayRequest) {
+    pub(super) fn on_play(&mut self, mut request: PlayRequest) {
         let named = self.target.as_ref().map(|target| target.stream(&request.name));
         let (stream, query) = match named {
             Some(Ok(named)) => named,
@@ -77,12 +88,13 @@ impl<S: Service, T: Transport> Connection<S, T> {
             }
             None => return,
         };
+        forget_query(&mut request.name);
         let session = self.interrupts.entry.id();
-        let asked = Play { stream, query, start: request.start, peer: self.peer, session };
+        let asked = Play { stream: stream.clone(), query, start: request.start, peer: self.peer, session };
         let shared = self.shared.clone();
         self.think(request.msid, async move {
-            let outcome = shared.service.play(asked.clone()).await;
-            Decision::Play { request, asked, outcome }
+            let outcome = shared.service.play(asked).await;
+            Decision::Play { request, stream, outcome }
         });
     }
 
@@ -102,46 +114,45 @@ impl<S: Service, T: Transport> Connection<S, T> {
             self.pending = Vec::new();
         }
         match decision {
-            Decision::Publish { request, asked, outcome: Ok(ingest) } => self.begin_publish(request, asked, ingest),
-            Decision::Publish { request, asked, outcome: Err(refusal) } => {
+            Decision::Publish { request, stream, outcome: Ok(ingest) } => self.begin_publish(request, stream, ingest),
+            Decision::Publish { request, stream, outcome: Err(refusal) } => {
                 if let Some(silenced) = self.shared.refusals.allow_peer(self.peer.ip()) {
-                    tracing::info!(stream = %asked.stream, peer = %self.peer, reason = %refusal, silenced, "publish.refused");
+                    tracing::info!(%stream, peer = %self.peer, reason = %refusal, silenced, "publish.refused");
                 }
                 self.refuse_publish(request, &refusal.status());
             }
-            Decision::Play { request, asked, outcome: Ok(reader) } => self.begin_play(request, asked, reader),
-            Decision::Play { request, asked, outcome: Err(refusal) } => {
-                tracing::debug!(stream = %asked.stream, peer = %self.peer, reason = %refusal, "play.refused");
+            Decision::Play { request, stream, outcome: Ok(reader) } => self.begin_play(request, &stream, reader),
+            Decision::Play { request, stream, outcome: Err(refusal) } => {
+                tracing::debug!(%stream, peer = %self.peer, reason = %refusal, "play.refused");
                 self.refuse_play(request, &refusal.status());
             }
         }
     }
 
-    fn begin_publish(&mut self, request: PublishRequest, asked: Publish, ingest: S::Ingest) {
+    fn begin_publish(&mut self, request: PublishRequest, stream: StreamName, ingest: S::Ingest) {
         let msid = request.msid;
         if request.accept(&mut self.wire.session, Instant::now().into_std()).is_err() {
             return;
         }
         add(&self.shared.stats.publishes, 1);
-        tracing::info!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "publish.began");
-        self.publishing.push(Publishing::new(msid, asked.stream, ingest));
+        tracing::info!(%stream, peer = %self.peer, session = %self.interrupts.entry.id(), "publish.began");
+        self.publishing.push(Publishing::new(msid, stream, ingest));
         self.note_role();
     }
 
-    fn begin_play(&mut self, request: PlayRequest, asked: Play, reader: hub::Reader) {
+    fn begin_play(&mut self, request: PlayRequest, stream: &StreamName, reader: hub::Reader) {
         let msid = request.msid;
         if request.accept(&mut self.wire.session).is_err() {
             return;
         }
         add(&self.shared.stats.plays, 1);
-        tracing::debug!(stream = %asked.stream, peer = %self.peer, session = %asked.session, "play.began");
+        tracing::debug!(%stream, peer = %self.peer, session = %self.interrupts.entry.id(), "play.began");
         self.wire.bound(&self.shared.config.send);
-        let soft = self.shared.session_config.limits.send_queue_soft_bytes as u64;
         // Two streams on one connection take turns.
         self.get_up();
         // Nearly all play one stream.
         self.viewing.reserve_exact(1);
-        self.viewing.push(Viewing::new(msid, reader.with_lag_bytes_max(soft)));
+        self.viewing.push(Viewing::new(msid, Watching::new(reader, self.shared.config.behind_max)));
         self.note_role();
     }
 
@@ -156,4 +167,11 @@ impl<S: Service, T: Transport> Connection<S, T> {
         // Whoever has left in the meantime needs no answer.
         let _gone = request.refuse(&mut self.wire.session, status, Instant::now().into_std());
     }
+}
+
+/// What is kept of a name while the service thinks: its query is held already, as parameters.
+fn forget_query(name: &mut String) {
+    let end = name.find('?').unwrap_or(name.len());
+    name.truncate(end);
+    name.shrink_to_fit();
 }

@@ -1,4 +1,4 @@
-//! What a viewer gets: items off a stream's ring, in batches.
+//! What a viewer gets: groups of frames, mostly written by a row; when it is behind, items off the stream's ring.
 
 use std::{
     cell::RefCell,
@@ -6,17 +6,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use hub::{Body, Budget, Event, Item, Read, Reader, WireForm};
+use hub::{Budget, Item, WireForm};
 use media::{Frame, Kind, Medium, StreamName};
 use tokio::time::Instant;
 
 use super::{Connection, Interrupts, io::Wire};
 use crate::{
-    config::Config,
     ended::Ended,
     outbox::{USUAL_MSID, chunks},
-    rows::{Rows, Ticket},
-    seat::{Count, Seat, Take},
+    rows::{Due, Watching},
+    seat::Count,
     service::Service,
     stats::{Stats, add},
     transport::Transport,
@@ -25,15 +24,19 @@ use crate::{
 /// One accepted play.
 pub(super) struct Viewing {
     msid: u32,
-    reader: Reader,
-    ticket: Ticket,
+    watching: Watching,
     paused: bool,
     audio_wanted: bool,
     video_wanted: bool,
     /// Video was switched on again: nothing of it before the next keyframe.
     key_awaited: bool,
-    /// Since when it skips and never catches up.
-    behind_since: Option<Instant>,
+}
+
+/// What has become of a connection's plays.
+pub(super) enum Plays {
+    GoOn,
+    /// The session knows it, and has more to do now.
+    OneIsOver,
 }
 
 /// What is taken off the ring at once. The bytes are those that one viewer can keep alive beyond the ring.
@@ -45,36 +48,26 @@ thread_local! {
 }
 
 /// Ready once one of them may have something; never if none plays.
-pub(super) fn poll_any_ready(viewings: &mut [Viewing], cx: &mut Context<'_>) -> Poll<()> {
+fn poll_any_ready(viewings: &mut [Viewing], cx: &mut Context<'_>) -> Poll<()> {
     // All are asked, so that each wakes the task.
-    let ready = viewings.iter_mut().map(|viewing| viewing.reader.poll_ready(cx)).filter(Poll::is_ready).count();
+    let ready = viewings.iter_mut().map(|viewing| viewing.watching.poll_ready(cx)).filter(Poll::is_ready).count();
     if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
 }
 
 impl Viewing {
-    pub(super) fn new(msid: u32, reader: Reader) -> Self {
-        Self {
-            msid,
-            reader,
-            ticket: Ticket::default(),
-            paused: false,
-            audio_wanted: true,
-            video_wanted: true,
-            key_awaited: false,
-            behind_since: None,
-        }
+    pub(super) fn new(msid: u32, watching: Watching) -> Self {
+        Self { msid, watching, paused: false, audio_wanted: true, video_wanted: true, key_awaited: false }
     }
 
     /// What is played.
     pub(super) fn stream(&self) -> &StreamName {
-        self.reader.stream().name()
+        self.watching.stream().name()
     }
 
-    /// A live stream does not wait: what came during the pause is left out, and it goes on at a keyframe.
+    /// What came during a pause is left out.
     pub(super) fn set_paused(&mut self, paused: bool) {
         if self.paused && !paused {
-            self.reader.rejoin_at_next_keyframe();
-            self.behind_since = None;
+            self.watching.rejoin();
         }
         self.paused = paused;
     }
@@ -110,62 +103,31 @@ impl Viewing {
         self.msid == USUAL_MSID && self.audio_wanted && self.video_wanted && !self.paused && !self.key_awaited
     }
 
-    /// Leaves the writing to a row, if it can.
-    fn sit(&mut self, rows: &Rows, who: (Arc<Seat<dyn Take>>, Arc<dyn Count>), cx: &Context<'_>) -> bool {
-        let sits = self.wants_all() && self.ticket.sit(rows, &mut self.reader, who, cx.waker());
-        if sits {
-            self.behind_since = None;
-        }
-        sits
-    }
-
     /// Puts what is due into the outbox. The answer is whether the stream has ended.
-    fn fill<T: Transport>(&mut self, wire: &mut Wire<T>, stats: &Stats, config: &Config) -> Result<bool, Ended> {
-        let Some(group) = self.reader.read_group() else { return self.fill_one_by_one(wire, stats, config) };
-        self.behind_since = None;
-        if self.wants_all() {
-            wire.outbox.push(group.wire(WireForm::Rtmp, chunks).clone());
-            add(&stats.frames_out, group.frames());
-        } else {
-            group.items().iter().cloned().for_each(|item| self.put_out(item, wire, stats));
-        }
-        Ok(false)
-    }
-
-    /// The same for a viewer that has just started, or was busy when more was shown.
-    fn fill_one_by_one<T: Transport>(
-        &mut self,
-        wire: &mut Wire<T>,
-        stats: &Stats,
-        config: &Config,
-    ) -> Result<bool, Ended> {
-        ITEMS.with_borrow_mut(|items| {
-            let ended = match self.reader.read(BATCH, items) {
-                Read::Ended => true,
-                Read::Empty => {
-                    self.behind_since = None;
-                    false
-                }
-                Read::Items => false,
-                Read::Skipped(missed) => {
-                    add(&stats.skips, 1);
-                    add(&stats.frames_skipped, missed);
-                    let since = *self.behind_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= config.behind_max {
-                        items.clear();
-                        return Err(Ended::Behind);
-                    }
-                    false
-                }
-            };
-            let closed = items.iter().position(|item| matches!(item.body, Body::Event(Event::Close { .. })));
-            items.truncate(closed.unwrap_or(items.len()));
-            items.drain(..).for_each(|item| self.put_out(item, wire, stats));
-            Ok(ended || closed.is_some())
+    fn put_out<T: Transport>(&mut self, wire: &mut Wire<T>, stats: &Stats) -> Result<bool, Ended> {
+        ITEMS.with_borrow_mut(|items| match self.watching.due(BATCH, items) {
+            Due::Group(group) if self.wants_all() => {
+                wire.outbox.push(group.wire(WireForm::Rtmp, chunks).clone());
+                add(&stats.frames_out, group.frames());
+                Ok(false)
+            }
+            Due::Group(group) => {
+                group.items().iter().cloned().for_each(|item| self.put_out_item(item, wire, stats));
+                Ok(false)
+            }
+            Due::Items { missed, ended } => {
+                stats.count_skip(missed);
+                items.drain(..).for_each(|item| self.put_out_item(item, wire, stats));
+                Ok(ended)
+            }
+            Due::Behind { missed } => {
+                stats.count_skip(missed);
+                Err(Ended::Behind)
+            }
         })
     }
 
-    fn put_out<T: Transport>(&mut self, item: Arc<Item>, wire: &mut Wire<T>, stats: &Stats) {
+    fn put_out_item<T: Transport>(&mut self, item: Arc<Item>, wire: &mut Wire<T>, stats: &Stats) {
         if item.frame().is_some_and(|frame| self.wants(frame)) {
             let sent = wire.outbox.push_frame(item, self.msid);
             add(if sent { &stats.frames_out } else { &stats.oversized }, 1);
@@ -183,15 +145,16 @@ impl<S: Service, T: Transport> Connection<S, T> {
     /// Ready once there may be more to write for this task. A viewer that gets all of one stream, as nearly all do, sits in a
     /// row meanwhile.
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let [Viewing { ticket, reader, .. }] = &mut self.viewing[..]
+        if let [viewing] = &mut self.viewing[..]
             && let Some(seat) = self.wire.seat()
         {
-            if ticket.is_seated() {
-                let rest = ready!(ticket.poll_left(&seat, reader, cx));
+            if viewing.watching.is_seated() {
+                let rest = ready!(viewing.watching.poll_left(&seat, cx));
                 self.wire.outbox.push(rest);
                 return Poll::Ready(());
             }
-            if self.viewing[0].sit(&self.shared.rows, (seat, self.interrupts.clone()), cx) {
+            if viewing.wants_all() && viewing.watching.sit(&self.shared.rows, seat, self.interrupts.clone(), cx.waker())
+            {
                 return Poll::Pending;
             }
         }
@@ -200,9 +163,9 @@ impl<S: Service, T: Transport> Connection<S, T> {
 
     /// From now on this task writes.
     pub(super) fn get_up(&mut self) {
-        if let [Viewing { ticket, reader, .. }] = &mut self.viewing[..]
+        if let [viewing] = &mut self.viewing[..]
             && let Some(seat) = self.wire.seat()
-            && let Some(rest) = ticket.get_up(&seat, reader)
+            && let Some(rest) = viewing.watching.get_up(&seat)
         {
             self.wire.outbox.push(rest);
         }
@@ -222,25 +185,24 @@ impl<S: Service, T: Transport> Connection<S, T> {
         self.note_role();
     }
 
-    /// Puts out what is due: what the session has to say, and, once all before it is gone, the next frames. The answer is
-    /// whether a play is over with it.
-    pub(super) fn fill(&mut self) -> Result<bool, Ended> {
+    /// Puts out what is due: what the session has to say, and, once all before it is gone, the next frames.
+    pub(super) fn put_out(&mut self) -> Result<(), Ended> {
         while let Some(bytes) = self.wire.session.poll_output() {
             self.get_up();
             self.wire.say(bytes);
         }
-        self.fill_frames()
+        self.put_out_frames()?;
+        Ok(())
     }
 
     /// The same where the session has nothing to say: nothing has happened to it since it was asked.
-    pub(super) fn fill_frames(&mut self) -> Result<bool, Ended> {
-        if self.viewing.iter().all(|viewing| viewing.ticket.is_seated()) || !self.wire.is_drained() {
-            return Ok(false);
+    pub(super) fn put_out_frames(&mut self) -> Result<Plays, Ended> {
+        if self.viewing.iter().all(|viewing| viewing.watching.is_seated()) || !self.wire.is_drained() {
+            return Ok(Plays::GoOn);
         }
-        let (shared, viewing) = (&self.shared, &mut self.viewing);
         let mut over = Vec::new();
-        for viewing in viewing.iter_mut() {
-            if viewing.fill(&mut self.wire, &shared.stats, &shared.config)? {
+        for viewing in &mut self.viewing {
+            if viewing.put_out(&mut self.wire, &self.shared.stats)? {
                 over.push(viewing.msid);
             }
             if self.wire.outbox.bytes() >= BATCH.bytes {
@@ -249,9 +211,6 @@ impl<S: Service, T: Transport> Connection<S, T> {
         }
         // Whoever had to wait is first next time.
         self.viewing.rotate_left(1);
-        if self.wire.outbox.bytes() > shared.session_config.limits.send_queue_hard_bytes {
-            return Err(Ended::Behind);
-        }
         if !self.wire.is_drained() {
             self.note_first_frame();
         }
@@ -264,6 +223,6 @@ impl<S: Service, T: Transport> Connection<S, T> {
             self.forget_play(*msid);
             self.wire.collect();
         }
-        Ok(!over.is_empty())
+        Ok(if over.is_empty() { Plays::GoOn } else { Plays::OneIsOver })
     }
 }

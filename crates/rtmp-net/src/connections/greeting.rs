@@ -33,7 +33,7 @@ pub(crate) struct Greeted<T> {
 
 impl<S: Service> Shared<S> {
     /// Everything before the first byte of RTMP: hears the client's proxy, and sets its transport up, as TLS has to be.
-    pub(super) async fn settle<T, F>(
+    pub(super) async fn introduce<T, F>(
         &self,
         guest: Guest,
         set_up: impl FnOnce(TcpStream) -> F + Send,

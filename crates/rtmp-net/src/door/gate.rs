@@ -67,6 +67,7 @@ pub(super) struct Counts {
     pub(super) turned_away: AtomicU64,
     pub(super) called_back: AtomicU64,
     pub(super) not_introduced: AtomicU64,
+    pub(super) full: AtomicU64,
     pub(super) accepts_failed: AtomicU64,
 }
 
@@ -174,6 +175,11 @@ impl Gate {
 
     pub(super) fn count_failed_accept(&self) {
         add(&self.counts.accepts_failed);
+    }
+
+    /// A client was closed as it came in, because as many are served as may be.
+    pub fn count_full(&self) {
+        add(&self.counts.full);
     }
 
     pub(super) fn count_not_introduced(&self) {

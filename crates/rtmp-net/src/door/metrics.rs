@@ -18,6 +18,7 @@ pub fn register(registry: &Registry, gates: impl IntoIterator<Item = (&'static s
                 ("too_many", &counts.turned_away),
                 ("crowded_out", &counts.called_back),
                 ("not_introduced", &counts.not_introduced),
+                ("full", &counts.full),
             ] {
                 let help = "Connections closed before their handshake was finished, to bound how many there are.";
                 let labels = [("port", *port), ("reason", reason)];

@@ -25,28 +25,23 @@ use crate::{
 pub struct Row {
     /// Held, so that no other stream has its address.
     _stream: Arc<Stream>,
-    entrance: Arc<Entrance>,
+    lobby: Arc<Mutex<Lobby>>,
     writing: JoinHandle<()>,
 }
 
-/// Where viewers come in.
+/// Where viewers come in, and wait until there is something to write.
 #[derive(Debug)]
-struct Entrance {
-    door: Mutex<Door>,
-}
-
-#[derive(Debug)]
-struct Door {
+struct Lobby {
     /// All below this position was taken up by the row; who has had less cannot sit.
     taken_below: u64,
     /// Sat down since the last time that there was something to write, each with the position up to which it has had all.
-    arrivals: Vec<(u64, Place)>,
+    arrivals: Vec<(u64, Occupant)>,
     open: bool,
 }
 
 /// Who sits, and the sitting that is meant.
 #[derive(Debug)]
-struct Place {
+struct Occupant {
     seat: Weak<Seat<dyn Take>>,
     sitting: u32,
 }
@@ -57,82 +52,79 @@ const WRITES_A_TURN: usize = 64;
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How long it takes to write to all is told so often. One that took long may be anything's fault: the quickest counts.
 const TELL_EVERY: Duration = Duration::from_millis(100);
-/// Room for so many places is never given back.
-const PLACES_KEPT: usize = 64;
+/// Room for so many who sit is never given back.
+const OCCUPANTS_KEPT: usize = 64;
 /// What a row that is late takes up at once.
 const BATCH: Budget = Budget { items: 64, bytes: 256 * 1024 };
 
 impl Row {
     /// A row for viewers who have had all below `seq`, or more.
     pub(super) fn begin(stream: &Arc<Stream>, seq: u64, manner: Arc<Manner>) -> Arc<Self> {
-        let door = Door { taken_below: seq, arrivals: Vec::new(), open: true };
-        let entrance = Arc::new(Entrance { door: Mutex::new(door) });
+        let lobby = Arc::new(Mutex::new(Lobby { taken_below: seq, arrivals: Vec::new(), open: true }));
         let writer = Writer {
             reader: stream.read_for_others(seq),
             manner,
-            entrance: entrance.clone(),
-            places: Vec::new(),
+            lobby: lobby.clone(),
+            occupants: Vec::new(),
             count_at: Instant::now() + COUNT_EVERY,
             quickest: Duration::MAX,
             tell_at: Instant::now() + TELL_EVERY,
         };
         let writing = tokio::spawn(writer.run());
-        Arc::new(Self { _stream: stream.clone(), entrance, writing })
+        Arc::new(Self { _stream: stream.clone(), lobby, writing })
     }
 
     /// Whether anybody may still sit down.
     pub fn is_open(&self) -> bool {
-        self.entrance.door().open
+        lock(&self.lobby).open
     }
 
     /// Lets the row write to a seat from now on. No: the row has ended, or is further than who wants to sit.
     pub fn sit(&self, seat: Arc<Seat<dyn Take>>, sitter: Sitter) -> bool {
-        let mut door = self.entrance.door();
-        if !door.open || sitter.next_seq < door.taken_below {
+        let mut lobby = lock(&self.lobby);
+        if !lobby.open || sitter.next_seq < lobby.taken_below {
             return false;
         }
         let from = sitter.next_seq;
         let sitting = seat.sit(sitter);
-        door.make_room();
-        door.arrivals.push((from, Place { seat: Arc::downgrade(&seat), sitting }));
+        lobby.make_room();
+        lobby.arrivals.push((from, Occupant { seat: Arc::downgrade(&seat), sitting }));
         true
     }
 
     /// How many sittings are remembered until there is something to write.
     #[cfg(test)]
     pub(super) fn arrivals(&self) -> usize {
-        self.entrance.door().arrivals.len()
+        lock(&self.lobby).arrivals.len()
     }
 }
 
 impl Drop for Row {
-    /// Nobody sits here: whoever does holds the row.
+    /// A seated viewer holds an `Arc<Row>`, so the last drop finds the row empty.
     fn drop(&mut self) {
         self.writing.abort();
     }
 }
 
-impl Entrance {
-    fn door(&self) -> MutexGuard<'_, Door> {
-        // Nothing in here panics between two changes that belong together.
-        self.door.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(lobby: &Mutex<Lobby>) -> MutexGuard<'_, Lobby> {
+    // Nothing in there panics between two changes that belong together.
+    lobby.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Door {
+impl Lobby {
     /// Before one more: whoever has got up is forgotten, so that who keeps sitting down with nothing to write is one arrival.
     fn make_room(&mut self) {
         let arrivals = &mut self.arrivals;
         if arrivals.len() == arrivals.capacity() {
-            arrivals.retain(|(_, place)| place.is_taken());
+            arrivals.retain(|(_, occupant)| occupant.still_sits());
             // As many again may come before they are looked through again.
             arrivals.reserve(arrivals.len());
         }
     }
 }
 
-impl Place {
-    fn is_taken(&self) -> bool {
+impl Occupant {
+    fn still_sits(&self) -> bool {
         self.seat.upgrade().is_some_and(|seat| seat.is_sitting(self.sitting))
     }
 }
@@ -141,10 +133,10 @@ impl Place {
 struct Writer {
     reader: Reader,
     manner: Arc<Manner>,
-    entrance: Arc<Entrance>,
-    places: Vec<Place>,
+    lobby: Arc<Mutex<Lobby>>,
+    occupants: Vec<Occupant>,
     count_at: Instant,
-    /// The least that it took to write to all, since it was told last.
+    /// The fastest round over all seats since pressure was told last.
     quickest: Duration,
     tell_at: Instant,
 }
@@ -200,16 +192,16 @@ impl Writer {
             self.count_at = began + COUNT_EVERY;
         }
         self.let_in(positions.end);
-        if self.places.is_empty() {
+        if self.occupants.is_empty() {
             return;
         }
         let Range { start: from, end: next_seq } = positions;
-        let shared = SharedBytes::new(making(&self.manner), self.places.len());
+        let shared = SharedBytes::new(making(&self.manner), self.occupants.len());
         let piece = Piece { shared, from, next_seq };
         let mut at = 0;
         loop {
             at = self.write_some(at, &piece, frames, to_count);
-            if at == self.places.len() {
+            if at == self.occupants.len() {
                 break;
             }
             yield_now().await;
@@ -219,9 +211,9 @@ impl Writer {
     }
 
     fn give_room_back(&mut self) {
-        let places = &mut self.places;
-        if places.capacity() > PLACES_KEPT && places.len() < places.capacity() / 4 {
-            places.shrink_to(places.len() * 2);
+        let occupants = &mut self.occupants;
+        if occupants.capacity() > OCCUPANTS_KEPT && occupants.len() < occupants.capacity() / 4 {
+            occupants.shrink_to(occupants.len() * 2);
         }
     }
 
@@ -237,23 +229,23 @@ impl Writer {
     /// From now on the row has taken up all below this position. Whoever has come since the last time, and has not had that
     /// much, sits among the others.
     fn let_in(&mut self, taken_below: u64) {
-        let mut door = self.entrance.door();
-        door.taken_below = taken_below;
-        let arrived = door.arrivals.extract_if(.., |(from, _)| *from < taken_below);
-        self.places.extend(arrived.map(|(_, place)| place));
-        if door.arrivals.is_empty() {
-            door.arrivals = Vec::new();
+        let mut lobby = lock(&self.lobby);
+        lobby.taken_below = taken_below;
+        let arrived = lobby.arrivals.extract_if(.., |(from, _)| *from < taken_below);
+        self.occupants.extend(arrived.map(|(_, occupant)| occupant));
+        if lobby.arrivals.is_empty() {
+            lobby.arrivals = Vec::new();
         }
     }
 
-    /// Writes to some, from a place in the list on, and says where it stopped.
+    /// Writes to some, from this one in the list on, and says where it stopped.
     fn write_some(&mut self, mut at: usize, piece: &Piece, frames: u64, to_count: bool) -> usize {
         let (mut bytes, mut viewers) = (0, 0);
         for _ in 0..WRITES_A_TURN {
-            let Some(place) = self.places.get(at) else { break };
+            let Some(occupant) = self.occupants.get(at) else { break };
             // Whoever is gone is nobody's loss here.
-            let served = place.seat.upgrade().map_or(Served::Empty, |seat| seat.serve(place.sitting, piece, to_count));
-            match served {
+            let seat = occupant.seat.upgrade();
+            match seat.map_or(Served::Empty, |seat| seat.serve(occupant.sitting, piece, to_count)) {
                 Served::Whole => {
                     bytes += piece.shared.bytes().len() as u64;
                     viewers += 1;
@@ -267,7 +259,7 @@ impl Writer {
                 }
                 Served::Empty => {}
             }
-            self.places.swap_remove(at);
+            self.occupants.swap_remove(at);
         }
         self.manner.totals.add_sent(bytes, viewers * frames);
         at
@@ -276,13 +268,13 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let mut door = self.entrance.door();
-        door.open = false;
-        let arrivals = std::mem::take(&mut door.arrivals);
-        drop(door);
-        for place in self.places.drain(..).chain(arrivals.into_iter().map(|(_, place)| place)) {
-            if let Some(seat) = place.seat.upgrade() {
-                seat.dismiss(place.sitting);
+        let mut lobby = lock(&self.lobby);
+        lobby.open = false;
+        let arrivals = std::mem::take(&mut lobby.arrivals);
+        drop(lobby);
+        for occupant in self.occupants.drain(..).chain(arrivals.into_iter().map(|(_, occupant)| occupant)) {
+            if let Some(seat) = occupant.seat.upgrade() {
+                seat.dismiss(occupant.sitting);
             }
         }
     }

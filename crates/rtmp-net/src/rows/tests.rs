@@ -118,7 +118,7 @@ async fn a_socket_that_is_full_holds_nobody_up() {
     assert_eq!(quick.seat.socket().got(), house.sent);
     let got = slow.seat.socket().got();
     assert_eq!((got.len(), slow.counts.found()), (150, (150, 1)));
-    let Left { rest, next_seq: left_at } = slow.seat.rise().unwrap();
+    let Left { rest, next_seq: left_at } = slow.seat.get_up().unwrap();
     assert_eq!(left_at, next_seq);
     let begun = [&got[..], &rest].concat();
     assert_eq!(begun, house.sent[..begun.len()], "what was begun comes to its end");
@@ -165,7 +165,7 @@ async fn who_is_in_the_middle_of_what_the_row_takes_up_goes_on_by_itself() {
     house.push(20);
     settle().await;
     assert_eq!(first.seat.socket().got(), house.sent);
-    assert_eq!(quick.seat.rise(), Some(Left { rest: Bytes::new(), next_seq }));
+    assert_eq!(quick.seat.get_up(), Some(Left { rest: Bytes::new(), next_seq }));
     assert_eq!((quick.seat.socket().got(), quick.counts.found().1), (Vec::new(), 1));
 }
 
@@ -179,7 +179,7 @@ async fn the_end_of_a_stream_is_for_each_viewer_to_see() {
     let item = house.writer().append(close, None);
     house.writer().commit_below(item.seq + 1);
     settle().await;
-    assert_eq!(viewer.seat.rise(), Some(Left { rest: Bytes::new(), next_seq }));
+    assert_eq!(viewer.seat.get_up(), Some(Left { rest: Bytes::new(), next_seq }));
     assert!(!viewer._row.is_open());
     // The next encoder's viewers sit in another row.
     let again = house.sit(0, usize::MAX).unwrap();
@@ -189,7 +189,7 @@ async fn the_end_of_a_stream_is_for_each_viewer_to_see() {
     let next_seq = house.next_seq();
     house.writer = None;
     settle().await;
-    assert_eq!(again.seat.rise(), Some(Left { rest: Bytes::new(), next_seq }));
+    assert_eq!(again.seat.get_up(), Some(Left { rest: Bytes::new(), next_seq }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,7 +215,7 @@ async fn a_row_with_nothing_to_write_remembers_who_sits_and_not_how_often() {
     let (still, restless) = (house.sit(0, usize::MAX).unwrap(), house.sit(0, usize::MAX).unwrap());
     let row = &restless._row;
     for _ in 0..10_000 {
-        restless.seat.rise().unwrap();
+        restless.seat.get_up().unwrap();
         assert!(row.sit(restless.seat.clone(), restless.counts.sitter(house.next_seq())));
     }
     assert!(row.arrivals() < 128, "{}", row.arrivals());
@@ -233,7 +233,7 @@ async fn each_viewers_bytes_are_counted_once_a_second_and_when_it_gets_up() {
     house.send(10).await;
     assert_eq!(viewer.counts.found().0, house.sent.len() as u64);
     house.send(10).await;
-    viewer.seat.rise().unwrap();
+    viewer.seat.get_up().unwrap();
     assert_eq!(viewer.counts.found(), (house.sent.len() as u64, 0));
 }
 

@@ -80,8 +80,8 @@ fn a_socket_that_is_full_is_left_to_its_connection_with_the_rest() {
     assert_eq!(seat.serve(sitting, &piece(7, b"seven"), false), Served::Part(1));
     assert_eq!(counts.found(), (8, 1));
     assert_eq!(seat.serve(sitting, &piece(8, b"eight"), false), Served::Empty, "no byte before the rest");
-    assert_eq!(seat.rise(), Some(Left { rest: Bytes::from_static(b"even"), next_seq: 8 }));
-    assert_eq!((seat.rise(), seat.socket().got()), (None, b"fivesixs".to_vec()));
+    assert_eq!(seat.get_up(), Some(Left { rest: Bytes::from_static(b"even"), next_seq: 8 }));
+    assert_eq!((seat.get_up(), seat.socket().got()), (None, b"fivesixs".to_vec()));
 }
 
 #[test]
@@ -89,15 +89,15 @@ fn who_is_not_where_a_piece_begins_goes_on_by_itself() {
     let (seat, counts) = (Seat::new(Room::of(100)), Arc::new(Counts::default()));
     let sitting = seat.sit(counts.sitter(6));
     assert_eq!(seat.serve(sitting, &piece(5, b"five"), false), Served::Empty);
-    assert_eq!(seat.rise(), Some(Left { rest: Bytes::new(), next_seq: 6 }));
+    assert_eq!(seat.get_up(), Some(Left { rest: Bytes::new(), next_seq: 6 }));
     assert_eq!((seat.socket().got(), counts.found()), (Vec::new(), (0, 1)));
 }
 
 #[test]
-fn who_rises_is_sent_nothing_more_and_one_who_sits_again_is_another() {
+fn who_gets_up_is_sent_nothing_more_and_one_who_sits_again_is_another() {
     let (seat, counts) = (Seat::new(Room::of(100)), Arc::new(Counts::default()));
     let first = seat.sit(counts.sitter(1));
-    assert_eq!(seat.rise(), Some(Left { rest: Bytes::new(), next_seq: 1 }));
+    assert_eq!(seat.get_up(), Some(Left { rest: Bytes::new(), next_seq: 1 }));
     assert_eq!(seat.serve(first, &piece(1, b"one"), false), Served::Empty);
     let second = seat.sit(counts.sitter(1));
     assert_eq!(seat.serve(first, &piece(1, b"one"), false), Served::Empty, "it sits in another row, perhaps");

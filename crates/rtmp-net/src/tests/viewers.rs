@@ -42,6 +42,24 @@ async fn a_slow_viewer_loses_frames_and_rejoins_at_a_keyframe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_viewer_that_is_no_further_behind_than_its_service_allows_skips_nothing() {
+    let house = House::new();
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut slow = client::play_over(house.socket(4096), &url("live/foo"), -2000.0).await.unwrap();
+    assert_eq!(take(&mut slow, 2).await, [config(), key(0)]);
+    // Less than a ring holds, and GOP after GOP, so that there is always a later keyframe to skip to.
+    let sent: Vec<_> = (1..16).flat_map(|second| [key(second * 1000), delta(second * 1000 + 40, 500_000)]).collect();
+    send_all(&mut publisher, &sent).await;
+    let stats = house.connections.stats();
+    while stats.frames_in.load(Ordering::Relaxed) < 2 + sent.len() as u64 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(take(&mut slow, sent.len()).await, sent);
+    assert_eq!(stats.skips.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_viewer_that_takes_nothing_is_cut_after_fifteen_seconds() {
     let house = House::with(Config::default(), small_ring());
     let mut publisher = house.publish("live/foo").await.unwrap();

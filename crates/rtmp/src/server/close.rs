@@ -37,23 +37,7 @@ pub enum Closed {
     Silent,
 }
 
-/// Who is to blame for an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The one at the other end.
-    Peer,
-    /// Whoever feeds us.
-    Upstream,
-    /// This process.
-    Us,
-}
-
 impl Closed {
-    /// Whose fault it was: a session ends only for what its client did or failed to do.
-    pub fn fault(&self) -> Fault {
-        Fault::Peer
-    }
-
     /// One word, for counting.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -94,7 +94,7 @@ impl Pull {
         self.opened = true;
         let opened = self.mirror.open(hub, &self.name, POOL, head).expect("a name has one pull");
         if let Some(stream) = opened {
-            self.viewer = Some(stream.subscribe(Start::Live));
+            self.viewer = Some(stream.subscribe(Start::LastKeyframe));
         }
         false
     }

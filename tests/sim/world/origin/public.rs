@@ -67,7 +67,7 @@ impl Origin {
 
     pub(super) fn push_opened(&mut self, net: &mut Net, conn: Conn, open: PushOpen) {
         let now = net.local(self.me);
-        self.replica.handle_epoch(open.epoch, now);
+        self.replica.handle_epoch(open.epoch);
         if !self.is_active() {
             self.pass_on(net, conn, Msg::PushOpen(open));
             return;
@@ -109,10 +109,10 @@ impl Origin {
                 if self.sabotage == Some(Sabotage::NumbersKept) {
                     self.numbers.insert(ticket.publication, number + 1);
                 }
-                self.replica.take(ticket, number, message, now)
+                self.replica.handle_message(ticket, number, message, now)
             }
-            Msg::PushSkip { from, to } => self.replica.take_skip(ticket, from, to, now),
-            Msg::PushClose { number } => self.replica.close(ticket, number),
+            Msg::PushSkip { from, to } => self.replica.handle_skip(ticket, from, to, now),
+            Msg::PushClose { number } => self.replica.handle_close(ticket, number),
             _ => Ok(()),
         };
         if let Err(error) = taken {
@@ -126,7 +126,7 @@ impl Origin {
     }
 
     pub(super) fn pull_opened(&mut self, net: &mut Net, conn: Conn, open: PullOpen) {
-        self.replica.handle_epoch(open.epoch, net.local(self.me));
+        self.replica.handle_epoch(open.epoch);
         if !self.is_active() {
             self.pass_on(net, conn, Msg::PullOpen(open));
             return;
@@ -136,7 +136,7 @@ impl Origin {
             net.close(conn, self.me);
             return;
         };
-        let start = open.after.map_or(Start::Live, Start::After);
+        let start = open.after.map_or(Start::LastKeyframe, Start::After);
         self.pulls.insert(conn, Pull { reader: stream.subscribe(start), told: None });
         self.committed = Default::default();
     }

@@ -1,7 +1,7 @@
 //! What operators ask for, and what they are told.
 
 use super::world::{World, node};
-use crate::{By, Epoch, PoolEvent, PromoteError, Promotion, Role, SyncChange};
+use crate::{By, Epoch, PlanFailed, PlanState, PoolEvent, PromoteError, Promotion, Role, SyncChange};
 
 fn by() -> By {
     By { author: "operator".into(), reason: "test".into() }
@@ -93,10 +93,43 @@ fn a_fenced_member_holds_no_role_and_is_waited_for_by_nobody() {
 }
 
 #[test]
+fn a_fence_stays_when_its_node_leaves_the_pool_and_comes_back() {
+    let mut world = World::pair(&["e1"]);
+    world.fence("o2");
+    world.kill("o2");
+    world.run(100);
+    let left = world.pool.without(&node("o2")).unwrap();
+    world.pool.handle_written(left.record, world.now);
+    world.pool.handle_left(&node("o2"));
+    assert_eq!(world.pool.record().members.len(), 1);
+    assert_eq!(world.pool.unfenced(&node("o9"), by()), Err(PromoteError::NotAMember));
+    let unfenced = world.pool.unfenced(&node("o2"), by()).unwrap().unwrap();
+    assert!(unfenced.record.fenced.is_empty(), "also while it is away");
+    world.restart("o2");
+    world.run(2_000);
+    assert_eq!(world.origins["o2"].grants.last().unwrap().role, Role::Fenced);
+    assert_eq!(world.in_sync(), ["o1"]);
+    world.unfence("o2");
+    world.until(1_000, |world| world.in_sync() == ["o1", "o2"]);
+}
+
+#[test]
+fn one_that_is_fenced_while_its_promotion_is_asked_for_is_not_promoted() {
+    let mut world = World::pair(&["e1"]);
+    // The fence is on its way to the disk.
+    let fenced = world.pool.fenced(&node("o2"), by()).unwrap().unwrap();
+    let to = world.pool.check_promotion(&node("o2"), Epoch(1), Promotion::Forced, world.now).unwrap();
+    let plan = world.pool.promote(to, Promotion::Forced, by(), world.now);
+    world.pool.handle_written(fenced.record, world.now);
+    world.run(1_000);
+    assert_eq!(world.pool.plan_state(plan), PlanState::Failed(PlanFailed::NotReady));
+    assert_eq!((world.active().as_str(), world.epoch(), world.is_served()), ("o1", 1, true));
+}
+
+#[test]
 fn a_fenced_member_that_is_asked_in_is_answered_and_not_for_ever() {
     let mut world = World::running(&["o1", "o2", "o3"], &[], Default::default());
-    let fenced = world.pool.fenced(&node("o2"), by()).unwrap().unwrap();
-    world.pool.handle_written(fenced.record, world.now);
+    world.fence("o2");
     world.run(10);
     let version = world.pool.record().version;
     let member = world.member("o2");

@@ -123,6 +123,24 @@ fn an_old_in_sync_set_promotes_nobody_where_an_operator_decides() {
 }
 
 #[test]
+fn one_that_serves_is_adopted_although_the_old_copy_has_it_fenced() {
+    let mut world = World::pair(&["e1"]);
+    world.fence("o2");
+    let old = world.pool.record().clone();
+    world.run(100);
+    world.unfence("o2");
+    world.until(1_000, |world| world.in_sync().len() == 2);
+    world.kill("o1");
+    world.until(1_000, |world| world.active() == "o2" && world.is_served());
+    world.events.clear();
+    world.cp_starts(old, PoolRules::default());
+    world.run(10_000);
+    assert!(world.is_served());
+    assert_eq!((world.active().as_str(), world.epoch(), world.loss_epoch()), ("o2", 2, 0));
+    assert_eq!(world.told(|event| matches!(event, PoolEvent::Unfenced { .. })), 1);
+}
+
+#[test]
 fn an_epoch_that_only_others_have_heard_of_is_passed_with_loss() {
     let (mut world, old) = old_copy(&["e1"]);
     world.kill("o2");

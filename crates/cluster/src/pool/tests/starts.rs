@@ -139,6 +139,21 @@ fn a_configured_origin_that_never_comes_does_not_keep_the_pool_waiting_for_ever(
 }
 
 #[test]
+fn a_fenced_origin_does_not_become_active_though_it_came_first_or_is_configured() {
+    for first_active in [None, Some("o1")] {
+        let mut record = PoolRecord::new(PoolId::main());
+        record.fenced.insert(node("o1"));
+        let mut scene = Scene::new(record, first_active);
+        scene.report(report("o1", 1));
+        scene.after_ms(300);
+        assert_eq!(scene.active(), (None, 0));
+        scene.report(report("o2", 1));
+        scene.after_ms(0);
+        assert_eq!(scene.active(), (Some(member("o2", 1)), 1));
+    }
+}
+
+#[test]
 fn an_active_that_restarted_is_granted_the_next_epoch_with_loss() {
     let mut scene = Scene::running();
     scene.gone("o1", 1);

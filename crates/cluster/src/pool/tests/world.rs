@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    EdgeReport, Epoch, FirstFrame, Grant, Granted, Incarnation, KnownRecord, Member, NodeId, Pool, PoolEvent, PoolId,
-    PoolRecord, PoolReport, PoolRules, Role, SyncChange, SyncRequest,
+    By, EdgeReport, Epoch, FirstFrame, Grant, Granted, Incarnation, KnownRecord, Member, NodeId, Pool, PoolChange,
+    PoolEvent, PoolId, PoolRecord, PoolReport, PoolRules, Role, SyncChange, SyncRequest,
 };
 
 /// The control plane, as an end of a link.
@@ -231,11 +231,7 @@ impl World {
     /// As the control plane does it.
     pub(crate) fn drive(&mut self) {
         while let Some(change) = self.pool.poll_change(self.now, self.wall_ms) {
-            assert_eq!(change.after, self.pool.record().version, "a change is a compare-and-set on the version");
-            assert!(change.record.version > change.after);
-            self.check(&change.record);
-            self.events.extend(change.events);
-            self.pool.handle_written(change.record, self.now);
+            self.write(change);
         }
         while let Some(grant) = self.pool.poll_grant(self.now) {
             let name = *self.origins.keys().find(|name| node(name) == grant.member.node).expect("a known one");
@@ -252,6 +248,14 @@ impl World {
         }
     }
 
+    fn write(&mut self, change: PoolChange) {
+        assert_eq!(change.after, self.pool.record().version, "a change is a compare-and-set on the version");
+        assert!(change.record.version > change.after);
+        self.check(&change.record);
+        self.events.extend(change.events);
+        self.pool.handle_written(change.record, self.now);
+    }
+
     /// What holds of every record.
     fn check(&self, next: &PoolRecord) {
         let before = self.pool.record();
@@ -261,6 +265,7 @@ impl World {
         }
         if let Some(active) = &next.active {
             assert!(next.in_sync.contains(active), "the active is in sync with itself");
+            assert!(!next.fenced.contains(&active.node), "a fenced member holds no role");
             let clean = next.epoch > before.epoch && next.loss_epoch != next.epoch;
             let adopted = next.last_change.as_ref().is_some_and(|change| change.cause == crate::Cause::Adopted);
             if clean && before.active.is_some() && !adopted {
@@ -366,6 +371,18 @@ impl World {
         }
         let start = self.origins[name].start + 1;
         *self.origin(name) = Origin { highest, ..Origin::new(start) };
+    }
+
+    /// An operator takes an origin out of service.
+    pub(crate) fn fence(&mut self, name: &str) {
+        let change = self.pool.fenced(&node(name), By::default()).expect("it may be fenced");
+        self.write(change.expect("it was not fenced"));
+    }
+
+    /// And lets it in again.
+    pub(crate) fn unfence(&mut self, name: &str) {
+        let change = self.pool.unfenced(&node(name), By::default()).expect("it may be let in");
+        self.write(change.expect("it was fenced"));
     }
 
     /// Two ends no longer reach each other.

@@ -5,11 +5,12 @@ use cluster::Epoch;
 use futures_util::{StreamExt, stream::BoxStream};
 use media::{MediaMessage, Medium};
 use rpc::relay::PushUp;
+use rtmp_net::Ingest as _;
 use tokio::{sync::watch as directions_watch, task::JoinHandle, time::timeout};
 
 use super::*;
 use crate::{
-    ingest::{Ended as IngestEnded, Ingest, Ingests, Request},
+    ingest::{Ingest, Ingests, Request},
     upstream::{
         Directions,
         testing::{Down, Net, Played, directions, name},
@@ -52,7 +53,7 @@ impl Bench {
     }
 
     /// Asks to publish, in a task of its own.
-    fn ask(&self) -> JoinHandle<Result<Ingest, Refusal>> {
+    fn ask(&self) -> JoinHandle<Result<Ingest, PublishRefusal>> {
         let ingests = self.ingests.clone();
         let request = Request { stream: name(), key: None, peer: "192.0.2.1:5000".into() };
         tokio::spawn(async move { ingests.publish(request).await })
@@ -62,7 +63,7 @@ impl Bench {
     async fn refuse_name(&mut self) {
         let (_, _, reply) = timeout(Duration::from_secs(20), self.a.push()).await.expect("a push in time");
         tokio::time::sleep(Duration::from_millis(300)).await;
-        reply.refuse(RelayError::Refused(PublishRefusal::NameTaken));
+        reply.refuse(RelayError::Refused(relay::PublishRefusal::NameTaken));
         // It has come to the edge.
         tokio::task::yield_now().await;
     }
@@ -188,7 +189,7 @@ async fn a_publication_that_ends_is_brought_to_its_end_elsewhere() {
     let (mut ingest, mut first) = bench.publish().await;
     send(&mut ingest, KEY).await.unwrap();
     first.through(0).await;
-    ingest.close();
+    ingest.close().await;
     assert_eq!(first.next().await, Some(singly(1..2)), "its close has a number");
     first.reset();
     let mut second = take(&mut bench.a, 6, 1).await;
@@ -262,8 +263,8 @@ async fn a_second_encoder_is_refused_and_told_so() {
     let mut bench = Bench::new();
     let publishing = bench.ask();
     let (_, _, reply) = bench.a.push().await;
-    reply.refuse(RelayError::Refused(PublishRefusal::NameTaken));
-    assert_eq!(publishing.await.unwrap().map(drop), Err(Refusal::NameTaken));
+    reply.refuse(RelayError::Refused(relay::PublishRefusal::NameTaken));
+    assert_eq!(publishing.await.unwrap().map(drop), Err(PublishRefusal::Taken));
     assert_eq!(
         bench.ingests.complaints.allow_peer([192, 0, 2, 1].into()),
         None,
@@ -275,11 +276,33 @@ async fn a_second_encoder_is_refused_and_told_so() {
 async fn that_an_encoder_on_air_is_cut_off_is_told_each_time() {
     let mut bench = Bench::new();
     let (mut ingest, first) = bench.publish().await;
-    first.down.send(Err(RelayError::Refused(PublishRefusal::Denied))).unwrap();
+    first.down.send(Err(RelayError::Refused(relay::PublishRefusal::Denied))).unwrap();
     while send(&mut ingest, KEY).await.is_ok() {
         tokio::task::yield_now().await;
     }
     assert_eq!(bench.ingests.complaints.allow_peer([192, 0, 2, 1].into()), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encoder_on_air_is_told_why_it_is_cut_off() {
+    let denied = IngestEnded::Refused(PublishRefusal::Denied);
+    for (error, told) in [
+        (RelayError::Gone, IngestEnded::TakenOver),
+        (RelayError::Refused(relay::PublishRefusal::Kicked), denied),
+        (RelayError::Refused(relay::PublishRefusal::Denied), denied),
+        (RelayError::Invalid("a batch without messages".into()), IngestEnded::Gone),
+    ] {
+        let mut bench = Bench::new();
+        let (mut ingest, first) = bench.publish().await;
+        first.down.send(Err(error.clone())).unwrap();
+        let why = loop {
+            match send(&mut ingest, KEY).await {
+                Ok(()) => tokio::task::yield_now().await,
+                Err(why) => break why,
+            }
+        };
+        assert_eq!(why, told, "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,9 +331,13 @@ async fn an_encoder_whose_name_another_keeps_is_cut_off_in_time() {
     let (mut ingest, first) = bench.publish().await;
     first.reset();
     let begin = Instant::now();
-    while send(&mut ingest, KEY).await.is_ok() {
-        bench.refuse_name().await;
-    }
+    let why = loop {
+        match send(&mut ingest, KEY).await {
+            Ok(()) => bench.refuse_name().await,
+            Err(why) => break why,
+        }
+    };
+    assert_eq!(why, IngestEnded::TakenOver);
     let waited = begin.elapsed();
     assert!(waited >= Duration::from_secs(10) && waited < Duration::from_secs(11), "{waited:?}");
 }
@@ -321,7 +348,7 @@ async fn the_next_publication_of_a_name_waits_until_the_end_of_the_one_before_ha
     let (mut ingest, mut first) = bench.publish().await;
     send(&mut ingest, KEY).await.unwrap();
     first.through(0).await;
-    ingest.close();
+    ingest.close().await;
     let publishing = bench.ask();
     assert_eq!(first.next().await, Some(singly(1..2)), "its close has a number");
     bench.asks_for_nothing().await;
@@ -350,9 +377,9 @@ async fn a_publication_that_was_refused_hides_none_that_ends_after_it() {
     let (ingest, mut first) = bench.publish().await;
     let refused = bench.ask();
     let (_, _, reply) = bench.a.push().await;
-    reply.refuse(RelayError::Refused(PublishRefusal::NameTaken));
-    assert_eq!(refused.await.unwrap().map(drop), Err(Refusal::NameTaken), "one that goes on is not waited for");
-    ingest.close();
+    reply.refuse(RelayError::Refused(relay::PublishRefusal::NameTaken));
+    assert_eq!(refused.await.unwrap().map(drop), Err(PublishRefusal::Taken), "one that goes on is not waited for");
+    ingest.close().await;
     let publishing = bench.ask();
     assert_eq!(first.next().await, Some(singly(0..1)));
     bench.asks_for_nothing().await;
@@ -366,7 +393,7 @@ async fn a_publication_that_was_refused_hides_none_that_ends_after_it() {
 async fn an_end_that_does_not_arrive_holds_up_the_next_publication_for_a_while_only() {
     let mut bench = Bench::new();
     let (ingest, first) = bench.publish().await;
-    ingest.close();
+    ingest.close().await;
     let begin = Instant::now();
     let _publishing = bench.ask();
     // It beats, and never says that the end is committed.
@@ -384,7 +411,7 @@ async fn an_encoder_that_no_origin_takes_is_told_in_time() {
     let Bench { ingests, routes: _routes, .. } = bench;
     let begin = Instant::now();
     let request = Request { stream: name(), key: None, peer: String::new() };
-    assert_eq!(ingests.publish(request).await.map(drop), Err(Refusal::Unreachable));
+    assert_eq!(ingests.publish(request).await.map(drop), Err(PublishRefusal::Unavailable));
     assert!(begin.elapsed() < Duration::from_secs(15));
 }
 

@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-type Viewer = JoinHandle<Result<Reader, NoPlay>>;
+type Viewer = JoinHandle<Result<Reader, PlayRefusal>>;
 
 fn bench(absent_max: usize) -> Bench {
     Bench::with(Config { absent_max, ..Config::default() })
@@ -35,7 +35,7 @@ impl Bench {
 }
 
 /// What the viewer is told, at once.
-async fn told(viewer: Viewer) -> Option<NoPlay> {
+async fn told(viewer: Viewer) -> Option<PlayRefusal> {
     let begin = TokioInstant::now();
     let told = viewer.await.unwrap().err();
     assert_eq!(begin.elapsed(), Duration::ZERO);
@@ -48,7 +48,7 @@ async fn for_one_too_many_the_one_waited_for_longest_is_given_up() {
     let (first, asked) = bench.absent("first").await;
     let (second, _asked) = bench.absent("second").await;
     let (_reader, _fed) = bench.live("third").await;
-    assert_eq!(told(first).await, Some(NoPlay::NotFound));
+    assert_eq!(told(first).await, Some(PlayRefusal::NotFound));
     asked.down.closed().await;
     assert_eq!((second.is_finished(), bench.pulls.counts()), (false, (2, 1)));
     let (_reader, _fed) = bench.live("fourth").await;
@@ -61,8 +61,8 @@ async fn streams_are_all_that_keeps_a_name_from_being_asked_for() {
     let (waiting, _asked) = bench.absent("waiting").await;
     let (_one, _fed) = bench.live("one").await;
     let (_two, _fed) = bench.live("two").await;
-    assert_eq!(told(waiting).await, Some(NoPlay::NotFound));
-    assert_eq!(told(bench.play_of(named("three"))).await, Some(NoPlay::Unreachable));
+    assert_eq!(told(waiting).await, Some(PlayRefusal::NotFound));
+    assert_eq!(told(bench.play_of(named("three"))).await, Some(PlayRefusal::Unavailable));
     assert_eq!(bench.pulls.counts(), (2, 2));
 }
 
@@ -72,7 +72,7 @@ async fn names_whose_origin_does_not_answer_make_room_as_well() {
     let first = bench.play_of(named("first"));
     let _unanswered = take(&mut bench.a, 1).await;
     let (_second, _asked) = bench.absent("second").await;
-    assert_eq!(told(first).await, Some(NoPlay::Unreachable));
+    assert_eq!(told(first).await, Some(PlayRefusal::Unavailable));
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +80,7 @@ async fn a_name_that_was_given_up_is_asked_for_again() {
     let mut bench = bench(1);
     let (early, old) = bench.absent("first").await;
     let (_other, _asked) = bench.absent("second").await;
-    assert_eq!(told(early).await, Some(NoPlay::NotFound));
+    assert_eq!(told(early).await, Some(PlayRefusal::NotFound));
     let (_reader, _fed) = bench.live("first").await;
     // Too late: it is another call's.
     let _left = old.down.send(Ok(PullDown::Opened { epoch: old.epoch, head: 0, rejoined: false }));
@@ -108,7 +108,7 @@ async fn a_stream_that_has_ended_is_a_name_that_is_waited_for() {
     let again = bench.play_of(named("first"));
     tokio::task::yield_now().await;
     let (_other, _asked) = bench.absent("second").await;
-    assert_eq!(told(again).await, Some(NoPlay::Unreachable));
+    assert_eq!(told(again).await, Some(PlayRefusal::Unavailable));
 }
 
 #[tokio::test(start_paused = true)]

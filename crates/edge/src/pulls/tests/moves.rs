@@ -184,6 +184,50 @@ async fn while_nobody_serves_the_edge_asks_and_waits_for_news() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_standby_that_cannot_reach_the_active_one_is_still_connected_when_it_is_active_itself() {
+    let (mut bench, a, b) = Bench::linked().await;
+    let (_reader, old) = bench.viewer_at_8().await;
+    let dials = bench.net.dials("b:1");
+    drop(a);
+    drop(std::mem::replace(&mut bench.a, bench.net.listen("other:1")));
+    old.reset();
+    let (request, reply) = timeout(LONG, bench.b.pull()).await.expect("by way of the standby");
+    assert!(request.via);
+    reply.refuse(RelayError::Transport("a:1: connection refused".into()));
+    b.say(6, Role::Active);
+    let (request, _reply) = timeout(LONG, bench.b.pull()).await.expect("the one that is active now");
+    assert!(!request.via);
+    assert_eq!(bench.net.dials("b:1"), dials, "the connection that its Link keeps warm is used");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_was_away_for_long_has_its_time_to_come_by_the_stream_again() {
+    let mut bench = Bench::along(Config::default(), &[r#""*:*;a:1""#]);
+    let (mut reader, old) = bench.viewer_at_8().await;
+    drop(std::mem::replace(&mut bench.a, bench.net.listen("other:1")));
+    old.reset();
+    sleep(Duration::from_secs(60)).await;
+    bench.a = bench.net.listen("a:1");
+    let without = take(&mut bench.a, 5).await;
+    without.beat(0);
+    assert!(timeout(Duration::from_secs(2), next(&mut reader)).await.is_err(), "its encoder's edge may be on its way");
+    without.open(9);
+    without.send(vec![delta(9)]);
+    assert_eq!(next(&mut reader).await, [9]);
+    without.reset();
+    let without = take(&mut bench.a, 5).await;
+    let begin = TokioInstant::now();
+    loop {
+        without.beat(0);
+        if let Ok(items) = timeout(Duration::from_secs(1), next(&mut reader)).await {
+            assert_eq!(items, [0_u64; 0]);
+            break;
+        }
+    }
+    assert!(begin.elapsed() > Duration::from_secs(30) && begin.elapsed() < Duration::from_secs(32));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_loss_is_a_gap_behind_which_viewers_go_on_at_a_keyframe() {
     let (mut bench, _a, b) = Bench::linked().await;
     let (mut reader, _old) = bench.viewer_at_8().await;

@@ -93,6 +93,19 @@ async fn a_stream_that_only_the_second_pool_has_is_found_there() {
     assert_eq!(next(&mut reader).await, [3], "the first that viewers get passes unchanged");
 }
 
+/// As an active origin is that waits for its standby to commit anything.
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_does_not_say_whether_it_has_the_stream_is_not_waited_for_where_another_may_have_it() {
+    let mut bench = bench();
+    let viewer = bench.play();
+    let _says_nothing = take(&mut bench.a, 5).await;
+    let with = take(&mut bench.b, 5).await;
+    with.open(3);
+    with.send(vec![key(3)]);
+    let mut reader = viewer.await.unwrap().unwrap();
+    assert_eq!(next(&mut reader).await, [3]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_promotes_another_origin_is_not_left() {
     let mut bench = bench();

@@ -87,5 +87,5 @@ fn invalid(what: &str) -> RelayError {
 const KEY_BYTES_MAX: usize = 1024;
 /// An IPv6 address with zone and port is shorter.
 const PEER_BYTES_MAX: usize = 128;
-/// A request that came through so many nodes goes in a circle.
+/// The protocol's bound: a call that names more nodes goes in a circle. How far calls are passed on is for origins to say.
 const PATH_NODES_MAX: usize = 8;

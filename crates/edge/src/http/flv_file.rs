@@ -6,19 +6,17 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
-use hub::{Body, Budget, Event, Item, Read, Reader, WireForm};
+use hub::{Budget, Group, Item, WireForm};
 use media::{Frame, flv};
 use rtmp_net::{
     Entry, Pressure,
-    rows::{Manner, Rows, Ticket},
+    rows::{Due, Manner, Rows, Watching},
     seat::{Seat, Take},
 };
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -37,31 +35,27 @@ const PARTS_KEPT: usize = 4;
 const TAG_TRAILER_LEN: usize = 4;
 
 /// The bytes of an FLV file that never ends, from a cursor into a stream: file header, then each tag as header,
-/// payload and trailer. Headers are made once for all viewers, payloads are copied for none.
+/// payload and trailer. Headers are made once for all viewers, and a group's payloads are copied once for all.
 ///
 /// It ends with the stream, when the server stops, or when the viewer keeps skipping and never catches up.
 #[derive(Debug)]
-pub(super) struct Feed {
-    reader: Reader,
+pub(super) struct FlvFile {
+    watching: Watching,
     session: Arc<Entry>,
-    house: House,
+    common: Common,
     items: Vec<Arc<Item>>,
     parts: VecDeque<Bytes>,
     /// The file's header is out.
     begun: bool,
-    /// Since when the viewer has skipped without having caught up.
-    behind: Option<Instant>,
     over: bool,
-    ticket: Ticket,
 }
 
-/// What all feeds of a server have in common.
+/// What all files of a server have in common.
 #[derive(Debug, Clone)]
-pub(super) struct House {
-    /// Ends every feed cleanly.
+pub(super) struct Common {
+    /// Ends every file cleanly.
     pub(super) stop: CancellationToken,
     pub(super) stats: Arc<Stats>,
-    pub(super) behind_max: Duration,
     pub(super) rows: Arc<FlvRows>,
 }
 
@@ -82,19 +76,9 @@ impl FlvRows {
     }
 }
 
-impl Feed {
-    pub(super) fn new(reader: Reader, session: Arc<Entry>, house: House) -> Self {
-        Self {
-            reader,
-            session,
-            house,
-            items: Vec::new(),
-            parts: VecDeque::new(),
-            begun: false,
-            behind: None,
-            over: false,
-            ticket: Ticket::default(),
-        }
+impl FlvFile {
+    pub(super) fn new(watching: Watching, session: Arc<Entry>, common: Common) -> Self {
+        Self { watching, session, common, items: Vec::new(), parts: VecDeque::new(), begun: false, over: false }
     }
 
     /// The next bytes to send; `None` when the viewer has had all. Safe to drop at any await.
@@ -118,7 +102,7 @@ impl Feed {
 
     /// Says that the server stops.
     pub(super) fn stop(&self) -> CancellationToken {
-        self.house.stop.clone()
+        self.common.stop.clone()
     }
 
     /// Nothing more comes but what is there.
@@ -130,7 +114,7 @@ impl Feed {
     /// Ready once there is something to send, or nothing more will come.
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.parts.is_empty() && !self.over {
-            ready!(self.reader.poll_ready(cx));
+            ready!(self.watching.poll_ready(cx));
             self.fill();
         }
         Poll::Ready(())
@@ -144,15 +128,14 @@ impl Feed {
         seat: Arc<Seat<dyn Take>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Bytes>> {
-        if self.ticket.is_seated() {
-            let rest = ready!(self.ticket.poll_left(&seat, &mut self.reader, cx));
+        if self.watching.is_seated() {
+            let rest = ready!(self.watching.poll_left(&seat, cx));
             self.count(rest.len());
             return Poll::Ready(Some(rest));
         }
         let ready = self.begun && self.parts.is_empty() && !self.over;
-        let rows = self.house.rows.of(framing);
-        if ready && self.ticket.sit(rows, &mut self.reader, (seat, self.session.clone()), cx.waker()) {
-            self.behind = None;
+        let rows = self.common.rows.of(framing);
+        if ready && self.watching.sit(rows, seat, self.session.clone(), cx.waker()) {
             return Poll::Pending;
         }
         Poll::Ready(None)
@@ -160,7 +143,7 @@ impl Feed {
 
     /// No row writes any more; what it has left is to be written first.
     pub(super) fn get_up(&mut self, seat: &Seat<dyn Take>) -> Option<Bytes> {
-        let rest = self.ticket.get_up(seat, &mut self.reader)?;
+        let rest = self.watching.get_up(seat)?;
         self.count(rest.len());
         Some(rest)
     }
@@ -179,66 +162,64 @@ impl Feed {
     /// The viewer is sent so much. Of what a row began, the row has counted what the socket took, and the rest counts here.
     fn count(&self, bytes: usize) {
         self.session.add_out(bytes as u64);
-        add(&self.house.stats.bytes_out, bytes as u64);
+        add(&self.common.stats.bytes_out, bytes as u64);
     }
 
-    /// The feed as the body of a response.
+    /// The file as the body of a response.
     pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
-        stream::unfold(self, async |mut feed| feed.next().await.map(|part| (Ok(part), feed)))
+        stream::unfold(self, async |mut file| file.next().await.map(|part| (Ok(part), file)))
     }
 
     /// Takes what is due off the stream.
     fn fill(&mut self) {
-        if let Some(group) = self.reader.read_group() {
-            self.behind = None;
-            self.begin(group.items());
-            let tags = group.wire(WireForm::Flv, tags);
-            self.parts.extend((!tags.is_empty()).then(|| tags.clone()));
-            add(&self.house.stats.frames_out, group.frames());
-            return;
-        }
         let mut items = std::mem::take(&mut self.items);
-        match self.reader.read(BUDGET, &mut items) {
-            Read::Items => {}
-            Read::Skipped(count) => self.on_skipped(count),
-            Read::Ended => self.over = true,
-            Read::Empty => self.behind = None,
-        }
-        if self.over || !items.is_empty() {
-            self.begin(&items);
-        }
-        for item in items.drain(..) {
-            if let Body::Event(Event::Close { .. }) = item.body {
-                self.over = true;
-                break;
+        match self.watching.due(BUDGET, &mut items) {
+            Due::Group(group) => self.put_out_group(&group),
+            Due::Items { missed, ended } => {
+                self.common.stats.count_skip(missed);
+                self.put_out(&items);
+                if ended {
+                    self.end();
+                }
             }
-            let sent = push_tag(&item, &mut self.parts);
-            add(&self.house.stats.frames_out, sent.into());
+            Due::Behind { missed } => {
+                self.common.stats.count_skip(missed);
+                add(&self.common.stats.behind, 1);
+                self.end();
+            }
         }
+        items.clear();
         self.items = items;
+    }
+
+    fn put_out_group(&mut self, group: &Group) {
+        self.begin(group.items());
+        let tags = group.wire(WireForm::Flv, tags);
+        self.parts.extend((!tags.is_empty()).then(|| tags.clone()));
+        add(&self.common.stats.frames_out, group.frames());
+    }
+
+    fn put_out(&mut self, items: &[Arc<Item>]) {
+        if !items.is_empty() {
+            self.begin(items);
+        }
+        for item in items {
+            let sent = push_tag(item, &mut self.parts);
+            add(&self.common.stats.frames_out, sent.into());
+        }
     }
 
     /// The file's header goes out with its first tags, of which it tells; without any it goes before the end.
     fn begin(&mut self, items: &[Arc<Item>]) {
         if !self.begun {
             self.begun = true;
-            let header = flv::file_header(contents::of(items, self.reader.stream().info().items_total));
+            let header = flv::file_header(contents::of(items, self.watching.stream().info().items_total));
             self.parts.push_back(Bytes::copy_from_slice(&header));
-        }
-    }
-
-    fn on_skipped(&mut self, count: u64) {
-        add(&self.house.stats.skips, 1);
-        add(&self.house.stats.frames_skipped, count);
-        let behind = *self.behind.get_or_insert_with(Instant::now);
-        if behind.elapsed() > self.house.behind_max {
-            add(&self.house.stats.behind, 1);
-            self.over = true;
         }
     }
 }
 
-impl Drop for Feed {
+impl Drop for FlvFile {
     fn drop(&mut self) {
         self.session.set_idle();
     }
@@ -279,4 +260,72 @@ fn tag_header_and_trailer(frame: &Frame) -> Bytes {
     let len = frame.payload.len();
     let header = flv::tag_header(frame.medium, frame.wire_timestamp(), len);
     Bytes::from([&header[..], &flv::tag_trailer(len)].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::Ordering, time::Duration};
+
+    use hub::{Body, Hub, RingLimits, Start, Writer};
+    use media::{DEFAULT_VHOST, Medium, StreamName};
+    use rtmp_net::{Protocol, Sessions};
+
+    use super::*;
+
+    const KEY: &[u8] = &[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65];
+    const DELTA: &[u8] = &[0x27, 1, 0, 0, 0, 0, 0, 0, 1, 0x41];
+
+    fn push(writer: &mut Writer, payload: &'static [u8]) {
+        let seq = writer.append(Body::Frame(Frame::classify(Medium::Video, 0, Bytes::from_static(payload))), None).seq;
+        writer.commit_below(seq + 1);
+    }
+
+    fn name() -> StreamName {
+        StreamName::from_app(DEFAULT_VHOST, "live", "a").unwrap()
+    }
+
+    /// The file of a viewer that is cut as soon as it is slow.
+    fn file(writer: &Writer) -> FlvFile {
+        let stats = Arc::<Stats>::default();
+        let rows = Arc::new(FlvRows::new(&stats, &Pressure::default()));
+        let common = Common { stop: CancellationToken::new(), stats, rows };
+        let session = Arc::new(Sessions::default().open(Protocol::HttpFlv, "192.0.2.1:1".parse().unwrap()));
+        let watching = Watching::new(writer.stream().subscribe_paced(Start::LastKeyframe), Duration::ZERO);
+        FlvFile::new(watching, session, common)
+    }
+
+    /// Viewers cut as behind, skips, items missed by that, and messages sent.
+    fn counts(file: &FlvFile) -> [u64; 4] {
+        let stats = &file.common.stats;
+        let counts = [&stats.behind, &stats.skips, &stats.frames_skipped, &stats.frames_out];
+        counts.map(|count| count.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn who_crosses_a_gap_of_the_log_has_missed_nothing() {
+        let video = |payload| Body::Frame(Frame::classify(Medium::Video, 0, Bytes::from_static(payload)));
+        let hub = Hub::new(RingLimits::default());
+        let mut writer = hub.mirror(&name()).unwrap();
+        writer.append_at((1..).zip([KEY, DELTA, DELTA, DELTA, DELTA].map(video)));
+        let mut file = file(&writer);
+        file.fill();
+        writer.append_at([(2 << 40, video(KEY))]);
+        file.fill();
+        assert_eq!(counts(&file), [0, 0, 0, 6]);
+    }
+
+    #[tokio::test]
+    async fn who_is_behind_for_too_long_is_cut_and_gets_nothing_of_what_it_skipped_to() {
+        let hub = Hub::new(RingLimits { items: 4, ..RingLimits::default() });
+        let mut writer = hub.open(&name()).unwrap();
+        push(&mut writer, KEY);
+        let mut file = file(&writer);
+        let mut begun = Vec::new();
+        while !begun.ends_with(&flv::tag_trailer(KEY.len())) {
+            begun.extend(file.next().await.unwrap());
+        }
+        [DELTA, DELTA, DELTA, KEY, DELTA, DELTA].into_iter().for_each(|payload| push(&mut writer, payload));
+        assert_eq!(file.next().await, None);
+        assert_eq!(counts(&file), [1, 1, 3, 1]);
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use carry::{Entry, Limits, Piece, Replay};
+use rtmp_net::IngestEnded;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -19,8 +20,8 @@ use tokio::{
 /// When it is full the encoder waits, its socket unread, as long as an origin acks. When acks cease to come, the oldest
 /// GOPs are skipped: an encoder is never held up for long.
 #[derive(Debug)]
-pub(crate) struct Outbox {
-    house: Arc<House>,
+pub(crate) struct ReplayQueue {
+    budget: Arc<SharedBudget>,
     inner: Mutex<Inner>,
     /// Something came in, or the end.
     filled: Notify,
@@ -32,12 +33,13 @@ pub(crate) struct Outbox {
 struct Inner {
     replay: Replay,
     end: Option<End>,
-    given_up: bool,
+    /// Why nothing more is taken, though the encoder goes on.
+    given_up: Option<IngestEnded>,
 }
 
 /// What all publications of an edge hold together.
 #[derive(Debug)]
-pub(crate) struct House {
+pub(crate) struct SharedBudget {
     /// Beyond, those that hold more than an even share make room. So it is never more than twice as much.
     bytes_max: usize,
     bytes: AtomicUsize,
@@ -63,18 +65,15 @@ pub(crate) enum Next {
     End(u64, End),
 }
 
-/// The origin does not take this publication any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GivenUp;
-
 /// What came of asking for room.
 enum Room {
-    Taken,
+    /// There is some.
+    Made,
     /// Acks come: one of them makes room, or this time passes.
     Wait(Instant),
 }
 
-impl House {
+impl SharedBudget {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
             bytes_max,
@@ -110,23 +109,23 @@ impl House {
     }
 }
 
-impl Outbox {
-    pub(crate) fn new(house: &Arc<House>, limits: Limits) -> Self {
-        house.publications.fetch_add(1, Ordering::Relaxed);
-        let inner = Inner { replay: Replay::new(limits), end: None, given_up: false };
-        Self { house: house.clone(), inner: Mutex::new(inner), filled: Notify::new(), drained: Notify::new() }
+impl ReplayQueue {
+    pub(crate) fn new(budget: &Arc<SharedBudget>, limits: Limits) -> Self {
+        budget.publications.fetch_add(1, Ordering::Relaxed);
+        let inner = Inner { replay: Replay::new(limits), end: None, given_up: None };
+        Self { budget: budget.clone(), inner: Mutex::new(inner), filled: Notify::new(), drained: Notify::new() }
     }
 
     /// Adds an entry. It waits for room for as long as acks come, and then makes it; the numbers that were skipped for that
     /// are returned. Safe to drop at the await: then the entry was not added.
-    pub(crate) async fn push(&self, entry: Entry) -> Result<Range<u64>, GivenUp> {
+    pub(crate) async fn push(&self, entry: Entry) -> Result<Range<u64>, IngestEnded> {
         let mut skipped = 0..0;
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
             match self.offer(&entry, &mut skipped)? {
-                Room::Taken => break,
+                Room::Made => break,
                 Room::Wait(until) => {
                     // Late or not: whether there is room now is asked anew.
                     let _drained_or_late = timeout_at(until, drained).await;
@@ -137,32 +136,43 @@ impl Outbox {
         Ok(skipped)
     }
 
-    fn offer(&self, entry: &Entry, skipped: &mut Range<u64>) -> Result<Room, GivenUp> {
+    /// Adds the entry if there is room, or some can be made now. The numbers that are skipped for that come to `skipped`.
+    fn offer(&self, entry: &Entry, skipped: &mut Range<u64>) -> Result<Room, IngestEnded> {
         let now = Instant::now().into_std();
         let mut inner = self.lock();
-        if inner.given_up {
-            return Err(GivenUp);
+        if let Some(why) = inner.given_up {
+            return Err(why);
         }
         let before = inner.replay.bytes();
-        let room = loop {
-            let replay = &mut inner.replay;
-            if !replay.is_full(now) && !self.house.is_crowded_by(replay.bytes(), before) {
-                replay.append(entry.clone(), now);
-                break Room::Taken;
-            }
+        let room = self.make_room(&mut inner.replay, skipped, now);
+        if let Room::Made = room {
+            inner.replay.append(entry.clone(), now);
+        }
+        self.budget.note(before, inner.replay.bytes());
+        Ok(room)
+    }
+
+    /// What is acked goes first. The rest goes only when acks cease to come.
+    fn make_room(&self, replay: &mut Replay, skipped: &mut Range<u64>, now: std::time::Instant) -> Room {
+        let before = replay.bytes();
+        while replay.is_full(now) || self.budget.is_crowded_by(replay.bytes(), before) {
             if replay.drop_acked() {
                 continue;
             }
             if let Some(until) = replay.patience(now) {
-                break Room::Wait(until.into());
+                return Room::Wait(until.into());
             }
-            let gone = replay.skip_gop();
-            let from = if skipped.is_empty() { gone.start } else { skipped.start };
-            *skipped = from..gone.end;
-            self.house.skipped.fetch_add((gone.end - gone.start) as usize, Ordering::Relaxed);
-        };
-        self.house.note(before, inner.replay.bytes());
-        Ok(room)
+            self.skip_gop(replay, skipped);
+        }
+        Room::Made
+    }
+
+    /// Lets the oldest GOP go; its numbers come to those that were `skipped`.
+    fn skip_gop(&self, replay: &mut Replay, skipped: &mut Range<u64>) {
+        let gone = replay.skip_gop();
+        let from = if skipped.is_empty() { gone.start } else { skipped.start };
+        *skipped = from..gone.end;
+        self.budget.skipped.fetch_add((gone.end - gone.start) as usize, Ordering::Relaxed);
     }
 
     /// No more entries come.
@@ -171,9 +181,9 @@ impl Outbox {
         self.filled.notify_waiters();
     }
 
-    /// Nothing more is taken or sent; whoever waits for room is told.
-    pub(crate) fn give_up(&self) {
-        self.lock().given_up = true;
+    /// Nothing more is taken or sent; whoever waits for room is told why.
+    pub(crate) fn give_up(&self, why: IngestEnded) {
+        self.lock().given_up = Some(why);
         self.drained.notify_waiters();
     }
 
@@ -196,7 +206,7 @@ impl Outbox {
         let mut inner = self.lock();
         let before = inner.replay.bytes();
         inner.replay.ack_below(number, Instant::now().into_std());
-        self.house.note(before, inner.replay.bytes());
+        self.budget.note(before, inner.replay.bytes());
         drop(inner);
         self.drained.notify_waiters();
     }
@@ -237,10 +247,10 @@ impl Outbox {
     }
 }
 
-impl Drop for Outbox {
+impl Drop for ReplayQueue {
     fn drop(&mut self) {
-        self.house.note(self.lock().replay.bytes(), 0);
-        self.house.publications.fetch_sub(1, Ordering::Relaxed);
+        self.budget.note(self.lock().replay.bytes(), 0);
+        self.budget.publications.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -256,5 +266,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-#[path = "outbox/tests.rs"]
 mod tests;

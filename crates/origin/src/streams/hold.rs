@@ -9,12 +9,12 @@ use super::Streams;
 
 /// One connection's right to feed a stream. Dropping it means that the connection was lost.
 #[derive(Debug)]
-pub struct Feed {
+pub struct Hold {
     streams: Arc<Streams>,
     ticket: Ticket,
 }
 
-impl Feed {
+impl Hold {
     pub(super) fn new(streams: Arc<Streams>, ticket: Ticket) -> Self {
         Self { streams, ticket }
     }
@@ -29,24 +29,24 @@ impl Feed {
         self.ticket.next_number
     }
 
-    /// Takes a message; one that was heard before is left out. [`Feed::committed`] tells when it is committed.
+    /// Takes a message; one that was heard before is left out. [`Hold::committed`] tells when it is committed.
     pub fn handle_message(&self, number: u64, message: MediaMessage) -> Result<(), NotTaken> {
-        self.streams.with(|replica, now| replica.take(&self.ticket, number, message, now))
+        self.streams.with(|replica, now| replica.handle_message(&self.ticket, number, message, now))
     }
 
     /// The encoder withdrew its metadata.
     pub fn handle_metadata_cleared(&self, number: u64) -> Result<(), NotTaken> {
-        self.streams.with(|replica, now| replica.take_cleared(&self.ticket, number, now))
+        self.streams.with(|replica, now| replica.handle_metadata_cleared(&self.ticket, number, now))
     }
 
     /// The messages from one number to another, both included, were given up by the edge.
     pub fn handle_skip(&self, from: u64, to: u64) -> Result<(), NotTaken> {
-        self.streams.with(|replica, now| replica.take_skip(&self.ticket, from, to, now))
+        self.streams.with(|replica, now| replica.handle_skip(&self.ticket, from, to, now))
     }
 
     /// The encoder ended its stream: the stream ends with it, unless another has taken over.
     pub fn handle_close(&self, number: u64) -> Result<(), NotTaken> {
-        let closed = self.streams.with(|replica, _| replica.close(&self.ticket, number));
+        let closed = self.streams.with(|replica, _| replica.handle_close(&self.ticket, number));
         if closed.is_ok() {
             tracing::info!(stream = %self.ticket.name, publication = %self.ticket.publication, "stream.closed");
         }
@@ -56,11 +56,6 @@ impl Feed {
     /// Whether no more should be taken, because what was taken waits for too long, or is too much, to be committed.
     pub fn is_held_up(&self) -> bool {
         self.streams.with(|replica, _| replica.is_held_up(&self.ticket))
-    }
-
-    /// What is committed of the publication, as far as was told.
-    pub fn acked(&self) -> Acked {
-        *self.ticket.acked.borrow()
     }
 
     /// Waits until more is committed than was told before. An error: the right is lost. Safe to drop at the await.
@@ -87,8 +82,8 @@ impl Feed {
     }
 }
 
-impl Drop for Feed {
+impl Drop for Hold {
     fn drop(&mut self) {
-        self.streams.with(|replica, now| replica.lost(&self.ticket, now));
+        self.streams.with(|replica, now| replica.handle_lost(&self.ticket, now));
     }
 }

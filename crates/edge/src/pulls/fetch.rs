@@ -25,17 +25,24 @@ const ABSENCE_MAX: Duration = Duration::from_secs(30);
 /// Asks for the stream again and again, each time from where it stands. Goes on until it is dropped.
 pub(super) async fn run(pulls: &Pulls, pull: &Arc<Pull>) {
     let mut directing = pulls.upstream.directing();
-    let mut feed =
-        Feed { pulls, pull, choice: Choice::default(), retry: Retry::default(), served: false, failing_since: None };
+    let mut fetch = Fetch {
+        pulls,
+        pull,
+        choice: Choice::default(),
+        retry: Retry::default(),
+        served: false,
+        failing_since: None,
+        absent_since: None,
+    };
     loop {
-        let (pause, pool) = match feed.choice.turn(&directing, &pull.name) {
+        let (pause, pool) = match fetch.choice.turn(&directing, &pull.name) {
             Ok((pool, pools)) => {
                 let news = pool.watch();
-                (feed.turn(&pool, &pools).await, Some(news))
+                (fetch.turn(&pool, &pools).await, Some(news))
             }
             Err(error) => {
-                feed.note_refused(&error);
-                (feed.retry.next_delay(), None)
+                fetch.note_refused(&error);
+                (fetch.retry.next_delay(), None)
             }
         };
         tokio::select! {
@@ -57,7 +64,7 @@ async fn news_of(pool: Option<watch::Receiver<Origins>>) {
     }
 }
 
-struct Feed<'a> {
+struct Fetch<'a> {
     pulls: &'a Pulls,
     pull: &'a Arc<Pull>,
     choice: Choice,
@@ -66,6 +73,8 @@ struct Feed<'a> {
     served: bool,
     /// Since when viewers get nothing although their stream has not ended.
     failing_since: Option<Instant>,
+    /// Since when whoever serves has said that it does not have it.
+    absent_since: Option<Instant>,
 }
 
 /// How a call ended.
@@ -74,8 +83,6 @@ enum Broken {
     Unserved(UpstreamError),
     /// It was taken, and is over.
     Ended(Ended),
-    /// The stream has ended with it.
-    StreamEnded,
     /// This pool does not have the stream, and another may.
     Absent,
     /// The origin's log ends before what viewers have had: it is another, and to be looked through from its beginning.
@@ -83,9 +90,9 @@ enum Broken {
 }
 
 /// Where to go on.
-enum Reason {
+enum GoOn {
     /// Here, in a while.
-    Over,
+    Later,
     /// Here, at once: somebody else serves.
     Moved,
     /// Here, at once, with another question.
@@ -93,25 +100,10 @@ enum Reason {
     /// Nobody serves here.
     Unserved,
     /// Elsewhere, the stream is not here.
-    Absent,
+    NextPool,
 }
 
-impl Broken {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Unserved(UpstreamError::Unreachable(_)) => Reason::Unserved,
-            Self::Unserved(_) | Self::StreamEnded => Reason::Over,
-            Self::Ahead => Reason::Anew,
-            Self::Ended(Ended::Left(_) | Ended::Rerouted | Ended::Error(RelayError::NotActive { .. })) => Reason::Moved,
-            // The connection is gone: whoever serves next may be known already.
-            Self::Ended(Ended::Error(RelayError::Transport(_)) | Ended::Silent) => Reason::Moved,
-            Self::Ended(_) => Reason::Over,
-            Self::Absent => Reason::Absent,
-        }
-    }
-}
-
-impl Feed<'_> {
+impl Fetch<'_> {
     /// One call, and how long to wait before the next one.
     async fn turn(&mut self, pool: &Arc<Pool>, pools: &[Arc<Pool>]) -> Duration {
         let begin = Instant::now();
@@ -120,14 +112,12 @@ impl Feed<'_> {
             self.choice.note_served();
             self.retry.reset();
         }
-        let reason = broken.reason();
-        self.note_end(broken);
-        let at_once = match reason {
-            Reason::Over => false,
-            Reason::Moved => true,
-            Reason::Anew => return Duration::ZERO,
-            Reason::Unserved => self.choice.note_failed(pools),
-            Reason::Absent => {
+        let at_once = match self.on_broken(broken) {
+            GoOn::Later => false,
+            GoOn::Moved => true,
+            GoOn::Anew => return Duration::ZERO,
+            GoOn::Unserved => self.choice.note_failed(pools),
+            GoOn::NextPool => {
                 // All are asked in turn, but not as fast as they answer.
                 self.choice.go_on(pools);
                 false
@@ -151,31 +141,25 @@ impl Feed<'_> {
         tracing::debug!(stream = %self.pull.name, origin = call.address(), via = call.is_via(), ?from, "pull.asked");
         let mut opened = false;
         loop {
-            let down = match call.next().await {
-                Ok(down) => down,
-                Err(Ended::InOrder) => {
-                    // The stream has ended, also for one that waited for a keyframe and so never saw its close.
-                    self.pulls.end_stream(self.pull);
-                    return Broken::StreamEnded;
-                }
-                Err(ended) => return Broken::Ended(ended),
-            };
-            match down {
-                PullDown::Opened { head, rejoined, .. } => {
+            match call.next().await {
+                Ok(PullDown::Opened { head, rejoined, .. }) => {
                     if self.is_ahead(pool, &call, head) {
                         return Broken::Ahead;
                     }
                     opened = true;
                     self.open(pool, &call, head, rejoined);
                 }
-                PullDown::Items { items, .. } => self.append(pool, items),
-                PullDown::Heartbeat { .. } if !opened => {
+                Ok(PullDown::Items { items, .. }) => self.append(pool, items),
+                Ok(PullDown::Heartbeat { .. }) if !opened => {
                     self.note_absent();
                     if others {
                         return Broken::Absent;
                     }
                 }
-                PullDown::Heartbeat { .. } => {}
+                Ok(PullDown::Heartbeat { .. }) => {}
+                // It may not know yet what it has, and not come to know it.
+                Err(Ended::Silent) if !opened && others => return Broken::Absent,
+                Err(ended) => return Broken::Ended(ended),
             }
         }
     }
@@ -183,6 +167,7 @@ impl Feed<'_> {
     /// The stream is there: viewers may join it.
     fn open(&mut self, pool: &Pool, call: &Call<PullDown>, head: u64, rejoined: bool) {
         self.served = true;
+        self.absent_since = None;
         tracing::debug!(stream = %self.pull.name, origin = call.address(), head, rejoined, "pull.opened");
         if let Some(since) = self.failing_since.take() {
             let gap_ms = since.elapsed().as_millis() as u64;
@@ -226,7 +211,11 @@ impl Feed<'_> {
     /// The active origin answers, and has no such stream.
     fn note_absent(&mut self) {
         if self.pull.is_open() {
-            self.hold(ABSENCE_MAX.min(self.pulls.config.hold));
+            // Counted from when it was first said: an origin that was away for long has yet to be found by the encoder's edge.
+            let absent_since = *self.absent_since.get_or_insert_with(Instant::now);
+            let failing_since = *self.failing_since.get_or_insert(absent_since);
+            self.let_go_after(ABSENCE_MAX, absent_since);
+            self.let_go_after(self.pulls.config.hold, failing_since);
         } else {
             self.pull.state.send_if_modified(|state| {
                 let news = matches!(state, State::Unanswered | State::Refused);
@@ -238,44 +227,70 @@ impl Feed<'_> {
         }
     }
 
-    fn note_end(&mut self, broken: Broken) {
+    /// What the end of a call means for the stream and its viewers.
+    fn on_broken(&mut self, broken: Broken) -> GoOn {
         let stream = &self.pull.name;
         match broken {
-            Broken::StreamEnded | Broken::Ahead | Broken::Absent => {}
+            Broken::Ahead => GoOn::Anew,
+            Broken::Absent => GoOn::NextPool,
             Broken::Unserved(UpstreamError::Refused(RelayError::NoStream))
             | Broken::Ended(Ended::Error(RelayError::NoStream)) => {
                 self.note_absent();
+                GoOn::Later
             }
             Broken::Unserved(error @ UpstreamError::Unreachable(_)) => {
-                if self.failing_since.is_none()
-                    && let Some(silenced) = self.pulls.complaints.allow("pull.unreachable")
-                {
-                    tracing::warn!(%stream, %error, silenced, "pull.unreachable");
-                }
-                self.hold(self.pulls.config.hold);
-                self.pull.state.send_if_modified(|state| {
-                    let news = matches!(state, State::Absent | State::Refused);
-                    if news {
-                        *state = State::Unanswered;
-                    }
-                    news
-                });
+                self.note_unreachable(&error);
+                GoOn::Unserved
             }
-            Broken::Unserved(error) => self.note_refused(&error),
+            Broken::Unserved(error) => {
+                self.note_refused(&error);
+                GoOn::Later
+            }
+            Broken::Ended(Ended::InOrder) => {
+                // The stream has ended, also for one that waited for a keyframe and so never saw its close.
+                self.pulls.end_stream(self.pull);
+                GoOn::Later
+            }
+            // The connection is gone, or the origin is active no more: whoever serves next may be known already.
             Broken::Ended(Ended::Error(error @ (RelayError::Transport(_) | RelayError::NotActive { .. }))) => {
                 tracing::debug!(%stream, %error, "pull.broken");
-                self.hold(self.pulls.config.hold);
+                self.hold();
+                GoOn::Moved
             }
-            Broken::Ended(Ended::Error(error)) => self.note_refused(&UpstreamError::Refused(error)),
+            Broken::Ended(Ended::Error(error)) => {
+                self.note_refused(&UpstreamError::Refused(error));
+                GoOn::Later
+            }
             Broken::Ended(Ended::Silent) => {
-                tracing::warn!(%stream, "pull.silent");
-                self.hold(self.pulls.config.hold);
+                if let Some(silenced) = self.pulls.complaints.allow("pull.silent") {
+                    tracing::warn!(%stream, silenced, "pull.silent");
+                }
+                self.hold();
+                GoOn::Moved
             }
-            Broken::Ended(why) => {
+            Broken::Ended(why @ (Ended::Left(_) | Ended::Rerouted)) => {
                 tracing::debug!(%stream, %why, "pull.left");
-                self.hold(self.pulls.config.hold);
+                self.hold();
+                GoOn::Moved
             }
         }
+    }
+
+    /// No origin of the pool serves, as far as can be told.
+    fn note_unreachable(&mut self, error: &UpstreamError) {
+        if self.failing_since.is_none()
+            && let Some(silenced) = self.pulls.complaints.allow("pull.unreachable")
+        {
+            tracing::warn!(stream = %self.pull.name, %error, silenced, "pull.unreachable");
+        }
+        self.hold();
+        self.pull.state.send_if_modified(|state| {
+            let news = matches!(state, State::Absent | State::Refused);
+            if news {
+                *state = State::Unanswered;
+            }
+            news
+        });
     }
 
     /// Nobody will ever give us the stream.
@@ -292,9 +307,15 @@ impl Feed<'_> {
         self.pull.state.send_replace(State::Refused);
     }
 
-    /// Viewers stay although nothing comes, but not for longer than this.
-    fn hold(&mut self, at_most: Duration) {
+    /// Viewers stay although nobody serves, but not for longer than `playback.hold`.
+    fn hold(&mut self) {
+        self.absent_since = None;
         let since = *self.failing_since.get_or_insert_with(Instant::now);
+        self.let_go_after(self.pulls.config.hold, since);
+    }
+
+    /// Viewers do not stay when that is longer ago than this.
+    fn let_go_after(&self, at_most: Duration, since: Instant) {
         if self.pull.is_open() && since.elapsed() > at_most {
             tracing::warn!(stream = %self.pull.name, "pull.held_too_long");
             self.pulls.end_stream(self.pull);

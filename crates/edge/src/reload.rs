@@ -1,0 +1,111 @@
+//! What may change while the process runs: keys, tokens and directions.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use cluster::{PublishPolicy, RouteConfig, RouteEntry, RouteTable};
+use daemon::{Admission, Reloads, publish_policy};
+use rpc::{agent::Snapshot, auth::Auth};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::Config, upstream::Directions};
+
+/// Holds what SIGHUP changes (keys, tokens, routes) and what the control plane does (routes, pools). What is taken from it
+/// goes by what was heard last.
+pub(crate) struct Reload {
+    policy: watch::Sender<PublishPolicy>,
+    auth: Arc<Auth>,
+    directions: watch::Sender<Directions>,
+    /// None without a control plane.
+    snapshot: Option<watch::Receiver<Snapshot>>,
+    in_force: watch::Sender<Arc<Config>>,
+    dev: bool,
+}
+
+impl Reload {
+    /// Reads keys, tokens and our own routes for the first time.
+    pub(crate) fn open(config: &Config, dev: bool) -> anyhow::Result<Self> {
+        let policy = watch::Sender::new(publish_policy(config.publish.as_ref(), dev)?);
+        let auth = Arc::new(Auth::open(config.tokens.as_deref(), dev)?);
+        let routes = RouteTable::new(Vec::new(), own_entries(config)).context("routes")?;
+        let directions = watch::Sender::new(Directions { routes: Arc::new(routes), pools: Vec::new() });
+        let in_force = watch::Sender::new(Arc::new(config.clone()));
+        Ok(Self { policy, auth, directions, snapshot: None, in_force, dev })
+    }
+
+    /// Who may publish.
+    pub(crate) fn admission(&self) -> Arc<Admission> {
+        Arc::new(Admission::new(self.policy.subscribe()))
+    }
+
+    /// Who may call.
+    pub(crate) fn auth(&self) -> Arc<Auth> {
+        self.auth.clone()
+    }
+
+    /// Which way streams go.
+    pub(crate) fn directions(&self) -> watch::Receiver<Directions> {
+        self.directions.subscribe()
+    }
+
+    /// The configuration, as far as it is in force.
+    pub(crate) fn in_force(&self) -> watch::Receiver<Arc<Config>> {
+        self.in_force.subscribe()
+    }
+
+    /// From here on directions go by the control plane too, first by what our disk remembers of it.
+    pub(crate) fn go_by(&mut self, snapshot: Option<watch::Receiver<Snapshot>>) {
+        self.snapshot = snapshot;
+        self.direct();
+    }
+
+    /// Takes what each SIGHUP and each snapshot brings, until told to stop.
+    pub(crate) async fn run(mut self, mut reloads: Reloads<Config>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                new = reloads.next() => self.take(&new),
+                () = changed(&mut self.snapshot) => {}
+            }
+            self.direct();
+        }
+    }
+
+    /// Puts the entries of both sources together.
+    fn direct(&mut self) {
+        let config = self.in_force.borrow().clone();
+        let snapshot = self.snapshot.as_mut().map(|snapshot| snapshot.borrow_and_update().clone()).unwrap_or_default();
+        match RouteTable::new(snapshot.routes.to_vec(), own_entries(&config)) {
+            Ok(routes) => {
+                let directions = Directions { routes: Arc::new(routes), pools: snapshot.pools.to_vec() };
+                self.directions.send_replace(directions);
+            }
+            Err(error) => tracing::error!(%error, "routes.refused"),
+        }
+    }
+
+    fn take(&self, config: &Config) {
+        match publish_policy(config.publish.as_ref(), self.dev) {
+            Ok(new) => drop(self.policy.send_replace(new)),
+            Err(error) => tracing::error!(%error, "publish.not_reloaded"),
+        }
+        self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(config)));
+        self.auth.read_again(config.tokens.as_deref());
+    }
+}
+
+fn own_entries(config: &Config) -> Vec<RouteEntry> {
+    RouteConfig::into_entries(config.routes.clone())
+}
+
+/// Completes at the next snapshot; never where there is no control plane, or when its agent has ended.
+async fn changed(snapshot: &mut Option<watch::Receiver<Snapshot>>) {
+    let alive = match snapshot {
+        Some(snapshot) => snapshot.changed().await.is_ok(),
+        None => false,
+    };
+    if !alive {
+        std::future::pending::<()>().await;
+    }
+}
