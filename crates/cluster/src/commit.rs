@@ -26,6 +26,8 @@ pub struct Commits {
     me: Member,
     epoch: Epoch,
     version: u64,
+    /// Whom an operator keeps out of service.
+    fenced: BTreeSet<NodeId>,
     /// The others without whose ack nothing is committed.
     counted: BTreeSet<Member>,
     /// Those of them that the record does not name yet.
@@ -98,6 +100,7 @@ impl Commits {
             me: grant.member.clone(),
             epoch: grant.epoch,
             version: grant.version,
+            fenced: grant.fenced.clone(),
             counted: BTreeSet::new(),
             joining: BTreeSet::new(),
             followers: BTreeMap::new(),
@@ -158,6 +161,7 @@ impl Commits {
             return;
         }
         self.version = grant.version;
+        self.fenced.clone_from(&grant.fenced);
         let others = self.others(grant);
         // A request counts on the version it names only: with a newer record it is settled, whatever became of it. What was
         // done alone stays to be told, for as long as the record has those members.
@@ -181,13 +185,13 @@ impl Commits {
         {
             self.joining.remove(&refused);
             self.counted.remove(&refused);
-            self.lapses.entry(refused.node).or_default().add(self.own.now());
+            self.note_lapse(&refused);
         }
-        for member in self.counted.difference(&others).filter(|member| !self.joining.contains(*member)) {
-            self.lapses.entry(member.node.clone()).or_default().add(self.own.now());
-        }
+        let left = self.counted.difference(&others).filter(|member| !self.joining.contains(*member));
+        left.cloned().collect::<Vec<_>>().iter().for_each(|member| self.note_lapse(member));
         let joining = std::mem::take(&mut self.joining);
-        self.joining = joining.into_iter().filter(|member| !others.contains(member) && self.is_here(member)).collect();
+        let waits = |member: &Member| !others.contains(member) && self.is_here(member) && !self.is_fenced(member);
+        self.joining = joining.into_iter().filter(waits).collect();
         self.counted = others.union(&self.joining).cloned().collect();
         self.update();
     }
@@ -196,6 +200,17 @@ impl Commits {
     fn may_have_crossed(&mut self, member: &Member) -> bool {
         let near = self.distance(member) == Distance::Near;
         near && !self.lapses.entry(member.node.clone()).or_default().pass_over()
+    }
+
+    /// It dropped out. Whom an operator has taken out has done nothing for which it should be kept waiting.
+    fn note_lapse(&mut self, member: &Member) {
+        if !self.is_fenced(member) {
+            self.lapses.entry(member.node.clone()).or_default().add(self.own.now());
+        }
+    }
+
+    fn is_fenced(&self, member: &Member) -> bool {
+        self.fenced.contains(&member.node)
     }
 
     fn others(&self, grant: &Grant) -> BTreeSet<Member> {
@@ -350,7 +365,7 @@ impl Commits {
             let returns = near && lapses.may_return(now, &self.rules);
             if !near {
                 self.leave_out(&member);
-            } else if returns && !self.counted.contains(&member) {
+            } else if returns && !self.counted.contains(&member) && !self.is_fenced(&member) {
                 self.joining.insert(member.clone());
                 self.counted.insert(member);
             }
@@ -373,7 +388,7 @@ impl Commits {
         let asked = matches!(&self.request, Some(Request { change: SyncChange::Grow(asked), .. }) if asked == member);
         if !asked && self.joining.remove(member) {
             self.counted.remove(member);
-            self.lapses.entry(member.node.clone()).or_default().add(self.own.now());
+            self.note_lapse(member);
             self.update();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Epoch, Member, PoolId, Role};
+use crate::{Epoch, Member, NodeId, PoolId, Role};
 
 /// The role of one origin, with all of the record that it needs. Of two, the one with the higher version counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +23,8 @@ pub struct Grant {
     pub active: Option<Member>,
     /// Without the ack of each of these nothing is committed.
     pub in_sync: BTreeSet<Member>,
+    /// Nodes that an operator keeps out of service: none of them is to be asked in.
+    pub fenced: BTreeSet<NodeId>,
     /// The active is to take nothing more and to say when all it took is committed: another is about to be active.
     pub yields: bool,
     /// Which start of which store granted the epoch, so that two grants of one number are told apart; empty: not said.

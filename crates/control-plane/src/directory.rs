@@ -14,6 +14,8 @@ use rpc::{
 pub(crate) struct Directory {
     nodes: BTreeMap<NodeId, Held>,
     holders: HashMap<StreamName, BTreeSet<NodeId>>,
+    /// The active origins of all pools.
+    actives: BTreeSet<NodeId>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +98,11 @@ impl Directory {
         }
     }
 
+    /// These origins are active now. Streams are put together by that from each one's next report on.
+    pub(crate) fn set_actives(&mut self, actives: BTreeSet<NodeId>) {
+        self.actives = actives;
+    }
+
     /// A node is gone, and with it what it held; returns its streams.
     pub(crate) fn forget(&mut self, node: &NodeId) -> BTreeSet<StreamName> {
         let Some(held) = self.nodes.remove(node) else { return BTreeSet::new() };
@@ -111,7 +118,8 @@ impl Directory {
         let holders = self.holders.get(name)?;
         let said = holders.iter().filter_map(|node| {
             let held = self.nodes.get(node)?;
-            Some(Said { node, report: held.streams.get(name)?, players: held.players(name) })
+            let (active, players) = (self.actives.contains(node), held.players(name));
+            Some(Said { node, active, report: held.streams.get(name)?, players })
         });
         let reports: Vec<_> = said.collect();
         (!reports.is_empty()).then(|| put_together(name, &reports))
@@ -170,13 +178,16 @@ fn index(holders: &mut HashMap<StreamName, BTreeSet<NodeId>>, name: &StreamName,
 /// What one node says of a stream.
 struct Said<'a> {
     node: &'a NodeId,
+    /// It is the active origin of its pool.
+    active: bool,
     report: &'a StreamReport,
     /// Sessions on the node that play it.
     players: u32,
 }
 
 fn put_together(name: &StreamName, reports: &[Said<'_>]) -> StreamInfo {
-    let newest = |said: &&Said<'_>| (said.report.live, said.report.epoch, said.report.head);
+    // A standby's report may be a moment newer than that of the active, which it follows.
+    let newest = |said: &&Said<'_>| (said.report.live, said.report.epoch, said.active, said.report.head);
     let origin = reports.iter().filter(|said| said.report.holding == Holding::Origin).max_by_key(newest);
     let encoder = reports.iter().filter(|said| said.report.publisher_session.is_some()).max_by_key(newest);
     let ingest = encoder.map(|said| said.node.clone()).or_else(|| origin?.report.ingest_node.clone());
@@ -185,7 +196,7 @@ fn put_together(name: &StreamName, reports: &[Said<'_>]) -> StreamInfo {
     let session = |Said { node, report, .. }: &Said<'_>| {
         report.publisher_session.as_ref().map(|id| format!("sessions/{node}.{id}"))
     };
-    let holder = |Said { node, report, players }: &Said<'_>| {
+    let holder = |Said { node, report, players, .. }: &Said<'_>| {
         let behind = best.head_timestamp_ms.saturating_sub(report.head_timestamp_ms);
         // Whatever reads a stream at an origin, edges among them, is a viewer to it: here its players count. An edge
         // that takes a stream in knows no positions.
@@ -302,6 +313,21 @@ mod tests {
         assert_eq!((stream.viewers(), stream.head), (10, 1000));
         let holders: Vec<_> = stream.holders.iter().map(|held| (held.viewers, held.head, held.lag_ms)).collect();
         assert_eq!(holders, [(2, 0, 0), (7, 950, 50), (1, 1000, 0)]);
+    }
+
+    #[test]
+    fn the_origin_of_a_stream_is_the_active_one_whichever_reported_last() {
+        let mut directory = Directory::default();
+        directory.set_actives([node("origin-1")].into());
+        put(&mut directory, "origin-1", report(Holding::Origin, 1000, 0));
+        put(&mut directory, "origin-2", report(Holding::Origin, 1033, 0));
+        assert_eq!(directory.stream(&name()).unwrap().origin, Some(node("origin-1")));
+        let before = directory.stream(&name()).unwrap();
+        put(&mut directory, "origin-2", report(Holding::Origin, 2000, 0));
+        assert!(!differs(&before, &directory.stream(&name()).unwrap()));
+        let after_a_move = StreamReport { epoch: Epoch(2), ..report(Holding::Origin, 2000, 0) };
+        put(&mut directory, "origin-2", after_a_move);
+        assert_eq!(directory.stream(&name()).unwrap().origin, Some(node("origin-2")));
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl ControlPlane {
     pub(crate) fn refresh_pools(&self) {
         let _alone = lock(&self.inner.pool_refresh);
         let records: Vec<_> = lock(&self.inner.pools).values().map(|pool| pool.shown().clone()).collect();
+        let actives = records.iter().filter_map(|record| Some(record.active.as_ref()?.node.clone())).collect();
+        lock(&self.inner.directory).set_actives(actives);
         for record in records {
             let pool = record.id.as_str();
             let metrics = &self.inner.metrics;

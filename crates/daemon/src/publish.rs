@@ -6,6 +6,7 @@ use std::{
 };
 
 use cluster::{KeysError, PublishConfig, PublishPolicy};
+use tokio::sync::watch;
 
 /// Who may publish by this setting. Without one it is nobody, and under `--dev` everybody.
 pub fn publish_policy(setting: Option<&PublishConfig>, dev: bool) -> Result<PublishPolicy, KeysFileError> {
@@ -14,9 +15,21 @@ pub fn publish_policy(setting: Option<&PublishConfig>, dev: bool) -> Result<Publ
         Some(PublishConfig::KeysFile(path)) => read(path),
         None if dev => Ok(PublishPolicy::Open),
         None => {
-            tracing::warn!("publish.nobody: the setting `publish` is not given, so all publishing is refused");
+            tracing::warn!(why = "the setting `publish` is not given, so all publishing is refused", "publish.nobody");
             Ok(PublishPolicy::from_keys("").expect("an empty file has no mistakes"))
         }
+    }
+}
+
+/// Reads by whom may be published anew, for all who ask the policy. Where that fails, what was in force stays; either is
+/// logged.
+pub fn reload_publish_policy(policy: &watch::Sender<PublishPolicy>, setting: Option<&PublishConfig>, dev: bool) {
+    match publish_policy(setting, dev) {
+        Ok(new) => {
+            policy.send_replace(new);
+            tracing::info!("publish.reloaded");
+        }
+        Err(error) => tracing::error!(%error, "publish.not_reloaded"),
     }
 }
 

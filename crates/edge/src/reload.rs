@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use cluster::{PublishPolicy, RouteConfig, RouteEntry, RouteTable};
-use daemon::{Admission, Reloads, publish_policy};
+use daemon::{Admission, Reloads, publish_policy, reload_publish_policy};
 use rpc::{agent::Snapshot, auth::Auth};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -86,10 +86,7 @@ impl Reload {
     }
 
     fn take(&self, config: &Config) {
-        match publish_policy(config.publish.as_ref(), self.dev) {
-            Ok(new) => drop(self.policy.send_replace(new)),
-            Err(error) => tracing::error!(%error, "publish.not_reloaded"),
-        }
+        reload_publish_policy(&self.policy, config.publish.as_ref(), self.dev);
         self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(config)));
         self.auth.read_again(config.tokens.as_deref());
     }

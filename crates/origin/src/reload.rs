@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cluster::PublishPolicy;
-use daemon::{Admission, Reloads, publish_policy};
+use daemon::{Admission, Reloads, publish_policy, reload_publish_policy};
 use rpc::auth::Auth;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,10 +46,7 @@ impl Reload {
     pub(crate) async fn run(self, mut reloads: Reloads<Config>, stop: CancellationToken) {
         while let Some(config) = stop.run_until_cancelled(reloads.next()).await {
             self.auth.read_again(config.tokens.as_deref());
-            match publish_policy(config.publish.as_ref(), self.dev) {
-                Ok(new) => drop(self.policy.send_replace(new)),
-                Err(error) => tracing::error!(%error, "publish.not_reloaded"),
-            }
+            reload_publish_policy(&self.policy, config.publish.as_ref(), self.dev);
             self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(&config)));
         }
     }

@@ -1,6 +1,6 @@
 //! An origin without a control plane: it gives itself the role (REPLICATION, State).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cluster::{Epoch, Grant, Member, PoolId, Role};
 use replica::GrantRefused;
@@ -73,6 +73,7 @@ impl Standalone {
             loss_epoch: epoch,
             active: Some(me.clone()),
             in_sync: [me].into(),
+            fenced: BTreeSet::new(),
             yields: false,
             store: String::new(),
         }

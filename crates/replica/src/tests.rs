@@ -79,6 +79,7 @@ impl Pool {
             loss_epoch: Epoch(loss_epoch),
             active: Some(member(active)),
             in_sync: in_sync.iter().map(|name| member(name)).collect(),
+            fenced: Default::default(),
             yields: false,
             store: String::new(),
         };

@@ -19,6 +19,7 @@ fn grant(version: u64, in_sync: &[&str]) -> Grant {
         loss_epoch: Epoch(0),
         active: Some(member("a")),
         in_sync: in_sync.iter().map(|node| member(node)).collect(),
+        fenced: BTreeSet::new(),
         yields: false,
         store: String::new(),
     }
@@ -306,6 +307,30 @@ fn a_request_that_crossed_with_another_record_is_made_again_on_that_one_and_is_n
     term.follow(2, "bb");
     term.pass(5_010, CALM);
     assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+}
+
+#[test]
+fn a_fenced_member_is_not_asked_for_and_returns_at_once_when_it_is_let_in() {
+    let mut term = Term::new(&["a", "bb"]);
+    term.follow(1, "bb");
+    term.pass(10, CALM);
+    term.commits.handle_grant(&Grant { fenced: [member("bb").node].into(), ..grant(2, &["a"]) });
+    term.pass(60_000, CALM);
+    assert_eq!(term.asked(), None);
+    term.commits.handle_grant(&grant(3, &["a"]));
+    term.pass(10, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+}
+
+#[test]
+fn a_candidate_that_is_fenced_before_it_is_let_in_is_not_waited_for() {
+    let mut term = Term::new(&["a"]);
+    term.follow(1, "bb");
+    term.pass(10, CALM);
+    assert_eq!(term.asked(), Some(SyncChange::Grow(member("bb"))));
+    term.commits.append();
+    term.commits.handle_grant(&Grant { fenced: [member("bb").node].into(), ..grant(2, &["a"]) });
+    assert_eq!(term.commits.committed(), Some(1));
 }
 
 #[test]

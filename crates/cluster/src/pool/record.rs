@@ -197,6 +197,7 @@ impl PoolRecord {
             loss_epoch: self.loss_epoch,
             active: self.active.clone(),
             in_sync: self.in_sync.clone(),
+            fenced: self.fenced.iter().filter(|node| self.members.contains_key(*node)).cloned().collect(),
             yields: role == Role::Active && self.yields_to.is_some(),
             store: self.granted_by.clone(),
         }

@@ -44,6 +44,7 @@ impl Origin {
             loss_epoch: Epoch(0),
             active: Some(member(active)),
             in_sync: [member("o1"), member("o2")].into(),
+            fenced: Default::default(),
             yields: false,
             store: String::new(),
         };

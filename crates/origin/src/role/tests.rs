@@ -45,6 +45,7 @@ fn grant(role: cluster::Role, epoch: u64, version: u64) -> Grant {
         loss_epoch: Epoch(0),
         active: None,
         in_sync: [me()].into(),
+        fenced: Default::default(),
         yields: false,
         store: String::new(),
     }

@@ -43,6 +43,7 @@ pub(crate) fn grant(me: Member, epoch: u64) -> Grant {
         loss_epoch: Epoch(0),
         active: Some(me.clone()),
         in_sync: [me].into(),
+        fenced: Default::default(),
         yields: false,
         store: String::new(),
     }

@@ -162,6 +162,7 @@ fn grant(incarnation: u64) -> Grant {
         loss_epoch: Epoch(0),
         active: Some(member()),
         in_sync: BTreeSet::from([member()]),
+        fenced: BTreeSet::new(),
         yields: false,
         store: "store".into(),
     }

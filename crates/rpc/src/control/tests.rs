@@ -340,6 +340,7 @@ fn what_the_control_plane_says_arrives_as_it_was_said() {
         loss_epoch: Epoch(2),
         active: Some(other.clone()),
         in_sync: BTreeSet::from([other, member()]),
+        fenced: BTreeSet::from([NodeId::new("origin-7").unwrap()]),
         yields: true,
         store: "s".into(),
     };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cluster::{
-    Beat, Epoch, FirstFrame, Grant, KnownRecord, Member, Mishap, Notice, PoolId, Role, SyncChange, SyncRequest,
+    Beat, Epoch, FirstFrame, Grant, KnownRecord, Member, Mishap, NodeId, Notice, PoolId, Role, SyncChange, SyncRequest,
 };
 use proto::control::v1::{self as pb, node_session_request::Message as Up, node_session_response::Message as Down};
 
@@ -258,6 +258,7 @@ fn wire_grant(grant: Grant) -> pb::RoleGrant {
         active: active.node,
         active_incarnation: active.incarnation,
         in_sync: grant.in_sync.into_iter().map(fields::wire_member).collect(),
+        fenced: grant.fenced.iter().map(NodeId::resource).collect(),
         yields: grant.yields,
         node: grant.member.node.resource(),
     }
@@ -267,6 +268,7 @@ fn grant(wire: pb::RoleGrant) -> Result<Grant, Failure> {
     let member = |node, incarnation| pb::MemberId { node, incarnation };
     let active = member(wire.active, wire.active_incarnation);
     let in_sync = fields::bounded("role.in_sync", wire.in_sync, MEMBERS_MAX)?;
+    let fenced = fields::bounded("role.fenced", wire.fenced, MEMBERS_MAX)?;
     Ok(Grant {
         pool: fields::pool("role.pool", &wire.pool)?,
         member: fields::member("role", member(wire.node, wire.incarnation))?,
@@ -277,6 +279,7 @@ fn grant(wire: pb::RoleGrant) -> Result<Grant, Failure> {
         loss_epoch: fields::epoch("role.loss_epoch", wire.loss_epoch)?,
         active: if active.node.is_empty() { None } else { Some(fields::member("role.active", active)?) },
         in_sync: in_sync.into_iter().map(|member| fields::member("role.in_sync", member)).collect::<Result<_, _>>()?,
+        fenced: fenced.iter().map(|node| fields::node("role.fenced", node)).collect::<Result<_, _>>()?,
         yields: wire.yields,
         store: fields::text("role.store_id", wire.store_id, GRANTER_CHARS_MAX)?,
     })
