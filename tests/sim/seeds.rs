@@ -1,11 +1,14 @@
 //! Clusters under faults that a seed chooses, checked against the invariants all the time.
 //!
-//! `HEADWATER_SEED=n` runs one seed and prints what happened in it; `HEADWATER_SEEDS=n` runs so many.
+//! `HEADWATER_SEED=n` runs one seed and prints what happened in it; `HEADWATER_SEEDS=n` runs so many, from
+//! `HEADWATER_FIRST_SEED` on. A drill has seeds that no run before it had.
 
 use std::{
     fmt::Write,
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
     thread,
+    time::SystemTime,
 };
 
 use crate::{
@@ -236,27 +239,40 @@ fn report(seed: u64) -> String {
     text
 }
 
-fn seeds() -> u64 {
-    if let Some(count) = std::env::var("HEADWATER_SEEDS").ok().and_then(|count| count.parse().ok()) {
-        return count;
-    }
-    if std::env::var_os("HEADWATER_DRILL").is_some() { 10_000 } else { 200 }
+/// The seeds to run.
+fn seeds() -> Range<u64> {
+    let drill = std::env::var_os("HEADWATER_DRILL").is_some();
+    let count = number("HEADWATER_SEEDS").unwrap_or(if drill { 10_000 } else { 200 });
+    let first = number("HEADWATER_FIRST_SEED").unwrap_or_else(|| if drill { of_this_second() } else { 1 });
+    first..first + count
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, and not {text:?}")))
+}
+
+/// A seed that begins a range of its own for each second, for thousands of years.
+fn of_this_second() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock that is set");
+    since.as_secs() * 100_000
 }
 
 #[test]
 fn seeded_clusters_hold_the_invariants() {
-    if let Some(seed) = std::env::var("HEADWATER_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    if let Some(seed) = number("HEADWATER_SEED") {
         let Outcome { world, broken } = run(seed, true);
         world.net.trace.iter().flatten().for_each(|line| eprintln!("{line}"));
         assert!(broken.is_empty(), "{broken}");
         return;
     }
-    let next = AtomicU64::new(1);
+    let seeds = seeds();
+    let next = AtomicU64::new(seeds.start);
     let work = || {
         let mut tally = Tally::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed > seeds() {
+            if seed >= seeds.end {
                 return tally;
             }
             tally.add(seed, run(seed, false));
@@ -271,12 +287,11 @@ fn seeded_clusters_hold_the_invariants() {
         tallies.into_iter().fold(Tally::default(), Tally::and);
     failed.sort();
     eprintln!(
-        "{} seeds: the role moved {moves} times; {losses} clusters lost something, in {alone} an origin went alone, in \
-         {doubled} positions were doubled; {seen} items were seen",
-        seeds()
+        "seeds {seeds:?}: the role moved {moves} times; {losses} clusters lost something, in {alone} an origin went alone, in \
+         {doubled} positions were doubled; {seen} items were seen"
     );
     let list: String = failed.iter().map(|(seed, broken)| format!("{seed}: {broken}\n")).collect();
-    assert!(failed.is_empty(), "{} of {} seeds:\n{list}\n{}", failed.len(), seeds(), report(failed[0].0));
+    assert!(failed.is_empty(), "{} of seeds {seeds:?}:\n{list}\n{}", failed.len(), report(failed[0].0));
 }
 
 #[test]

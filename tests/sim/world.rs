@@ -290,8 +290,16 @@ impl World {
     /// Nothing was broken, and every stream plays everywhere (invariant 6), by now.
     pub fn verdict(&self) -> Result<(), String> {
         let mut broken = self.judge.broken.clone();
-        // What is left of one that has ended comes too late where the next has its name already.
-        for ingest in self.edges.values().flat_map(|edge| &edge.encoders).filter(|ingest| ingest.is_live()) {
+        let encoders = || self.edges.values().flat_map(|edge| &edge.encoders).filter(|ingest| !ingest.over);
+        for ended in encoders().filter(|ingest| !ingest.is_live()) {
+            // What is left of it comes too late where the next has its name already.
+            let name = &ended.encoder.name;
+            let mut live = encoders().filter(|ingest| ingest.is_live() && ingest.encoder.name == *name);
+            if !live.any(|next| self.judge.opened.contains_key(&next.publication())) {
+                broken.push(format!("the end of {} of {name} has not arrived", ended.publication()));
+            }
+        }
+        for ingest in encoders().filter(|ingest| ingest.is_live()) {
             // What was sent a second ago has been seen by now.
             let due = ingest.encoder.next.checked_sub(S / self.setup.period + 1);
             let Some(due) = due.filter(|_| ingest.encoder.has_begun(self.net.now)) else { continue };
@@ -315,6 +323,7 @@ impl World {
             let epoch = active.replica.standing().epoch;
             self.judge.unnamed_loss(&active.hub, |member| follows(epoch, member))
         }));
+        broken.extend(self.judge.unseen());
         broken.extend(self.judge.untold());
         if broken.is_empty() { Ok(()) } else { Err(broken.join("\n")) }
     }

@@ -64,7 +64,7 @@ pub use admission::Admission;
 pub use bind::{BindError, bind};
 pub use limits::raise_open_files;
 pub use parent::{ParentError, die_with};
-pub use publish::{KeysFileError, publish_policy, reload_publish_policy};
+pub use publish::{KeysFileError, PublishKeys};
 pub use reload::Reloads;
 pub use run::{Args, Process, Program, explain, install_crypto, run};
 pub use settings::Settings;

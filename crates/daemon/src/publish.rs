@@ -3,13 +3,45 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use cluster::{KeysError, PublishConfig, PublishPolicy};
 use tokio::sync::watch;
 
-/// Who may publish by this setting. Without one it is nobody, and under `--dev` everybody.
-pub fn publish_policy(setting: Option<&PublishConfig>, dev: bool) -> Result<PublishPolicy, KeysFileError> {
+use crate::Admission;
+
+/// Who may publish, by the setting as it was read last.
+#[derive(Debug)]
+pub struct PublishKeys {
+    policy: watch::Sender<PublishPolicy>,
+    dev: bool,
+}
+
+impl PublishKeys {
+    /// Reads them for the first time. Without the setting nobody may publish, and under `--dev` everybody.
+    pub fn open(setting: Option<&PublishConfig>, dev: bool) -> Result<Self, KeysFileError> {
+        Ok(Self { policy: watch::Sender::new(policy(setting, dev)?), dev })
+    }
+
+    /// Decides by what was read last.
+    pub fn admission(&self) -> Arc<Admission> {
+        Arc::new(Admission::new(self.policy.subscribe()))
+    }
+
+    /// Reads them anew, for all who decide by them. Where that fails, what was in force stays; either is logged.
+    pub fn read_again(&self, setting: Option<&PublishConfig>) {
+        match policy(setting, self.dev) {
+            Ok(new) => {
+                self.policy.send_replace(new);
+                tracing::info!("publish.reloaded");
+            }
+            Err(error) => tracing::error!(%error, "publish.not_reloaded"),
+        }
+    }
+}
+
+fn policy(setting: Option<&PublishConfig>, dev: bool) -> Result<PublishPolicy, KeysFileError> {
     match setting {
         Some(PublishConfig::Open) => Ok(PublishPolicy::Open),
         Some(PublishConfig::KeysFile(path)) => read(path),
@@ -18,18 +50,6 @@ pub fn publish_policy(setting: Option<&PublishConfig>, dev: bool) -> Result<Publ
             tracing::warn!(why = "the setting `publish` is not given, so all publishing is refused", "publish.nobody");
             Ok(PublishPolicy::from_keys("").expect("an empty file has no mistakes"))
         }
-    }
-}
-
-/// Reads by whom may be published anew, for all who ask the policy. Where that fails, what was in force stays; either is
-/// logged.
-pub fn reload_publish_policy(policy: &watch::Sender<PublishPolicy>, setting: Option<&PublishConfig>, dev: bool) {
-    match publish_policy(setting, dev) {
-        Ok(new) => {
-            policy.send_replace(new);
-            tracing::info!("publish.reloaded");
-        }
-        Err(error) => tracing::error!(%error, "publish.not_reloaded"),
     }
 }
 
@@ -71,9 +91,27 @@ mod tests {
 
     #[test]
     fn without_the_setting_nobody_may_publish_except_under_dev() {
-        assert!(!publish_policy(None, false).unwrap().allows(&name(), None));
-        assert!(publish_policy(None, true).unwrap().allows(&name(), None));
-        assert!(publish_policy(Some(&PublishConfig::Open), false).unwrap().allows(&name(), None));
+        assert!(!policy(None, false).unwrap().allows(&name(), None));
+        assert!(policy(None, true).unwrap().allows(&name(), None));
+        assert!(policy(Some(&PublishConfig::Open), false).unwrap().allows(&name(), None));
+    }
+
+    #[test]
+    fn a_keys_file_that_went_wrong_leaves_in_force_what_was_read_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        let setting = PublishConfig::KeysFile(path.clone());
+        let write = |key: &str| fs::write(&path, format!("live/a {}", cluster::hashed_publish_key(key))).unwrap();
+        write("first");
+        let keys = PublishKeys::open(Some(&setting), false).unwrap();
+        let admission = keys.admission();
+        fs::write(&path, "live/a second").unwrap();
+        keys.read_again(Some(&setting));
+        assert!(admission.admits(&name(), Some("first"), "127.0.0.1"));
+        write("second");
+        keys.read_again(Some(&setting));
+        assert!(admission.admits(&name(), Some("second"), "127.0.0.1"));
+        assert!(!admission.admits(&name(), Some("first"), "127.0.0.1"));
     }
 
     #[test]
@@ -81,9 +119,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
         let setting = PublishConfig::KeysFile(path.clone());
-        assert!(publish_policy(Some(&setting), true).unwrap_err().to_string().contains("keys"));
+        assert!(policy(Some(&setting), true).unwrap_err().to_string().contains("keys"));
         fs::write(&path, "live/a topsecret").unwrap();
-        let told = publish_policy(Some(&setting), true).unwrap_err().to_string();
+        let told = policy(Some(&setting), true).unwrap_err().to_string();
         assert!(told.contains("line 1") && !told.contains("topsecret"), "{told}");
     }
 }

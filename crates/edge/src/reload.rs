@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use cluster::{PublishPolicy, RouteConfig, RouteEntry, RouteTable};
-use daemon::{Admission, Reloads, publish_policy, reload_publish_policy};
+use cluster::{RouteConfig, RouteEntry, RouteTable};
+use daemon::{Admission, PublishKeys, Reloads};
 use rpc::{agent::Snapshot, auth::Auth};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,29 +14,28 @@ use crate::{config::Config, upstream::Directions};
 /// Holds what SIGHUP changes (keys, tokens, routes) and what the control plane does (routes, pools). What is taken from it
 /// goes by what was heard last.
 pub(crate) struct Reload {
-    policy: watch::Sender<PublishPolicy>,
+    keys: PublishKeys,
     auth: Arc<Auth>,
     directions: watch::Sender<Directions>,
     /// None without a control plane.
     snapshot: Option<watch::Receiver<Snapshot>>,
     in_force: watch::Sender<Arc<Config>>,
-    dev: bool,
 }
 
 impl Reload {
     /// Reads keys, tokens and our own routes for the first time.
     pub(crate) fn open(config: &Config, dev: bool) -> anyhow::Result<Self> {
-        let policy = watch::Sender::new(publish_policy(config.publish.as_ref(), dev)?);
+        let keys = PublishKeys::open(config.publish.as_ref(), dev)?;
         let auth = Arc::new(Auth::open(config.tokens.as_deref(), dev)?);
         let routes = RouteTable::new(Vec::new(), own_entries(config)).context("routes")?;
         let directions = watch::Sender::new(Directions { routes: Arc::new(routes), pools: Vec::new() });
         let in_force = watch::Sender::new(Arc::new(config.clone()));
-        Ok(Self { policy, auth, directions, snapshot: None, in_force, dev })
+        Ok(Self { keys, auth, directions, snapshot: None, in_force })
     }
 
     /// Who may publish.
     pub(crate) fn admission(&self) -> Arc<Admission> {
-        Arc::new(Admission::new(self.policy.subscribe()))
+        self.keys.admission()
     }
 
     /// Who may call.
@@ -86,7 +85,7 @@ impl Reload {
     }
 
     fn take(&self, config: &Config) {
-        reload_publish_policy(&self.policy, config.publish.as_ref(), self.dev);
+        self.keys.read_again(config.publish.as_ref());
         self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(config)));
         self.auth.read_again(config.tokens.as_deref());
     }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::PublishPolicy;
-use daemon::{Admission, Reloads, publish_policy, reload_publish_policy};
+use daemon::{Admission, PublishKeys, Reloads};
 use rpc::auth::Auth;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -12,24 +11,23 @@ use crate::config::Config;
 
 /// Holds what SIGHUP changes. What is taken from it goes by what was read last.
 pub(crate) struct Reload {
-    policy: watch::Sender<PublishPolicy>,
+    keys: PublishKeys,
     auth: Arc<Auth>,
     in_force: watch::Sender<Arc<Config>>,
-    dev: bool,
 }
 
 impl Reload {
     /// Reads keys and tokens for the first time.
     pub(crate) fn open(config: &Config, dev: bool) -> anyhow::Result<Self> {
-        let policy = watch::Sender::new(publish_policy(config.publish.as_ref(), dev)?);
+        let keys = PublishKeys::open(config.publish.as_ref(), dev)?;
         let auth = Arc::new(Auth::open(config.tokens.as_deref(), dev)?);
         let in_force = watch::Sender::new(Arc::new(config.clone()));
-        Ok(Self { policy, auth, in_force, dev })
+        Ok(Self { keys, auth, in_force })
     }
 
     /// Who may publish.
     pub(crate) fn admission(&self) -> Arc<Admission> {
-        Arc::new(Admission::new(self.policy.subscribe()))
+        self.keys.admission()
     }
 
     /// Who may call.
@@ -46,7 +44,7 @@ impl Reload {
     pub(crate) async fn run(self, mut reloads: Reloads<Config>, stop: CancellationToken) {
         while let Some(config) = stop.run_until_cancelled(reloads.next()).await {
             self.auth.read_again(config.tokens.as_deref());
-            reload_publish_policy(&self.policy, config.publish.as_ref(), self.dev);
+            self.keys.read_again(config.publish.as_ref());
             self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(&config)));
         }
     }

@@ -265,7 +265,12 @@ impl Edge {
                 judge.acked(ingest.encoder.publication, through);
                 ingest.acked(through, net.local(self.me));
             }
-            Msg::PushEnded => ingest.over = true,
+            Msg::PushEnded => {
+                if ingest.closing {
+                    judge.ended(ingest.encoder.publication, ingest.encoder.next);
+                }
+                ingest.over = true;
+            }
             _ => {
                 judge.encoders_lost += u64::from(gone);
                 if let Msg::NotActive { epoch } = msg {

@@ -59,6 +59,10 @@ pub struct Judge {
     sent: BTreeMap<PublicationId, u64>,
     /// Publications that had ended at an origin before their edge could bring it what was left of them.
     ended_early: BTreeSet<PublicationId>,
+    /// How many messages there were of each publication whose end was committed for its encoder.
+    ended: BTreeMap<PublicationId, u64>,
+    /// The last message that viewers had of a publication when they saw its stream end.
+    closed: Vec<(Party, PublicationId, u64)>,
 }
 
 /// What stands at a position, and who served it first.
@@ -77,6 +81,8 @@ pub struct Viewer {
     /// The same in the pool's numbering, which is another once they have gone on in another log.
     there: Option<u64>,
     numbers: BTreeMap<PublicationId, u64>,
+    /// Whose messages they had last.
+    playing: Option<PublicationId>,
     /// Their positions and numbers may jump: a loss, or a split, was named.
     excused: bool,
     pub seen_at: u64,
@@ -198,6 +204,21 @@ impl Judge {
         self.ended_early.insert(publication);
     }
 
+    /// The encoder has said its end after so many messages, and its edge is told that it is committed.
+    pub fn ended(&mut self, publication: PublicationId, messages: u64) {
+        self.ended.insert(publication, messages);
+    }
+
+    /// Viewers who saw a stream's end and not all that came before it.
+    pub fn unseen(&self) -> Option<String> {
+        if self.may_split || !self.losses.is_empty() {
+            return None;
+        }
+        let due = |publication| self.ended.get(publication).and_then(|messages| messages.checked_sub(1));
+        let (edge, publication, had) = self.closed.iter().find(|(_, of, had)| due(of).is_some_and(|due| *had < due))?;
+        Some(format!("{} saw the end of {publication} after its message {had}", node_id(*edge)))
+    }
+
     pub fn skipped(&mut self, publication: PublicationId, from: u64, to: u64) {
         self.skipped.entry(publication).or_default().push((from, to));
         let acked = self.acked.get(&publication).copied();
@@ -269,7 +290,7 @@ impl Judge {
                 let named = |loss: &&Epoch| before < loss.first_position() && loss.first_position() <= here;
                 if self.losses.iter().any(|loss| named(&loss)) || self.is_alone(name, before) || self.may_skip {
                     viewer.excused = true;
-                } else if !self.ended_between(name, before, here) && !viewer.has_had(&self.ended_early) {
+                } else if !self.ended_between(name, before, here) && !viewer.goes_on_from(&self.ended_early, item) {
                     faults.push(format!("{here:#x} after {before:#x}"));
                 }
             }
@@ -291,6 +312,7 @@ impl Judge {
         }
         viewer.last = viewer.last.max(Some(position));
         viewer.there = Some(here);
+        viewer.playing = publication(item).or(viewer.playing);
         match &item.body {
             Body::Frame(frame) => {
                 if let Some((publication, number)) = stamp(&frame.payload) {
@@ -306,6 +328,10 @@ impl Judge {
                 *last = (*last).max(*to);
             }
             Body::Event(Event::Loss { .. }) => viewer.excused = true,
+            Body::Event(Event::Close { publication }) => {
+                let had = viewer.numbers.get(publication).copied();
+                self.closed.extend(had.filter(|_| !viewer.excused).map(|had| (edge, *publication, had)));
+            }
             Body::Event(_) | Body::Setup(_) => {}
         }
         self.viewers.insert(key, viewer);
@@ -435,8 +461,10 @@ impl Judge {
 }
 
 impl Viewer {
-    fn has_had(&self, publications: &BTreeSet<PublicationId>) -> bool {
-        self.numbers.keys().any(|had| publications.contains(had))
+    /// They had one of these last, and this is of the next one.
+    fn goes_on_from(&self, ended: &BTreeSet<PublicationId>, item: &Item) -> bool {
+        let next = publication(item).filter(|next| !self.numbers.contains_key(next));
+        next.is_some() && self.playing.is_some_and(|playing| ended.contains(&playing))
     }
 
     fn note_time(&mut self, now: u64) {
@@ -458,6 +486,17 @@ impl Viewer {
             true => format!("messages {due} to {} of {publication} are missing", number - 1),
             false => format!("message {number} of {publication} comes after {}", due - 1),
         })
+    }
+}
+
+/// Whose item this is.
+fn publication(item: &Item) -> Option<PublicationId> {
+    match &item.body {
+        Body::Frame(frame) => stamp(&frame.payload).map(|(publication, _)| publication),
+        Body::Event(Event::Open { publication } | Event::Close { publication } | Event::Skip { publication, .. }) => {
+            Some(*publication)
+        }
+        Body::Event(Event::MetadataCleared | Event::Loss { .. }) | Body::Setup(_) => None,
     }
 }
 

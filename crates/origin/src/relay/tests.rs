@@ -260,15 +260,21 @@ async fn a_later_grant_to_the_same_origin_ends_nothing() {
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Ack { through: 0, epoch: Epoch(6) })));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_deposed_origin_does_not_tell_edges_that_its_streams_ended() {
-    let (relay, duty) = origin(PublishPolicy::Open);
-    let (up, mut answers) = push(&relay, hello(A)).await;
+/// A push that has sent a message and lasts as long as it is held, and a pull that has been opened.
+async fn play(relay: &Relay) -> (impl Sized, Flow<PullDown>) {
+    let (up, mut answers) = push(relay, hello(A)).await;
     next_push(&mut answers).await;
     up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
     next_push(&mut answers).await;
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     assert!(matches!(next_pull(&mut items).await, Some(Ok(PullDown::Opened { .. }))));
+    ((up, answers), items)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deposed_origin_does_not_tell_edges_that_its_streams_ended() {
+    let (relay, duty) = origin(PublishPolicy::Open);
+    let (_push, mut items) = play(&relay).await;
     duty.send_replace(Duty { epoch: Epoch(6), ..Duty::default() });
     relay.streams.with(|replica, _| replica.handle_epoch(Epoch(6)));
     let told = Some(Err(RelayError::NotActive { active: None, epoch: Epoch(6) }));
@@ -278,12 +284,7 @@ async fn a_deposed_origin_does_not_tell_edges_that_its_streams_ended() {
 #[tokio::test(start_paused = true)]
 async fn one_that_is_deposed_and_has_not_heard_of_it_does_not_tell_so_either() {
     let (relay, _duty) = origin(PublishPolicy::Open);
-    let (up, mut answers) = push(&relay, hello(A)).await;
-    next_push(&mut answers).await;
-    up.send(PushUp::Messages(vec![key(0)])).await.unwrap();
-    next_push(&mut answers).await;
-    let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
-    assert!(matches!(next_pull(&mut items).await, Some(Ok(PullDown::Opened { .. }))));
+    let (_push, mut items) = play(&relay).await;
     assert_eq!(positions(next_pull(&mut items).await), [FIRST + 1]);
     relay.streams.with(|replica, now| {
         let leader = replica.leader_opened(node("origin-2"));
