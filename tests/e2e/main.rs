@@ -6,7 +6,6 @@
 mod access;
 mod clean_end;
 mod control_plane_down;
-mod crowd;
 mod failover;
 mod forged;
 mod forms;
@@ -19,6 +18,7 @@ mod players;
 mod reconnect;
 mod refusals;
 mod routes;
+mod siege;
 mod topologies;
 mod vip;
 

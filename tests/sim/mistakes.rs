@@ -143,7 +143,7 @@ fn mistake_10_publication_numbers_are_kept_although_the_log_was_cut() {
     world.run_for(S);
     world.befall(Fault::Thaw(E1));
     world.run_for(5 * S);
-    assert_found(&world, "message");
+    assert_found(&world, "are missing");
 }
 
 #[test]

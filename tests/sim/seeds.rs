@@ -38,6 +38,8 @@ struct Plan {
     single: bool,
     /// Parties that are faulty themselves.
     hit: Vec<Party>,
+    /// Those that have to give the role away, if they have it.
+    gone: Vec<Party>,
 }
 
 fn plan(seed: u64) -> Plan {
@@ -56,7 +58,7 @@ fn plan(seed: u64) -> Plan {
         may_split: !single,
         ..Setup::default()
     };
-    let mut plan = Plan { setup, faults: Vec::new(), single, hit: Vec::new() };
+    let mut plan = Plan { setup, faults: Vec::new(), single, hit: Vec::new(), gone: Vec::new() };
     let count = if single { 1 } else { rng.within(2, 6) };
     for _ in 0..count {
         plan.add(&mut rng);
@@ -114,6 +116,9 @@ impl Plan {
                 Fault::Cut(a, b) => self.hit.extend([*a, *b]),
                 _ => {}
             }
+            if let Fault::Kill(party) | Fault::Freeze(party) | Fault::CutOff(party) | Fault::Relieve(party) = fault {
+                self.gone.push(*party);
+            }
         }
         self.faults.extend(faults);
     }
@@ -150,7 +155,7 @@ struct Outcome {
 }
 
 fn run(seed: u64, traced: bool) -> Outcome {
-    let Plan { setup, faults, single, hit } = plan(seed);
+    let Plan { setup, faults, single, hit, gone } = plan(seed);
     let mut world = World::new(seed, setup);
     if traced {
         world.net.trace = Some(Vec::new());
@@ -158,10 +163,14 @@ fn run(seed: u64, traced: bool) -> Outcome {
     world.plan_all(faults);
     world.run_until(CALM);
     world.judge.forget_gaps();
+    let active = world.active();
     world.run_until(END);
     let mut broken = world.verdict().err().unwrap_or_default();
     if single && broken.is_empty() {
         broken = strict(&world, &hit).err().unwrap_or_default();
+        if world.moves() > 0 && !active.is_some_and(|active| gone.contains(&active)) {
+            broken = "the role moved, and nothing ailed who had it".to_owned();
+        }
     }
     Outcome { world, broken }
 }
@@ -179,6 +188,9 @@ fn strict(world: &World, hit: &[Party]) -> Result<(), String> {
             if gap > GAP_MAX {
                 return Err(format!("{} had nothing of {name} for {} ms until {}", node_id(*edge), gap / MS, at / MS));
             }
+        }
+        if world.judge.ends_seen > 0 {
+            return Err("a stream ended, and its encoder had not ended it".to_owned());
         }
     }
     let record = &world.store.record;
@@ -202,6 +214,7 @@ struct Tally {
     losses: u64,
     alone: u64,
     doubled: u64,
+    misled: u64,
     seen: u64,
 }
 
@@ -215,6 +228,7 @@ impl Tally {
         self.losses += u64::from(world.store.record.loss_epoch.0 > 0);
         self.alone += u64::from(world.store.has_told("Alone") || world.judge.has_noticed("SPLIT"));
         self.doubled += u64::from(world.judge.has_doubled());
+        self.misled += u64::from(world.misled);
         self.seen += world.judge.viewers().map(|(_, viewer)| viewer.items).sum::<u64>();
     }
 
@@ -224,6 +238,7 @@ impl Tally {
         self.losses += other.losses;
         self.alone += other.alone;
         self.doubled += other.doubled;
+        self.misled += other.misled;
         self.seen += other.seen;
         self
     }
@@ -283,12 +298,13 @@ fn seeded_clusters_hold_the_invariants() {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(|worker| worker.join().expect("a seed does not panic")).collect()
     });
-    let Tally { mut failed, moves, losses, alone, doubled, seen } =
+    let Tally { mut failed, moves, losses, alone, doubled, misled, seen } =
         tallies.into_iter().fold(Tally::default(), Tally::and);
     failed.sort();
     eprintln!(
         "seeds {seeds:?}: the role moved {moves} times; {losses} clusters lost something, in {alone} an origin went alone, in \
-         {doubled} positions were doubled; {seen} items were seen"
+         {doubled} positions were doubled, {misled} could not be judged: a copy of the store misled the control plane; {seen} \
+         items were seen"
     );
     let list: String = failed.iter().map(|(seed, broken)| format!("{seed}: {broken}\n")).collect();
     assert!(failed.is_empty(), "{} of seeds {seeds:?}:\n{list}\n{}", failed.len(), report(failed[0].0));

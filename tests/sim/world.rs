@@ -13,7 +13,7 @@ pub mod origin;
 
 use std::collections::BTreeMap;
 
-use cluster::{Epoch, Member, PoolRules, WhenAlone};
+use cluster::{Epoch, Member, PoolRecord, PoolRules, WhenAlone};
 use hub::RingLimits;
 use media::StreamName;
 
@@ -106,6 +106,11 @@ pub struct World {
     /// The highest epoch that each origin has on disk.
     disks: BTreeMap<Party, Epoch>,
     plan: Vec<Fault>,
+    /// The record that a store had before it was replaced by a copy with another in-sync set, and the copy's epoch, until
+    /// the next grant.
+    forgotten: Option<(PoolRecord, Epoch)>,
+    /// By such a copy one was promoted that was not in sync, and nobody who lives can have known: there is no right outcome.
+    pub misled: bool,
     /// When the last fault began or ended.
     pub last_fault: u64,
     streams: Vec<StreamName>,
@@ -129,6 +134,8 @@ impl World {
             edges: BTreeMap::new(),
             disks: BTreeMap::new(),
             plan: Vec::new(),
+            forgotten: None,
+            misled: false,
             last_fault: 0,
             streams,
             net,
@@ -171,7 +178,7 @@ impl World {
 
     /// Lets time pass, up to a time since the beginning.
     pub fn run_until(&mut self, until: u64) {
-        while self.judge.broken.is_empty() {
+        while self.judge.broken.is_empty() && !self.misled {
             let Some(event) = self.net.next_event(until) else { break };
             self.handle(event);
         }
@@ -202,6 +209,7 @@ impl World {
                     Event::Written { .. } => control.written(net, judge, store),
                     _ => control.tick(net, judge, store),
                 }
+                self.compare_with_forgotten();
             }
             (event, EDGES..) => {
                 let edge = edges.get_mut(&party).expect("events reach running processes only");
@@ -223,6 +231,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The first grant by a store that was replaced by a copy.
+    fn compare_with_forgotten(&mut self) {
+        let record = &self.store.record;
+        let Some((forgotten, _)) = self.forgotten.take_if(|(_, copied)| record.epoch > *copied) else { return };
+        let lacks = record.active.as_ref().is_some_and(|active| !forgotten.in_sync.contains(active));
+        let somebody_knows = self.origins.values().any(|origin| origin.knows(&forgotten));
+        self.misled = lacks && record.loss_epoch < record.epoch && !somebody_knows;
     }
 
     /// Starts a process.
@@ -290,6 +307,9 @@ impl World {
     /// Nothing was broken, and every stream plays everywhere (invariant 6), by now.
     pub fn verdict(&self) -> Result<(), String> {
         let mut broken = self.judge.broken.clone();
+        if self.misled && broken.is_empty() {
+            return Ok(());
+        }
         let encoders = || self.edges.values().flat_map(|edge| &edge.encoders).filter(|ingest| !ingest.over);
         for ended in encoders().filter(|ingest| !ingest.is_live()) {
             // What is left of it comes too late where the next has its name already.

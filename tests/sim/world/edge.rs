@@ -106,7 +106,7 @@ impl Edge {
         let ingest = &mut self.encoders[at];
         if cleanly {
             ingest.closing = true;
-            judge.sent(ingest.encoder.publication, ingest.encoder.next);
+            judge.ending(ingest.encoder.publication, ingest.encoder.next);
         } else {
             ingest.over = true;
             if let Some(push) = ingest.push.take() {

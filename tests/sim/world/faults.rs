@@ -1,6 +1,6 @@
 //! What befalls a cluster.
 
-use cluster::Epoch;
+use cluster::{Epoch, PoolRecord};
 
 use super::{
     MS, S, World,
@@ -75,7 +75,10 @@ impl World {
             Fault::Backup => self.store.back_up(),
             Fault::Restore => {
                 self.kill(CONTROL);
+                let forgotten = self.store.record.clone();
                 self.store.restore();
+                let PoolRecord { epoch, in_sync, .. } = &self.store.record;
+                self.forgotten = Some((forgotten, *epoch)).filter(|(forgotten, _)| forgotten.in_sync != *in_sync);
                 self.judge.restored(&self.store.record);
                 self.start(CONTROL);
             }

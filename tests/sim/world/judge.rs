@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -48,6 +49,8 @@ pub struct Judge {
     pub opened: BTreeMap<PublicationId, u64>,
     /// Several faults at once: what was committed alone may be doubled.
     may_split: bool,
+    /// So it was: an origin has served while it was alone.
+    went_alone: bool,
     /// Origins remember so little that viewers may have to skip.
     may_skip: bool,
     /// Frames of an ended epoch that edges did not take.
@@ -56,9 +59,13 @@ pub struct Judge {
     pub spliced: u64,
     /// Encoders that were told that their publication is over, and had not ended it.
     pub encoders_lost: u64,
+    /// Times that an edge was told of a stream's end.
+    pub ends_seen: u64,
     sent: BTreeMap<PublicationId, u64>,
     /// Publications that had ended at an origin before their edge could bring it what was left of them.
     ended_early: BTreeSet<PublicationId>,
+    /// Publications whose encoder has said its end.
+    ending: BTreeSet<PublicationId>,
     /// How many messages there were of each publication whose end was committed for its encoder.
     ended: BTreeMap<PublicationId, u64>,
     /// The last message that viewers had of a publication when they saw its stream end.
@@ -191,6 +198,12 @@ impl Judge {
         self.sent.insert(publication, number);
     }
 
+    /// The encoder says its end, behind so many messages.
+    pub fn ending(&mut self, publication: PublicationId, messages: u64) {
+        self.sent.insert(publication, messages);
+        self.ending.insert(publication);
+    }
+
     pub fn opened(&mut self, now: u64, publication: PublicationId) {
         self.opened.entry(publication).or_insert(now);
     }
@@ -211,7 +224,7 @@ impl Judge {
 
     /// Viewers who saw a stream's end and not all that came before it.
     pub fn unseen(&self) -> Option<String> {
-        if self.may_split || !self.losses.is_empty() {
+        if self.went_alone || !self.losses.is_empty() {
             return None;
         }
         let due = |publication| self.ended.get(publication).and_then(|messages| messages.checked_sub(1));
@@ -222,7 +235,7 @@ impl Judge {
     pub fn skipped(&mut self, publication: PublicationId, from: u64, to: u64) {
         self.skipped.entry(publication).or_default().push((from, to));
         let acked = self.acked.get(&publication).copied();
-        if self.losses.is_empty() && !self.may_split && acked >= Some(from) {
+        if self.losses.is_empty() && !self.went_alone && acked >= Some(from) {
             self.fault(format!("{publication}: {acked:?} was acked, and messages {from} to {to} are given up"));
         }
     }
@@ -249,6 +262,7 @@ impl Judge {
         for item in items.iter().filter(|item| !matches!(item.body, Body::Setup(_))) {
             let key = (name.clone(), item.seq);
             let lost = self.losses.iter().any(|loss| epoch < *loss);
+            self.went_alone |= alone && self.may_split;
             if alone && self.may_split || lost {
                 self.alone.insert(key.clone());
             }
@@ -270,7 +284,7 @@ impl Judge {
     /// C7: over a loss a stream goes on at the loss's own positions, and below them nothing new is ever served.
     fn is_below_a_loss(&self, epoch: Epoch, seq: u64) -> bool {
         let over = |loss: &&Epoch| **loss <= epoch && seq < loss.first_position();
-        !self.may_split && self.losses.iter().any(|loss| over(&loss))
+        !self.went_alone && self.losses.iter().any(|loss| over(&loss))
     }
 
     /// An edge's viewers get an item at a position of theirs.
@@ -285,7 +299,7 @@ impl Judge {
         let before = viewer.there.unwrap_or(here);
         match viewer.last {
             Some(last) if position <= last => faults.push(format!("{position:#x} after {last:#x}")),
-            Some(last) if position > last + 1 => {
+            Some(last) if position > last + 1 || here > before + 1 => {
                 // Over a loss the log goes on at the loss's epoch; what was alone may have been longer than what came.
                 let named = |loss: &&Epoch| before < loss.first_position() && loss.first_position() <= here;
                 if self.losses.iter().any(|loss| named(&loss)) || self.is_alone(name, before) || self.may_skip {
@@ -395,6 +409,7 @@ impl Judge {
 
     /// The stream has ended, and its viewers with it: whoever comes next is new.
     pub fn left(&mut self, edge: Party, name: &StreamName) {
+        self.ends_seen += 1;
         if let Some(viewer) = self.viewers.get_mut(&(edge, name.clone())) {
             let Viewer { seen_at, longest_gap, items, .. } = *viewer;
             *viewer = Viewer { seen_at, longest_gap, items, ..Viewer::default() };
@@ -420,15 +435,28 @@ impl Judge {
         if !self.audited.insert((epoch, member.clone())) {
             return;
         }
-        let forgotten: Vec<_> = names.iter().filter_map(|name| self.forgotten(&hub.get(name)?)).collect();
+        // One that was frozen may not have heard that its epoch is over: it answers for what was promised before.
+        let is_over = self.served_by.keys().any(|served| *served > epoch);
+        let streams = names.iter().filter(|_| !is_over).filter_map(|name| hub.get(name));
+        let forgotten: Vec<_> = streams.filter_map(|stream| self.forgotten(&stream)).collect();
         forgotten.into_iter().for_each(|what| self.fault(format!("{} in epoch {epoch}: {what}", member.node)));
         let floors: Vec<u64> = self.losses.iter().map(|loss| loss.first_position()).collect();
         let mut missing = Vec::new();
-        for ((name, seq), Served { item, .. }) in &self.content {
-            if self.alone.contains(&(name.clone(), *seq)) {
+        for ((name, seq), Served { item, epoch: served, .. }) in &self.content {
+            if *served > epoch || self.alone.contains(&(name.clone(), *seq)) {
                 continue;
             }
-            let Some(stream) = hub.get(name) else { continue };
+            let Some(stream) = hub.get(name) else {
+                let rest = (Bound::Excluded((name.clone(), *seq)), Bound::Unbounded);
+                let is_last = self.content.range(rest).next().is_none_or(|((next, _), _)| next != name);
+                let lost = floors.iter().any(|floor| seq < floor);
+                let ends = publication(item).is_none_or(|publication| self.ending.contains(&publication));
+                let closed = matches!(item.body, Body::Event(Event::Close { .. }));
+                if is_last && !lost && !ends && !closed {
+                    missing.push(format!("{} in epoch {epoch} lacks all of {name}, up to {seq:#x}", member.node));
+                }
+                continue;
+            };
             let info = stream.info();
             let lost = floors.iter().any(|floor| seq < floor);
             if *seq < info.first_seq || lost {
@@ -443,7 +471,7 @@ impl Judge {
 
     /// P1: a message that was acked, and a log that begins before it lacks it, though there was no loss.
     fn forgotten(&self, stream: &Arc<Stream>) -> Option<String> {
-        if self.may_split || !self.losses.is_empty() {
+        if self.went_alone || !self.losses.is_empty() {
             return None;
         }
         let numbers = numbers(stream);
@@ -477,9 +505,10 @@ impl Viewer {
 
     /// None lost, none repeated.
     fn note_number(&mut self, publication: PublicationId, number: u64) -> Option<String> {
+        let excused = std::mem::take(&mut self.excused);
         let last = self.numbers.insert(publication, number);
         let due = last? + 1;
-        if due == number || std::mem::take(&mut self.excused) {
+        if number == due || excused {
             return None;
         }
         Some(match number > due {

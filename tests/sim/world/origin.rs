@@ -4,7 +4,7 @@ mod public;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster::{Epoch, Grant, KnownRecord, Member, NodeId, Surroundings};
+use cluster::{Epoch, Grant, KnownRecord, Member, NodeId, PoolRecord, Surroundings};
 use hub::{Hub, RingLimits};
 use media::PublicationId;
 use public::{Pull, Push};
@@ -323,6 +323,11 @@ impl Origin {
     /// The active, as the newest word of the record has it.
     fn known_active(&self) -> Option<Party> {
         self.known.as_ref()?.active.as_ref().map(|active| party_of(&active.node))
+    }
+
+    /// It has been told of this record, or of a later one.
+    pub fn knows(&self, record: &PoolRecord) -> bool {
+        self.known.as_ref().is_some_and(|known| (known.epoch, known.version) >= (record.epoch, record.version))
     }
 
     /// What a mistake makes of a grant, and what it makes the origin take after it.
