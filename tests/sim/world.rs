@@ -11,9 +11,9 @@ pub mod names;
 pub mod net;
 pub mod origin;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cluster::{Epoch, Member, PoolRecord, PoolRules, WhenAlone};
+use cluster::{Epoch, Member, PoolRules, WhenAlone};
 use hub::RingLimits;
 use media::StreamName;
 
@@ -74,6 +74,16 @@ pub enum Sabotage {
     LossForgotten,
 }
 
+/// What a store no longer knows, since a copy of it was put in its place.
+#[derive(Debug)]
+struct Forgotten {
+    in_sync: BTreeSet<Member>,
+    /// The copy's epoch.
+    copied: Epoch,
+    /// Which starts of which nodes knew of a later record than the copy's.
+    witnesses: Vec<(Party, u32)>,
+}
+
 impl Default for Setup {
     fn default() -> Self {
         Self {
@@ -106,10 +116,9 @@ pub struct World {
     /// The highest epoch that each origin has on disk.
     disks: BTreeMap<Party, Epoch>,
     plan: Vec<Fault>,
-    /// The record that a store had before it was replaced by a copy with another in-sync set, and the copy's epoch, until
-    /// the next grant.
-    forgotten: Option<(PoolRecord, Epoch)>,
-    /// By such a copy one was promoted that was not in sync, and nobody who lives can have known: there is no right outcome.
+    /// What a store forgot when it was replaced by a copy, until the next grant.
+    forgotten: Option<Forgotten>,
+    /// By a copy of the store one was promoted that was not in sync, and nobody who had been heard can have known.
     pub misled: bool,
     /// When the last fault began or ended.
     pub last_fault: u64,
@@ -235,11 +244,15 @@ impl World {
 
     /// The first grant by a store that was replaced by a copy.
     fn compare_with_forgotten(&mut self) {
-        let record = &self.store.record;
-        let Some((forgotten, _)) = self.forgotten.take_if(|(_, copied)| record.epoch > *copied) else { return };
+        let (record, processes) = (&self.store.record, &self.net.processes);
+        let Some(forgotten) = self.forgotten.take_if(|forgotten| record.epoch > forgotten.copied) else { return };
         let lacks = record.active.as_ref().is_some_and(|active| !forgotten.in_sync.contains(active));
-        let somebody_knows = self.origins.values().any(|origin| origin.knows(&forgotten));
-        self.misled = lacks && record.loss_epoch < record.epoch && !somebody_knows;
+        let heard = |party: &Party| self.control.as_ref().is_some_and(|control| control.had_heard.contains(party));
+        let somebody_knew = forgotten
+            .witnesses
+            .iter()
+            .any(|(party, start)| processes[*party].alive && processes[*party].start == *start && heard(party));
+        self.misled = lacks && record.loss_epoch < record.epoch && !somebody_knew;
     }
 
     /// Starts a process.

@@ -7,7 +7,10 @@
 //! viewers had last, and the stream goes on right behind it. Where that frame is not there, viewers go on at the first
 //! keyframe, set-up first.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use hub::{Body, Event, Placed};
 use media::{Frame, Kind, Medium};
@@ -22,7 +25,16 @@ pub(crate) struct Tail {
     video: Option<Frame>,
     audio: Option<Frame>,
     /// The last keyframes, oldest first.
-    keys: VecDeque<Frame>,
+    keys: VecDeque<Key>,
+}
+
+/// A keyframe that viewers have had.
+#[derive(Debug)]
+struct Key {
+    dts: u64,
+    track: u8,
+    /// Of its bytes, which are not kept: keyframes are large, and there are many streams.
+    digest: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +50,11 @@ const STEP_MS: u64 = 40;
 const AHEAD_MS_MAX: u64 = 10_000;
 /// An edge sends at most two seconds again of what viewers have had: what is not further behind may be on its way there.
 const AGAIN_MS_MAX: i64 = 3_000;
-/// Keyframes that are remembered: those of the time in which something may come again, where there is one each half second.
-const KEYS_MAX: usize = 6;
+/// For how long keyframes are remembered. An edge that was frozen takes at once what its encoder sent meanwhile, and sends
+/// more than two seconds again.
+const KEYS_MS_MAX: u64 = 15_000;
+/// So many of them at most.
+const KEYS_MAX: usize = 64;
 /// Items, and bytes of payload, that are held back where the stream can be joined nowhere: as much as a ring holds.
 const HELD_MAX: usize = 8192;
 const HELD_BYTES_MAX: usize = 32 << 20;
@@ -54,11 +69,12 @@ impl Tail {
         if frame.dts > track.dts {
             *track = Track { dts: frame.dts, step: (frame.dts - track.dts).min(2 * STEP_MS) };
         }
-        if frame.medium == Medium::Video && frame.kind == Kind::Key {
-            if self.keys.len() == KEYS_MAX {
+        if is_key(frame) {
+            let is_old = |key: &Key| key.dts + KEYS_MS_MAX < frame.dts;
+            while self.keys.len() >= KEYS_MAX || self.keys.front().is_some_and(is_old) {
                 self.keys.pop_front();
             }
-            self.keys.push_back(frame.clone());
+            self.keys.push_back(Key { dts: frame.dts, track: frame.track, digest: digest(frame) });
         }
         match frame.medium {
             Medium::Video => self.video = Some(frame.clone()),
@@ -244,8 +260,9 @@ impl Seam {
     /// time: its publication began on both sides of a cut, and has its place on each timeline by itself.
     fn moved(&self, tail: &Tail) -> Option<i64> {
         let since = self.held.iter().filter(|item| self.numbers == Numbers::Anew && item.seq > self.head);
-        since.rev().filter_map(coded).find_map(|frame| {
-            let same = tail.keys.iter().filter(|key| is_same(key, frame));
+        since.rev().filter_map(coded).filter(|frame| is_key(frame)).find_map(|frame| {
+            let had = digest(frame);
+            let same = tail.keys.iter().filter(|key| (key.track, key.digest) == (frame.track, had));
             same.map(|had| had.dts.cast_signed() - frame.dts.cast_signed())
                 .min_by_key(|moved| self.off_the_clock(*moved))
         })
@@ -393,6 +410,16 @@ fn coded(item: &Placed) -> Option<&Frame> {
 
 fn is_coded(frame: &Frame) -> bool {
     matches!(frame.kind, Kind::Key | Kind::Delta)
+}
+
+fn is_key(frame: &Frame) -> bool {
+    frame.medium == Medium::Video && frame.kind == Kind::Key
+}
+
+fn digest(frame: &Frame) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    frame.payload.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn is_same(frame: &Frame, other: &Frame) -> bool {

@@ -17,6 +17,8 @@ pub struct Grant {
     pub epoch: Epoch,
     /// The version of the record.
     pub version: u64,
+    /// Which start of which store wrote that version; empty: not said.
+    pub written_by: String,
     /// The epoch of the last promotion with loss; zero when there was none.
     pub loss_epoch: Epoch,
     /// Who is active; none before the first grant.

@@ -36,7 +36,7 @@ pub use notice::{Mishap, Notice};
 pub use pool::{
     By, Cause, EdgeReport, Granted, Hold, LastChange, Mode, MoveLimits, Moved, PlanFailed, PlanState, Pool, PoolAlarm,
     PoolChange, PoolEvent, PoolMember, PoolRecord, PoolReport, PoolRules, PoolView, PoolViewMember, PromoteError,
-    Promotion, SyncRefused, Unclean,
+    Promotion, RecordVersion, RecordsTold, SyncRefused, Unclean,
 };
 pub use publish::{KeysError, PublishConfig, PublishPolicy, hashed as hashed_publish_key};
 pub use route::{

@@ -9,7 +9,7 @@ use std::{
 
 pub use starts::{FormerStart, Starts};
 
-use crate::{Address, Epoch, Incarnation, Member, NodeId, NodeKind, PoolId, Role};
+use crate::{Address, Epoch, Incarnation, Member, NodeId, NodeKind, PoolId, RecordVersion, Role};
 
 /// The nodes that the control plane knows. Kept in memory: after a restart the nodes tell again. Only which starts of
 /// them there were is for a store to keep, so that one of long ago is not taken for new:
@@ -101,6 +101,8 @@ pub struct Beat {
     pub highest_epoch: Epoch,
     /// Of an edge: the same by pool; under None, of pools that it knows by address alone.
     pub pool_epochs: BTreeMap<Option<PoolId>, Epoch>,
+    /// Of an edge: of which records of each pool control planes have told it.
+    pub pool_records: BTreeMap<PoolId, Vec<RecordVersion>>,
     /// Which nodes it hears itself.
     pub hears: Vec<NodeId>,
     /// Of an origin: the last entry of its logs, as the epoch in which it was applied and its order in that.
@@ -142,6 +144,8 @@ pub enum FirstFrame {
 pub struct KnownRecord {
     /// Its version.
     pub version: u64,
+    /// Which start of which store wrote that version; empty: not said.
+    pub written_by: String,
     /// The epoch of the last promotion with loss.
     pub loss_epoch: Epoch,
     /// Without the ack of each of these nothing is committed.

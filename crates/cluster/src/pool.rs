@@ -16,6 +16,7 @@ mod hearing;
 mod loss;
 mod machine;
 mod moves;
+mod older_copy;
 mod opening;
 mod operator;
 mod plan;
@@ -31,7 +32,9 @@ pub use machine::Pool;
 pub use moves::Moved;
 pub use operator::{PromoteError, Promotion};
 pub use plan::PlanState;
-pub use record::{By, Cause, Hold, LastChange, Mode, PoolMember, PoolRecord, PoolView, PoolViewMember};
+pub use record::{
+    By, Cause, Hold, LastChange, Mode, PoolMember, PoolRecord, PoolView, PoolViewMember, RecordVersion, RecordsTold,
+};
 pub use rules::{MoveLimits, PoolRules, Unclean};
 pub use sync::SyncRefused;
 

@@ -107,6 +107,7 @@ impl Local for EdgeNode {
             serving: None,
             highest_epoch: self.upstream.highest_epoch(),
             pool_epochs: self.upstream.pool_epochs(),
+            pool_records: self.upstream.pool_records(),
             hears: self.upstream.hears(),
             head: (Epoch(0), 0),
             follows_active: false,

@@ -21,7 +21,7 @@ pub(crate) mod testing;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use cluster::{Epoch, NodeId, PoolId};
+use cluster::{Epoch, NodeId, PoolId, RecordVersion};
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use media::StreamName;
 use rpc::{
@@ -94,6 +94,13 @@ impl Upstream {
             }
         }
         epochs
+    }
+
+    /// Of which records of each pool control planes have told.
+    pub fn pool_records(&self) -> BTreeMap<PoolId, Vec<RecordVersion>> {
+        let pools = self.directing.pools();
+        let of = |origins: &Origins| Some((origins.pool()?.clone(), origins.records().all().to_vec()));
+        pools.iter().filter_map(|pool| of(&pool.origins())).collect()
     }
 
     /// The nodes whose beats have come in the last 400 ms, of all pools that routes lead to.

@@ -135,6 +135,7 @@ impl Local for OriginNode {
             serving,
             highest_epoch: self.roles.highest_epoch(),
             pool_epochs: Default::default(),
+            pool_records: Default::default(),
             hears: self.streams.with(|replica, _| replica.hears()).into_iter().collect(),
             head: replica.head,
             follows_active: replica.follows.is_some(),

@@ -69,6 +69,7 @@ impl Standalone {
             role: Role::Active,
             epoch,
             version: 1,
+            written_by: String::new(),
             // What was served in the epochs before, nobody here knows: every stream says so.
             loss_epoch: epoch,
             active: Some(me.clone()),

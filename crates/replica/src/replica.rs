@@ -172,8 +172,8 @@ impl Replica {
 
     /// The record that it goes by, as far as its last grant tells of it.
     pub fn known_record(&self) -> Option<KnownRecord> {
-        let Grant { version, loss_epoch, in_sync, epoch, store, .. } = self.grant.clone()?;
-        Some(KnownRecord { version, loss_epoch, in_sync, epoch, granted_by: store })
+        let Grant { version, written_by, loss_epoch, in_sync, epoch, store, .. } = self.grant.clone()?;
+        Some(KnownRecord { version, written_by, loss_epoch, in_sync, epoch, granted_by: store })
     }
 
     pub(crate) fn note_change(&self) {

@@ -76,6 +76,7 @@ impl Pool {
             role: if name == active { Role::Active } else { Role::Standby },
             epoch: Epoch(epoch),
             version: self.version,
+            written_by: String::new(),
             loss_epoch: Epoch(loss_epoch),
             active: Some(member(active)),
             in_sync: in_sync.iter().map(|name| member(name)).collect(),

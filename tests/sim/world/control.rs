@@ -1,13 +1,13 @@
 //! A simulated control plane: the product's `Pool`, and a store that outlives it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use cluster::{
     By, Cause, EdgeReport, Epoch, FirstFrame, Member, MoveLimits, NodeId, Pool, PoolChange, PoolEvent, PoolRecord,
-    PoolReport, PoolRules, PromoteError, Promotion, Unclean,
+    PoolReport, PoolRules, PoolView, PromoteError, Promotion, RecordVersion, Unclean,
 };
 
 use super::{
@@ -97,6 +97,9 @@ pub struct Control {
     ticked: u64,
     news: bool,
     sabotage: Option<Sabotage>,
+    /// Whoever has spoken to it, and who had when it decided on the last record.
+    has_heard: BTreeSet<Party>,
+    pub had_heard: BTreeSet<Party>,
 }
 
 /// A change that somebody asks for; it waits for its turn to be written.
@@ -111,6 +114,8 @@ pub enum Asked {
 struct Session {
     party: Party,
     member: Option<Member>,
+    /// The version that an edge was shown last.
+    shown: u64,
 }
 
 impl Control {
@@ -124,6 +129,8 @@ impl Control {
             asked: VecDeque::new(),
             ticked: net.now,
             news: true,
+            has_heard: BTreeSet::new(),
+            had_heard: BTreeSet::new(),
         }
     }
 
@@ -164,7 +171,7 @@ impl Control {
     }
 
     fn closed(&mut self, net: &Net, conn: Conn) {
-        let Some(Session { party, member }) = self.sessions.remove(&conn) else { return };
+        let Some(Session { party, member, .. }) = self.sessions.remove(&conn) else { return };
         // A newer session of the same node stands in its place.
         if self.sessions.values().any(|session| session.party == party && session.member == member) {
             return;
@@ -182,11 +189,13 @@ impl Control {
         let party = net.peer(conn, CONTROL);
         let begins = !self.sessions.contains_key(&conn);
         let member = beat.origin.as_ref().map(|origin| origin.member.clone());
-        self.sessions.entry(conn).or_insert_with(|| Session { party, member: member.clone() });
+        self.sessions.entry(conn).or_insert_with(|| Session { party, member: member.clone(), shown: 0 });
+        self.has_heard.insert(party);
         let Some(origin) = beat.origin else {
             let edge = names::member(party, net.processes[party].start);
-            let (hears, epoch, late) = (beat.hears, beat.epoch, Duration::ZERO);
-            let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, hears, late };
+            let Beat { hears, epoch, records, .. } = beat;
+            let report =
+                EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, records, hears, late: Duration::ZERO };
             self.news |= self.pool.handle_edge(report, now);
             return;
         };
@@ -218,6 +227,7 @@ impl Control {
             let asked = self.asked(net, store);
             if let Some(change) = asked.or_else(|| self.pool.poll_change(now, net.unix_ms())) {
                 self.writing = Some(change);
+                self.had_heard.clone_from(&self.has_heard);
                 net.write(CONTROL, FSYNC);
             }
         }
@@ -289,6 +299,13 @@ impl Control {
             if let Some((conn, _)) = to.next_back() {
                 net.send(*conn, CONTROL, Msg::Grant(grant));
             }
+        }
+        let PoolView { version, written_by, .. } = self.pool.shown().view();
+        let edges =
+            self.sessions.iter_mut().filter(|(_, session)| session.member.is_none() && session.shown != version);
+        for (conn, session) in edges {
+            session.shown = version;
+            net.send(*conn, CONTROL, Msg::Shown(RecordVersion { version, written_by: written_by.clone() }));
         }
         while let Some(event) = self.pool.poll_event() {
             told(net, judge, store, event);

@@ -5,7 +5,7 @@ mod pull;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster::{Epoch, NodeId};
+use cluster::{Epoch, NodeId, RecordsTold};
 use hub::{Hub, RingLimits};
 use ingest::From;
 pub use ingest::Ingest;
@@ -38,6 +38,8 @@ pub struct Edge {
     edge: Option<NodeId>,
     links: BTreeMap<Party, Link>,
     highest: Epoch,
+    /// The records that it was shown.
+    records: RecordsTold,
     session: Option<(Conn, u64)>,
     session_beat: u64,
     session_retry: u64,
@@ -76,6 +78,7 @@ impl Edge {
             edge: Some(node_id(me)),
             links: origins.iter().map(|origin| (*origin, Link::default())).collect(),
             highest: Epoch(0),
+            records: RecordsTold::default(),
             session: None,
             session_beat: 0,
             session_retry: 0,
@@ -99,6 +102,11 @@ impl Edge {
 
     pub fn add(&mut self, encoder: Encoder) {
         self.encoders.push(Ingest::new(encoder));
+    }
+
+    /// The version of the record that it was shown last.
+    pub fn knows(&self) -> u64 {
+        self.records.version()
     }
 
     /// The encoder's connection to this edge is gone, or it has said its end.
@@ -170,7 +178,8 @@ impl Edge {
             self.session = None;
         }
         let hears = self.hears();
-        let beat = Msg::Beat(Beat { hears: hears.clone(), epoch: self.highest, origin: None });
+        let (epoch, records) = (self.highest, self.records.all().to_vec());
+        let beat = Msg::Beat(Beat { hears: hears.clone(), epoch, records, origin: None });
         match self.session {
             Some((conn, _)) if hears != self.told || self.own >= self.session_beat + SESSION_BEAT => {
                 net.send(conn, self.me, beat);
@@ -189,8 +198,12 @@ impl Edge {
         let own = self.own;
         if let Some((_, heard)) = self.session.as_mut().filter(|(session, _)| *session == conn) {
             *heard = own;
-            if matches!(msg, Msg::Closed) {
-                self.session = None;
+            match msg {
+                Msg::Closed => self.session = None,
+                Msg::Shown(record) => {
+                    self.records.note(record.version, &record.written_by);
+                }
+                _ => {}
             }
             return;
         }

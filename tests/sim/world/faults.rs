@@ -1,9 +1,11 @@
 //! What befalls a cluster.
 
-use cluster::{Epoch, PoolRecord};
+use std::collections::BTreeSet;
+
+use cluster::{Epoch, Member};
 
 use super::{
-    MS, S, World,
+    Forgotten, MS, S, World,
     control::Asked,
     edge::Ingest,
     names::{CONTROL, EDGES, node_id},
@@ -75,10 +77,9 @@ impl World {
             Fault::Backup => self.store.back_up(),
             Fault::Restore => {
                 self.kill(CONTROL);
-                let forgotten = self.store.record.clone();
+                let in_sync = self.store.record.in_sync.clone();
                 self.store.restore();
-                let PoolRecord { epoch, in_sync, .. } = &self.store.record;
-                self.forgotten = Some((forgotten, *epoch)).filter(|(forgotten, _)| forgotten.in_sync != *in_sync);
+                self.forgotten = Some(self.forgotten(in_sync));
                 self.judge.restored(&self.store.record);
                 self.start(CONTROL);
             }
@@ -97,6 +98,16 @@ impl World {
             Fault::MoveEncoder { from, to } => self.move_encoder(from, to),
             Fault::CloseEncoder(edge) => self.close_encoder(edge),
         }
+    }
+
+    /// What a store with this in-sync set has lost to the copy that is in its place.
+    fn forgotten(&self, in_sync: BTreeSet<Member>) -> Forgotten {
+        let copy = &self.store.record;
+        let origins = self.origins.iter().map(|(party, origin)| (*party, origin.knows()));
+        let edges = self.edges.iter().map(|(party, edge)| (*party, edge.knows()));
+        let knowing = origins.chain(edges).filter(|(_, version)| *version > copy.version);
+        let witnesses = knowing.map(|(party, _)| (party, self.net.processes[party].start)).collect();
+        Forgotten { in_sync, copied: copy.epoch, witnesses }
     }
 
     fn kill(&mut self, party: Party) {

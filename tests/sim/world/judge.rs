@@ -51,6 +51,8 @@ pub struct Judge {
     may_split: bool,
     /// So it was: an origin has served while it was alone.
     went_alone: bool,
+    /// What it served: those on the other side of the cut may never get it.
+    sent_alone: BTreeSet<(PublicationId, u64)>,
     /// Origins remember so little that viewers may have to skip.
     may_skip: bool,
     /// Frames of an ended epoch that edges did not take.
@@ -262,7 +264,10 @@ impl Judge {
         for item in items.iter().filter(|item| !matches!(item.body, Body::Setup(_))) {
             let key = (name.clone(), item.seq);
             let lost = self.losses.iter().any(|loss| epoch < *loss);
-            self.went_alone |= alone && self.may_split;
+            if alone && self.may_split {
+                self.went_alone = true;
+                self.sent_alone.extend(item.frame().and_then(|frame| stamp(&frame.payload)));
+            }
             if alone && self.may_split || lost {
                 self.alone.insert(key.clone());
             }
@@ -330,7 +335,10 @@ impl Judge {
         match &item.body {
             Body::Frame(frame) => {
                 if let Some((publication, number)) = stamp(&frame.payload) {
-                    faults.extend(viewer.note_number(publication, number));
+                    // What went out alone may have left a short ring before anybody read it.
+                    let of_other_side =
+                        |number| self.sent_alone.contains(&(publication, number)) || self.went_alone && self.may_skip;
+                    faults.extend(viewer.note_number(publication, number, of_other_side));
                 }
             }
             Body::Event(Event::Skip { publication, from, to }) => {
@@ -504,10 +512,16 @@ impl Viewer {
     }
 
     /// None lost, none repeated.
-    fn note_number(&mut self, publication: PublicationId, number: u64) -> Option<String> {
+    fn note_number(
+        &mut self,
+        publication: PublicationId,
+        number: u64,
+        is_elsewhere: impl Fn(u64) -> bool,
+    ) -> Option<String> {
         let excused = std::mem::take(&mut self.excused);
         let last = self.numbers.insert(publication, number);
         let due = last? + 1;
+        let excused = excused || number > due && (due..number).all(is_elsewhere);
         if number == due || excused {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use cluster::{Epoch, Grant, KnownRecord, NodeId, SyncRequest};
+use cluster::{Epoch, Grant, KnownRecord, NodeId, RecordVersion, SyncRequest};
 use hub::Item;
 use media::{MediaMessage, PublicationId, StreamName};
 use replica::{FollowDown, FollowHello, FollowUp};
@@ -77,6 +77,8 @@ pub enum Msg {
     /// The control plane speaks to a node.
     Answer,
     Grant(Grant),
+    /// The record that an edge is shown.
+    Shown(RecordVersion),
 }
 
 #[derive(Debug, Clone)]
@@ -103,6 +105,8 @@ pub struct PullOpen {
 pub struct Beat {
     pub hears: BTreeSet<NodeId>,
     pub epoch: Epoch,
+    /// An edge's: the records that it was shown.
+    pub records: Vec<RecordVersion>,
     /// An origin's own part.
     pub origin: Option<OriginBeat>,
 }

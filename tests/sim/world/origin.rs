@@ -4,7 +4,7 @@ mod public;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster::{Epoch, Grant, KnownRecord, Member, NodeId, PoolRecord, Surroundings};
+use cluster::{Epoch, Grant, KnownRecord, Member, NodeId, Surroundings};
 use hub::{Hub, RingLimits};
 use media::PublicationId;
 use public::{Pull, Push};
@@ -253,6 +253,7 @@ impl Origin {
         Beat {
             hears: self.hears.clone(),
             epoch,
+            records: Vec::new(),
             origin: Some(OriginBeat { member: self.member.clone(), record: self.known_record(), standing }),
         }
     }
@@ -325,9 +326,9 @@ impl Origin {
         self.known.as_ref()?.active.as_ref().map(|active| party_of(&active.node))
     }
 
-    /// It has been told of this record, or of a later one.
-    pub fn knows(&self, record: &PoolRecord) -> bool {
-        self.known.as_ref().is_some_and(|known| (known.epoch, known.version) >= (record.epoch, record.version))
+    /// The version of the record that it was told of last.
+    pub fn knows(&self) -> u64 {
+        self.known.as_ref().map_or(0, |known| known.version)
     }
 
     /// What a mistake makes of a grant, and what it makes the origin take after it.

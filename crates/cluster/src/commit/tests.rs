@@ -16,6 +16,7 @@ fn grant(version: u64, in_sync: &[&str]) -> Grant {
         role: Role::Active,
         epoch: EPOCH,
         version,
+        written_by: String::new(),
         loss_epoch: Epoch(0),
         active: Some(member("a")),
         in_sync: in_sync.iter().map(|node| member(node)).collect(),

@@ -105,7 +105,7 @@ impl Pool {
         if self.highest_of_members > self.record.epoch {
             return self.above_what_was_heard(now);
         }
-        if let Some(grant) = self.above_a_double(now) {
+        if let Some(grant) = self.above_a_double(now).or_else(|| self.above_a_guess(now)) {
             return Some(grant);
         }
         match verdict {
@@ -234,7 +234,7 @@ impl Pool {
         Some(self.missed_since(others).map_or(waited, |missed| waited.max(missed + self.rules.unclean_after)))
     }
 
-    fn unasked(&self, to: Member, cause: Cause, evidence: String, memory: Memory, now: Instant) -> NewGrant {
+    pub(super) fn unasked(&self, to: Member, cause: Cause, evidence: String, memory: Memory, now: Instant) -> NewGrant {
         let (epoch, by) = (self.next_epoch(), By::default());
         NewGrant { to, epoch, cause, evidence, memory, by, detect: None, yielding: None, decided: now, reason: None }
     }
@@ -242,12 +242,6 @@ impl Pool {
     /// Above every epoch that anybody has heard of.
     pub(super) fn next_epoch(&self) -> Epoch {
         self.highest_heard.max(self.record.epoch).next()
-    }
-
-    /// Whether the origins know more than the record: it is of an older copy of the store, and who is in sync by it
-    /// need not be.
-    pub(super) fn is_behind(&self) -> bool {
-        self.highest_of_members > self.record.epoch || self.highest_version > self.record.version
     }
 
     /// Whether a member has all that is committed, as far as the record tells the truth.
@@ -263,26 +257,6 @@ impl Pool {
 
     pub(super) fn part_of(&self, member: &Member) -> Memory {
         Memory::Part { head: self.seen(&member.node).map_or((Epoch(0), 0), |seen| seen.report.head) }
-    }
-
-    /// R6: the version and in-sync set that the active goes by, where the store has an older one.
-    pub(super) fn adopt_record(&self, next: &mut Next) {
-        if self.highest_version <= self.record.version || !self.is_served() {
-            return;
-        }
-        let active = self.record.active.as_ref();
-        let Some(report) = active.and_then(|active| self.report_of(&active.node)) else { return };
-        let Some(known) = &report.record else { return };
-        next.answers = true;
-        next.in_sync_known = known.version >= self.record.version;
-        if known.version > self.record.version {
-            let mut in_sync = known.in_sync.clone();
-            in_sync.retain(|member| !self.record.fenced.contains(&member.node));
-            in_sync.insert(report.member.clone());
-            next.record.in_sync = in_sync;
-            next.record.loss_epoch = next.record.loss_epoch.max(known.loss_epoch);
-            next.events.push(PoolEvent::RecordAdopted { member: report.member.clone(), version: known.version });
-        }
     }
 
     /// Ends a hold whose time is over.

@@ -64,8 +64,8 @@ impl Next {
         Self { record: record.clone(), after: record.version, events: Vec::new(), answers: false, in_sync_known: false }
     }
 
-    /// The change, if it is one. Its version lies above every one that was heard of.
-    pub(super) fn finish(mut self, before: &PoolRecord, highest_version: u64) -> Option<PoolChange> {
+    /// The change, if it is one, as this start of this store writes it. Its version lies above every one that was heard of.
+    pub(super) fn finish(mut self, before: &PoolRecord, forgotten: Option<u64>, granter: &str) -> Option<PoolChange> {
         if self.record == *before && !self.answers {
             return None;
         }
@@ -73,13 +73,17 @@ impl Next {
             // What was before a hold, or before its end, no longer counts.
             self.record.moved.forget();
         }
-        // R6: a newer version hides that the record is of an older copy of the store. Of whom that has in sync, only the
-        // active is sure to have everything.
-        if highest_version > before.version && !self.in_sync_known {
-            let active = self.record.active.clone();
-            self.record.in_sync.retain(|member| Some(member) == active.as_ref());
+        if let Some(forgotten) = forgotten {
+            // R6: the record is of an older copy of the store. Of whom that has in sync, only the active is sure to have
+            // everything.
+            if !self.in_sync_known {
+                let active = self.record.active.clone();
+                self.record.in_sync.retain(|member| Some(member) == active.as_ref());
+            }
+            self.record.made_good = forgotten;
         }
-        self.record.version = before.version.max(highest_version) + 1;
+        self.record.version = before.version.max(forgotten.unwrap_or_default()) + 1;
+        granter.clone_into(&mut self.record.written_by);
         Some(PoolChange { record: self.record, after: self.after, events: self.events })
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::PoolRules;
+use super::{PoolRules, RecordVersion};
 use crate::{Address, Epoch, FirstFrame, Incarnation, KnownRecord, Member, NodeId};
 
 /// What an origin says of itself.
@@ -42,6 +42,8 @@ pub struct EdgeReport {
     pub highest_epoch: Epoch,
     /// The highest epoch of this pool that it has heard of, or may have.
     pub pool_epoch: Epoch,
+    /// Of which records of this pool control planes have told it.
+    pub records: Vec<RecordVersion>,
     /// Which nodes it hears.
     pub hears: BTreeSet<NodeId>,
     /// How late its own timers ran since it last said so.

@@ -56,8 +56,14 @@ pub struct Pool {
     pub(super) highest_of_members: Epoch,
     /// By an edge, of this pool: it is not new.
     pub(super) highest_of_edges: Epoch,
-    /// The highest version that an origin goes by.
-    pub(super) highest_version: u64,
+    /// Versions up to here are in our record's past.
+    pub(super) past: u64,
+    /// The highest version that a node knows of and our record does not: the store is an older copy.
+    pub(super) forgotten: Option<u64>,
+    /// The active has said by which record it goes: ours follows from that one.
+    pub(super) vouched: bool,
+    /// The role was granted without loss before that, by what the store says.
+    pub(super) guessed: bool,
     pub(super) plan: Option<Plan>,
     pub(super) plans: u64,
     pub(super) last_plan: Option<(u64, Result<Epoch, super::PlanFailed>)>,
@@ -100,7 +106,10 @@ impl Pool {
             disbelieved: BTreeSet::new(),
             highest_of_members: record.epoch,
             highest_of_edges: Epoch(0),
-            highest_version: record.version,
+            past: record.version,
+            forgotten: None,
+            vouched: false,
+            guessed: false,
             shown: record.clone(),
             record,
             rules,
@@ -179,8 +188,12 @@ impl Pool {
         let heard = report.serving.unwrap_or_default().max(report.highest_epoch);
         self.highest_of_members = self.highest_of_members.max(heard);
         self.highest_heard = self.highest_heard.max(heard);
-        let version = report.record.as_ref().map_or(0, |known| known.version);
-        self.highest_version = self.highest_version.max(version.min(VERSION_MAX));
+        if let Some(known) = &report.record {
+            self.note_version(known.version, &known.written_by);
+            self.vouched |= report.serving == Some(self.record.epoch)
+                && self.record.active.as_ref() == Some(&report.member)
+                && !known.written_by.is_empty();
+        }
         self.note_loss(&report);
         let known = self.members.remove(&report.member.node);
         let known = known.filter(|seen| seen.report.member == report.member);
@@ -196,6 +209,7 @@ impl Pool {
         self.note_heard(now);
         let Member { node, incarnation } = report.edge;
         self.handle_epochs(&node, report.highest_epoch, report.pool_epoch);
+        report.records.iter().for_each(|known| self.note_version(known.version, &known.written_by));
         let edge = self.edges.entry(node).or_insert_with(|| Edge::new(incarnation, now));
         let is_back = edge.incarnation != incarnation || edge.ears.closed.is_some();
         if edge.incarnation != incarnation {
@@ -294,7 +308,8 @@ impl Pool {
         let proposed = self.proposed.take().filter(|proposed| proposed.version == self.record.version);
         self.highest_heard = self.highest_heard.max(self.record.epoch);
         self.highest_of_members = self.highest_of_members.max(self.record.epoch);
-        self.highest_version = self.highest_version.max(self.record.version);
+        self.past = self.past.max(self.record.made_good);
+        self.forgotten = self.forgotten.filter(|version| *version > self.record.made_good);
         if self.record.epoch == old.epoch && self.record.active == old.active {
             self.requests.settle();
         } else {
@@ -319,6 +334,7 @@ impl Pool {
             self.moves.note(reason, &self.rules.moves, now);
         }
         self.note_lossy_grant(&old.in_sync);
+        self.guessed = (self.guessed || !self.vouched) && self.record.loss_epoch < self.record.epoch;
         let planned = old.yields_to.is_some();
         self.opening = Some(Opening::new(&self.record, old, planned, decided, now));
         self.convinced = None;
@@ -357,7 +373,7 @@ impl Pool {
             None => self.lesser_changes(&mut next, now, unix_ms),
         }
         self.show(now);
-        let change = next.finish(&self.record, self.highest_version)?;
+        let change = self.finish(next)?;
         let version = change.record.version;
         self.proposed = proposed.map(|(decided, reason)| Proposed { version, decided, reason });
         Some(change)
@@ -420,6 +436,3 @@ impl Pool {
         due.chain(self.plan_due()).filter(|due| self.polled.is_none_or(|polled| *due > polled)).min()
     }
 }
-
-/// No record is changed so often: a higher version is a lie.
-const VERSION_MAX: u64 = 1 << 56;

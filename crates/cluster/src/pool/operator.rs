@@ -76,14 +76,14 @@ impl Pool {
         next.record.mode = Mode::Hold;
         next.record.hold = Some(Hold { until_unix_ms, by: by.clone() });
         next.events.push(PoolEvent::Held { by, until_unix_ms });
-        next.finish(&self.record, self.highest_version)
+        self.finish(next)
     }
 
     /// Roles move by themselves again; none when they do.
     pub fn released(&self, by: By) -> Option<PoolChange> {
         let mut next = Next::of(&self.record);
         release(&mut next, by);
-        next.finish(&self.record, self.highest_version)
+        self.finish(next)
     }
 
     /// Takes a member out of service, until it is let in again; none when it is. The active cannot be fenced.
@@ -99,7 +99,7 @@ impl Pool {
             next.record.in_sync.retain(|member| member.node != *node);
             next.events.push(PoolEvent::Fenced { node: node.clone(), by });
         }
-        Ok(next.finish(&self.record, self.highest_version))
+        Ok(self.finish(next))
     }
 
     /// Lets a fenced node in again, also while it is not in the pool; none when it is not fenced.
@@ -110,7 +110,7 @@ impl Pool {
         } else if !self.record.members.contains_key(node) {
             return Err(PromoteError::NotAMember);
         }
-        Ok(next.finish(&self.record, self.highest_version))
+        Ok(self.finish(next))
     }
 
     /// Takes a node out of the pool; none when it is not in it, or is the active. Its fence stays.
@@ -121,7 +121,7 @@ impl Pool {
         let mut next = Next::of(&self.record);
         next.record.members.remove(node)?;
         next.record.in_sync.retain(|member| member.node != *node);
-        next.finish(&self.record, self.highest_version)
+        self.finish(next)
     }
 }
 

@@ -14,6 +14,13 @@ pub struct PoolRecord {
     pub id: PoolId,
     /// Grows by one with every change.
     pub version: u64,
+    /// Which start of which store wrote this version; empty: it was not written down.
+    #[serde(default)]
+    pub written_by: String,
+    /// Versions that another store than this one wrote, of which this one is an older copy: up to here the in-sync set is
+    /// right in spite of them.
+    #[serde(default)]
+    pub made_good: u64,
     /// One more at each grant of the active role.
     pub epoch: Epoch,
     /// Which start of which store granted that epoch; empty: it was not written down.
@@ -124,6 +131,9 @@ pub enum Cause {
     Adopted,
     /// Somebody has heard of a higher epoch than the record's; the active was granted one above.
     EpochHeard,
+    /// Somebody has heard of a later record than the store's, by which the active may lack something; it was granted the next
+    /// epoch, with loss.
+    RecordHeard,
     /// An operator asked for it.
     Promoted,
     /// An operator asked for the first choice to be active again.
@@ -144,6 +154,7 @@ impl Cause {
             Self::NotOpened => "not_opened",
             Self::Adopted => "adopted",
             Self::EpochHeard => "epoch_heard",
+            Self::RecordHeard => "record_heard",
             Self::Promoted => "promoted",
             Self::FailedBack => "failed_back",
             Self::HandedOver => "handed_over",
@@ -157,6 +168,8 @@ impl PoolRecord {
         Self {
             id,
             version: 0,
+            written_by: String::new(),
+            made_good: 0,
             epoch: Epoch(0),
             granted_by: String::new(),
             active: None,
@@ -194,6 +207,7 @@ impl PoolRecord {
             role,
             epoch: self.epoch,
             version: self.version,
+            written_by: self.written_by.clone(),
             loss_epoch: self.loss_epoch,
             active: self.active.clone(),
             in_sync: self.in_sync.clone(),
@@ -218,6 +232,7 @@ impl PoolRecord {
         PoolView {
             id: self.id.clone(),
             version: self.version,
+            written_by: self.written_by.clone(),
             epoch: self.epoch,
             loss_epoch: self.loss_epoch,
             active: self.active.as_ref().map(|active| active.node.clone()),
@@ -233,6 +248,9 @@ pub struct PoolView {
     pub id: PoolId,
     /// The version of the record.
     pub version: u64,
+    /// Which start of which store wrote that version; empty: not said.
+    #[serde(default)]
+    pub written_by: String,
     /// The epoch in force.
     pub epoch: Epoch,
     /// The epoch of the last promotion with loss.
@@ -241,6 +259,48 @@ pub struct PoolView {
     pub active: Option<NodeId>,
     /// The origins by name.
     pub members: Vec<PoolViewMember>,
+}
+
+/// A version of a pool's record, not to be mistaken for one of the same number that another start of a control plane wrote
+/// on an older copy of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct RecordVersion {
+    /// The version.
+    pub version: u64,
+    /// Which start of which store wrote it; empty: not said.
+    pub written_by: String,
+}
+
+/// Of a pool, the newest version that a node was told of by each of the last starts of a control plane.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordsTold(Vec<RecordVersion>);
+
+impl RecordsTold {
+    const STARTS_MAX: usize = 4;
+
+    /// The newest of all.
+    pub fn version(&self) -> u64 {
+        self.0.last().map_or(0, |newest| newest.version)
+    }
+
+    /// Takes what is newer than all before. False where it is not.
+    pub fn note(&mut self, version: u64, written_by: &str) -> bool {
+        if version <= self.version() {
+            return false;
+        }
+        if self.0.last().is_some_and(|newest| newest.written_by == written_by) {
+            self.0.pop();
+        } else if self.0.len() == Self::STARTS_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(RecordVersion { version, written_by: written_by.to_owned() });
+        true
+    }
+
+    /// All of them, at most four, the newest last.
+    pub fn all(&self) -> &[RecordVersion] {
+        &self.0
+    }
 }
 
 /// An origin as nodes know it.
@@ -292,9 +352,15 @@ mod tests {
 
     #[test]
     fn a_cause_is_stored_as_it_is_shown() {
-        for cause in
-            [Cause::Died, Cause::Silent, Cause::Unheard, Cause::NotOpened, Cause::FailedBack, Cause::HandedOver]
-        {
+        for cause in [
+            Cause::Died,
+            Cause::Silent,
+            Cause::Unheard,
+            Cause::NotOpened,
+            Cause::RecordHeard,
+            Cause::FailedBack,
+            Cause::HandedOver,
+        ] {
             assert_eq!(serde_json::to_string(&cause).unwrap(), format!("\"{}\"", cause.as_str()));
         }
     }

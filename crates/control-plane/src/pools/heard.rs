@@ -40,6 +40,7 @@ impl ControlPlane {
                     edge: edge.clone(),
                     highest_epoch: beat.highest_epoch,
                     pool_epoch: beat.epoch_of(pool),
+                    records: beat.pool_records.get(pool).cloned().unwrap_or_default(),
                     hears: beat.hears.iter().cloned().collect(),
                     late: beat.load.task_lag,
                 };

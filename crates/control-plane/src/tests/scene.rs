@@ -314,8 +314,8 @@ fn take(state: &Mutex<State>, grant: &Grant) {
         state.beat.role = Some(grant.role);
         state.beat.serving = (grant.role == Role::Active).then_some(grant.epoch);
         state.beat.highest_epoch = state.beat.highest_epoch.max(grant.epoch);
-        let Grant { version, loss_epoch, in_sync, epoch, store, .. } = grant.clone();
-        state.beat.record = Some(KnownRecord { version, loss_epoch, in_sync, epoch, granted_by: store });
+        let Grant { version, written_by, loss_epoch, in_sync, epoch, store, .. } = grant.clone();
+        state.beat.record = Some(KnownRecord { version, written_by, loss_epoch, in_sync, epoch, granted_by: store });
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an edge knows of the origins behind one target.
 
-use cluster::{Epoch, NodeId, PoolId, PoolView, Role};
+use cluster::{Epoch, NodeId, PoolId, PoolView, RecordsTold, Role};
 use tokio::sync::watch;
 
 /// Who is in a pool, who is heard, and who is active in which epoch: put together from the control plane's view of it, from
@@ -19,8 +19,8 @@ pub(crate) struct Origins {
     losses: u64,
     /// Which pool it is, where the control plane has told.
     pool: Option<PoolId>,
-    /// The version of the control plane's view that was taken in last.
-    view_version: u64,
+    /// The records of which the control plane's views were that were taken in.
+    records: RecordsTold,
 }
 
 /// One address of a target.
@@ -123,6 +123,11 @@ impl Origins {
         self.active.is_some()
     }
 
+    /// Of which records control planes have told.
+    pub(crate) fn records(&self) -> &RecordsTold {
+        &self.records
+    }
+
     /// Who was said to be active last: a VIP tells by it whose it is.
     pub(crate) fn named(&self) -> Option<&str> {
         self.named.as_deref()
@@ -165,10 +170,9 @@ impl Origins {
         if self.pool.as_ref() != Some(&view.id) {
             self.pool = Some(view.id.clone());
         }
-        if view.version <= self.view_version {
+        if !self.records.note(view.version, &view.written_by) {
             return false;
         }
-        self.view_version = view.version;
         let active = view.active_member().map(|member| member.peer.to_string());
         let news = self.note_epoch(view.epoch) == Age::Newer;
         if self.epoch == view.epoch && self.active.is_none() && active.is_some() {

@@ -125,6 +125,7 @@ mod tests {
             view: PoolView {
                 id: PoolId::main(),
                 version: 12,
+                written_by: String::new(),
                 epoch: Epoch(7),
                 loss_epoch: Epoch(0),
                 active: Some(active),

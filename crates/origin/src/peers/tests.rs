@@ -41,6 +41,7 @@ impl Origin {
             role,
             epoch: Epoch(epoch),
             version: epoch,
+            written_by: String::new(),
             loss_epoch: Epoch(0),
             active: Some(member(active)),
             in_sync: [member("o1"), member("o2")].into(),
@@ -285,6 +286,7 @@ fn view((epoch, version): (u64, u64), members: &[(&str, &str)]) -> PoolView {
     PoolView {
         id: PoolId::main(),
         version,
+        written_by: String::new(),
         epoch: Epoch(epoch),
         loss_epoch: Epoch(0),
         active: None,

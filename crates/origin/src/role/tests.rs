@@ -28,6 +28,7 @@ fn pool_view() -> PoolView {
     PoolView {
         id: PoolId::main(),
         version: 1,
+        written_by: String::new(),
         epoch: Epoch(1),
         loss_epoch: Epoch(0),
         active: Some(me().node),
@@ -42,6 +43,7 @@ fn grant(role: cluster::Role, epoch: u64, version: u64) -> Grant {
         role,
         epoch: Epoch(epoch),
         version,
+        written_by: String::new(),
         loss_epoch: Epoch(0),
         active: None,
         in_sync: [me()].into(),

@@ -40,6 +40,7 @@ pub(crate) fn grant(me: Member, epoch: u64) -> Grant {
         role: Role::Active,
         epoch: Epoch(epoch),
         version: epoch,
+        written_by: String::new(),
         loss_epoch: Epoch(0),
         active: Some(me.clone()),
         in_sync: [me].into(),

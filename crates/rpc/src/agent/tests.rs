@@ -145,6 +145,7 @@ fn pool(epoch: u64) -> PoolView {
     PoolView {
         id: PoolId::main(),
         version: epoch,
+        written_by: String::new(),
         epoch: Epoch(epoch),
         loss_epoch: Epoch(0),
         active: Some(member().node),
@@ -159,6 +160,7 @@ fn grant(incarnation: u64) -> Grant {
         role: Role::Active,
         epoch: Epoch(5),
         version: 2,
+        written_by: String::new(),
         loss_epoch: Epoch(0),
         active: Some(member()),
         in_sync: BTreeSet::from([member()]),

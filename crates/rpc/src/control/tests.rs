@@ -5,7 +5,8 @@ use std::{
 
 use cluster::{
     Beat, Cause, Epoch, FirstFrame, Grant, Incarnation, KnownRecord, LastChange, Liveness, Load, Member, Mishap,
-    NodeAddresses, NodeId, NodeKind, Notice, PoolId, PoolRecord, Registration, Role, SyncChange, SyncRequest,
+    NodeAddresses, NodeId, NodeKind, Notice, PoolId, PoolRecord, RecordVersion, Registration, Role, SyncChange,
+    SyncRequest,
 };
 use media::{PublicationId, StreamName};
 use proto::control::v1 as pb;
@@ -268,11 +269,13 @@ fn what_a_node_says_arrives_as_it_was_said() {
         serving: Some(Epoch(3)),
         highest_epoch: Epoch(4),
         pool_epochs: [(Some(PoolId::main()), Epoch(4)), (None, Epoch(2))].into(),
+        pool_records: [(PoolId::main(), vec![RecordVersion { version: 7, written_by: "store.1".into() }])].into(),
         hears: vec![NodeId::new("origin-1").unwrap()],
         head: (Epoch(3), 17),
         follows_active: true,
         record: Some(KnownRecord {
             version: 9,
+            written_by: "store.1".into(),
             loss_epoch: Epoch(2),
             in_sync: BTreeSet::from([member()]),
             epoch: Epoch(3),
@@ -337,6 +340,7 @@ fn what_the_control_plane_says_arrives_as_it_was_said() {
         role: Role::Active,
         epoch: Epoch(3),
         version: 9,
+        written_by: "store.1".into(),
         loss_epoch: Epoch(2),
         active: Some(other.clone()),
         in_sync: BTreeSet::from([other, member()]),

@@ -62,8 +62,8 @@ fn edge_hears(world: &mut World, names: &[&str]) {
 fn start_of_edge_hears(world: &mut World, start: u64, names: &[&str]) {
     let hears = names.iter().map(|name| node(name)).collect::<BTreeSet<_>>();
     let (edge, epoch) = (member("e1", start), Epoch(1));
-    let late = std::time::Duration::ZERO;
-    let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, hears, late };
+    let (records, late) = (vec![], std::time::Duration::ZERO);
+    let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, records, hears, late };
     let now = world.now;
     world.pool.handle_edge(report, now);
 }

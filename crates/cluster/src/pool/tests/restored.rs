@@ -104,6 +104,63 @@ fn an_old_in_sync_set_promotes_nobody_without_loss_when_the_active_does_not_repo
 }
 
 #[test]
+fn what_an_edge_was_told_of_later_makes_an_old_in_sync_set_doubtful_too() {
+    let mut world = World::pair(&["e1"]);
+    let old = world.pool.record().clone();
+    // It does not hear of it that it was taken out.
+    world.cut_off("o2", &[super::world::CP, "o1", "e1"]);
+    world.run(1_000);
+    assert_eq!(world.in_sync(), ["o1"]);
+    world.kill("o1");
+    world.cp_starts(old, PoolRules::default());
+    world.mend();
+    world.run(10_000);
+    assert_eq!((world.active().as_str(), world.loss_epoch()), ("o2", world.epoch()), "it was taken out since");
+}
+
+#[test]
+fn what_an_edge_tells_after_a_promotion_by_an_old_in_sync_set_names_the_loss() {
+    let mut world = World::pair(&["e1"]);
+    let old = world.pool.record().clone();
+    world.cut_off("o2", &[super::world::CP, "o1", "e1"]);
+    world.run(1_000);
+    world.kill("o1");
+    world.cp_starts(old, PoolRules::default());
+    world.mend();
+    world.cut("e1", super::world::CP);
+    world.run(40_000);
+    assert_eq!((world.active().as_str(), world.epoch(), world.loss_epoch()), ("o2", 2, 0), "nobody knew");
+    world.mend();
+    world.run(1_000);
+    assert_eq!((world.active().as_str(), world.epoch(), world.loss_epoch()), ("o2", 3, 3));
+    assert_eq!(world.granted().last().expect("it was granted").cause, Cause::RecordHeard);
+    world.run(10_000);
+    assert_eq!(world.epoch(), 3, "that is the end of it");
+}
+
+#[test]
+fn a_version_of_its_own_is_not_taken_for_one_of_the_same_number_that_it_has_forgotten() {
+    let mut world = World::pair(&["e1"]);
+    let old = world.pool.record().clone();
+    world.cut("o1", "o2");
+    world.run(1_000);
+    let forgotten = world.pool.record().clone();
+    assert_eq!((forgotten.version, world.in_sync()), (old.version + 1, vec!["o1".to_owned()]));
+    world.nobody_asks = true;
+    world.cp_starts(old, PoolRules::default());
+    let held = world.pool.held(None, By::default()).expect("it was not held");
+    world.write(held);
+    assert_eq!(world.pool.record().version, forgotten.version);
+    world.run(1_000);
+    assert_eq!(world.in_sync(), ["o1"], "as the active goes by it");
+    assert!(world.pool.record().version > forgotten.version);
+    // It is made good once, however often somebody tells of it.
+    let version = world.pool.record().version;
+    world.run(10_000);
+    assert_eq!(world.pool.record().version, version);
+}
+
+#[test]
 fn no_other_change_makes_an_old_in_sync_set_the_truth() {
     let mut world = taken_out_since(PoolRules::default());
     world.run(1_000);

@@ -68,8 +68,9 @@ impl Scene {
     /// An edge beats that has heard of these epochs: of whatever pool, and of this one.
     fn edge_says(&mut self, highest: u64, of_pool: u64) {
         let (highest_epoch, pool_epoch) = (Epoch(highest), Epoch(of_pool));
-        let hears = BTreeSet::new();
-        let report = EdgeReport { edge: member("e1", 1), highest_epoch, pool_epoch, hears, late: Duration::ZERO };
+        let (records, hears) = (vec![], BTreeSet::new());
+        let report =
+            EdgeReport { edge: member("e1", 1), highest_epoch, pool_epoch, records, hears, late: Duration::ZERO };
         self.pool.handle_edge(report, self.now);
     }
 

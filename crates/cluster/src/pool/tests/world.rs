@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     By, EdgeReport, Epoch, FirstFrame, Grant, Granted, Incarnation, KnownRecord, Member, NodeId, Pool, PoolChange,
-    PoolEvent, PoolId, PoolRecord, PoolReport, PoolRules, Role, SyncChange, SyncRequest,
+    PoolEvent, PoolId, PoolRecord, PoolReport, PoolRules, PoolView, RecordsTold, Role, SyncChange, SyncRequest,
 };
 
 /// The control plane, as an end of a link.
@@ -55,6 +55,7 @@ struct Edge {
     run: Run,
     session: bool,
     told: BTreeSet<NodeId>,
+    records: RecordsTold,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,12 @@ impl World {
             origins: origins.iter().map(|name| (*name, Origin::new(1))).collect(),
             edges: edges
                 .iter()
-                .map(|name| (*name, Edge { run: Run::Runs, session: false, told: BTreeSet::new() }))
+                .map(|name| {
+                    (
+                        *name,
+                        Edge { run: Run::Runs, session: false, told: BTreeSet::new(), records: RecordsTold::default() },
+                    )
+                })
                 .collect(),
             cuts: BTreeSet::new(),
             heard: BTreeMap::new(),
@@ -223,7 +229,11 @@ impl World {
             edge.told.clone_from(&hears);
             let epoch = self.pool.record().epoch;
             let (edge, late) = (member(name, 1), Duration::ZERO);
-            let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, hears, late };
+            let PoolView { version, written_by, .. } = self.pool.shown().view();
+            let told = &mut self.edges.get_mut(name).expect("it beats").records;
+            told.note(version, &written_by);
+            let records = told.all().to_vec();
+            let report = EdgeReport { edge, highest_epoch: epoch, pool_epoch: epoch, records, hears, late };
             self.pool.handle_edge(report, self.now);
         }
     }
@@ -248,7 +258,7 @@ impl World {
         }
     }
 
-    fn write(&mut self, change: PoolChange) {
+    pub(crate) fn write(&mut self, change: PoolChange) {
         assert_eq!(change.after, self.pool.record().version, "a change is a compare-and-set on the version");
         assert!(change.record.version > change.after);
         self.check(&change.record);
@@ -486,8 +496,9 @@ impl Origin {
         let doubled = grant.epoch == self.record.epoch && grant.store != self.record.granted_by;
         if grant.version > self.record.version && grant.epoch >= self.highest && !doubled {
             let Grant { version, loss_epoch, epoch, .. } = grant;
+            let written_by = grant.written_by.clone();
             let (in_sync, granted_by) = (grant.in_sync.clone(), grant.store.clone());
-            self.record = KnownRecord { version, loss_epoch, in_sync, epoch, granted_by };
+            self.record = KnownRecord { version, written_by, loss_epoch, in_sync, epoch, granted_by };
             self.highest = grant.epoch;
             self.serving = (grant.role == Role::Active && !self.stuck).then_some(grant.epoch);
             self.yielding = grant.yields;

@@ -25,6 +25,7 @@ pub(super) fn view(id: &str, peer: &str) -> PoolView {
     PoolView {
         id: PoolId::new(id).unwrap(),
         version: 1,
+        written_by: String::new(),
         epoch: Epoch(5),
         loss_epoch: Epoch(0),
         active: Some(node),

@@ -192,6 +192,7 @@ pub(crate) fn read_info(wire: pb::Node) -> Result<NodeInfo, Failure> {
         serving: fields::serving("node.serving_epoch", wire.serving_epoch)?,
         highest_epoch: Epoch(0),
         pool_epochs: BTreeMap::new(),
+        pool_records: BTreeMap::new(),
         hears: wire.hears.iter().map(|node| fields::node("node.hears", node)).collect::<Result<_, _>>()?,
         head: fields::head("node.head", wire.head)?,
         follows_active: wire.follows_active,

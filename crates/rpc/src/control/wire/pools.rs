@@ -12,6 +12,7 @@ use serde::{Deserialize, de::IntoDeserializer};
 use super::{
     super::{FailBack, FenceMember, HoldPool, PoolInfo, Promote, PromoteMode, ReleasePool, fields, list::Listed},
     members,
+    session::GRANTER_CHARS_MAX,
 };
 use crate::status::Failure;
 
@@ -43,6 +44,7 @@ pub(crate) fn info(pool: PoolInfo) -> pb::OriginPool {
         active_incarnation: active_incarnation.map(|start| start.to_string()).unwrap_or_default(),
         epoch: view.epoch.0,
         version: view.version,
+        written_by: view.written_by,
         loss_epoch: view.loss_epoch.0,
         mode: mode.into(),
         last_change: last_change.map(change),
@@ -87,6 +89,7 @@ pub(crate) fn read_info(wire: pb::OriginPool) -> Result<PoolInfo, Failure> {
         view: PoolView {
             id: fields::pool("origin_pool.name", &wire.name)?,
             version: wire.version,
+            written_by: fields::text("origin_pool.written_by", wire.written_by, GRANTER_CHARS_MAX)?,
             epoch: Epoch(wire.epoch),
             loss_epoch: Epoch(wire.loss_epoch),
             active: fields::optional_node("origin_pool.active", &wire.active)?,

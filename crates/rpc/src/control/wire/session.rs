@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use cluster::{
-    Beat, Epoch, FirstFrame, Grant, KnownRecord, Member, Mishap, NodeId, Notice, PoolId, Role, SyncChange, SyncRequest,
+    Beat, Epoch, FirstFrame, Grant, KnownRecord, Member, Mishap, NodeId, Notice, PoolId, RecordVersion, Role,
+    SyncChange, SyncRequest,
 };
 use proto::control::v1::{self as pb, node_session_request::Message as Up, node_session_response::Message as Down};
 
@@ -53,6 +54,7 @@ pub(crate) fn from_node(request: pb::NodeSessionRequest) -> Result<Option<FromNo
 
 fn beat(given: pb::NodeBeat) -> Result<Beat, Failure> {
     let pool_epochs = fields::bounded("beat.pool_epochs", given.pool_epochs.into_iter().collect(), POOLS_MAX)?;
+    let pool_records = fields::bounded("beat.pool_records", given.pool_records.into_iter().collect(), POOLS_MAX)?;
     let hears = fields::bounded("beat.hears", given.hears, HEARS_MAX)?;
     Ok(Beat {
         load: members::load(given.load.unwrap_or_default())?,
@@ -60,6 +62,7 @@ fn beat(given: pb::NodeBeat) -> Result<Beat, Failure> {
         serving: fields::serving("beat.serving_epoch", given.serving_epoch)?,
         highest_epoch: fields::epoch("beat.highest_epoch", given.highest_epoch)?,
         pool_epochs: pool_epochs.into_iter().map(pool_epoch).collect::<Result<_, _>>()?,
+        pool_records: pool_records.into_iter().map(pool_record).collect::<Result<_, _>>()?,
         hears: hears.iter().map(|node| fields::node("beat.hears", node)).collect::<Result<_, _>>()?,
         head: fields::head("beat.head", given.head)?,
         follows_active: given.follows_active,
@@ -77,6 +80,16 @@ fn pool_epoch((pool, epoch): (String, u64)) -> Result<(Option<PoolId>, Epoch), F
     Ok((named, fields::epoch("beat.pool_epochs", epoch)?))
 }
 
+fn pool_record((pool, given): (String, pb::RecordVersions)) -> Result<(PoolId, Vec<RecordVersion>), Failure> {
+    let versions = fields::bounded("beat.pool_records.versions", given.versions, RECORDS_MAX)?;
+    let version = |pb::RecordVersion { version, written_by }| {
+        let written_by = fields::text("beat.pool_records.written_by", written_by, GRANTER_CHARS_MAX)?;
+        Ok(RecordVersion { version, written_by })
+    };
+    let versions: Result<_, Failure> = versions.into_iter().map(version).collect();
+    Ok((fields::pool("beat.pool_records", &pool)?, versions?))
+}
+
 fn wire_beat(number: u64, beat: Beat) -> pb::NodeBeat {
     let first_frame = match beat.first_frame {
         FirstFrame::After(after) => fields::wire_duration(after),
@@ -89,6 +102,7 @@ fn wire_beat(number: u64, beat: Beat) -> pb::NodeBeat {
         serving_epoch: beat.serving.unwrap_or_default().0,
         highest_epoch: beat.highest_epoch.0,
         pool_epochs: beat.pool_epochs.into_iter().map(wire_pool_epoch).collect(),
+        pool_records: beat.pool_records.into_iter().map(wire_pool_record).collect(),
         hears: beat.hears.iter().map(cluster::NodeId::resource).collect(),
         head: fields::wire_head(beat.head),
         follows_active: beat.follows_active,
@@ -102,11 +116,17 @@ fn wire_pool_epoch((pool, epoch): (Option<PoolId>, Epoch)) -> (String, u64) {
     (pool.map(|pool| pool.resource()).unwrap_or_default(), epoch.0)
 }
 
+fn wire_pool_record((pool, records): (PoolId, Vec<RecordVersion>)) -> (String, pb::RecordVersions) {
+    let version = |RecordVersion { version, written_by }| pb::RecordVersion { version, written_by };
+    (pool.resource(), pb::RecordVersions { versions: records.into_iter().map(version).collect() })
+}
+
 fn known_record(given: pb::KnownRecord) -> Result<KnownRecord, Failure> {
     let in_sync = fields::bounded("beat.record.in_sync", given.in_sync, MEMBERS_MAX)?;
     let member = |member| fields::member("beat.record.in_sync", member);
     Ok(KnownRecord {
         version: given.version,
+        written_by: fields::text("beat.record.written_by", given.written_by, GRANTER_CHARS_MAX)?,
         loss_epoch: fields::epoch("beat.record.loss_epoch", given.loss_epoch)?,
         in_sync: in_sync.into_iter().map(member).collect::<Result<_, _>>()?,
         epoch: fields::epoch("beat.record.epoch", given.epoch)?,
@@ -117,6 +137,7 @@ fn known_record(given: pb::KnownRecord) -> Result<KnownRecord, Failure> {
 fn wire_known_record(record: KnownRecord) -> pb::KnownRecord {
     pb::KnownRecord {
         version: record.version,
+        written_by: record.written_by,
         loss_epoch: record.loss_epoch.0,
         in_sync: record.in_sync.into_iter().map(fields::wire_member).collect(),
         epoch: record.epoch.0,
@@ -252,6 +273,7 @@ fn wire_grant(grant: Grant) -> pb::RoleGrant {
         role: fields::wire_role(Some(grant.role)),
         epoch: grant.epoch.0,
         version: grant.version,
+        written_by: grant.written_by,
         incarnation: grant.member.incarnation.to_string(),
         loss_epoch: grant.loss_epoch.0,
         store_id: grant.store,
@@ -276,6 +298,7 @@ fn grant(wire: pb::RoleGrant) -> Result<Grant, Failure> {
         role: fields::role(wire.role).unwrap_or(Role::Fenced),
         epoch: fields::epoch("role.epoch", wire.epoch)?,
         version: wire.version,
+        written_by: fields::text("role.written_by", wire.written_by, GRANTER_CHARS_MAX)?,
         loss_epoch: fields::epoch("role.loss_epoch", wire.loss_epoch)?,
         active: if active.node.is_empty() { None } else { Some(fields::member("role.active", active)?) },
         in_sync: in_sync.into_iter().map(|member| fields::member("role.in_sync", member)).collect::<Result<_, _>>()?,
@@ -340,7 +363,9 @@ const POOLS_MAX: usize = 1024;
 /// How many origins a pool may have, as far as messages go.
 const MEMBERS_MAX: usize = 64;
 /// Which start of which store granted an epoch: two random numbers.
-const GRANTER_CHARS_MAX: usize = 64;
+/// What an edge remembers of one pool.
+const RECORDS_MAX: usize = 4;
+pub(super) const GRANTER_CHARS_MAX: usize = 64;
 /// Why an origin ends is for people.
 const REASON_CHARS_MAX: usize = 256;
 /// Ids of commands are made by the control plane, which knows them.
