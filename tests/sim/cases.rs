@@ -43,7 +43,7 @@ use cluster::{Epoch, Mode, WhenAlone};
 use crate::world::{
     MS, S, Setup, World,
     faults::Fault,
-    names::{CONTROL, EDGES, ORIGINS},
+    names::{CONTROL, EDGES, ORIGINS, stream_name},
     net::{Party, Weather},
 };
 
@@ -335,6 +335,22 @@ fn the_network_is_cut_in_two() {
     assert_moved(&world, 1, 12_000);
     assert!(world.judge.has_noticed("SPLIT"), "{}", history(&world));
     assert!(world.judge.spliced > 0, "viewers of the one that was cut off went on in the other's log");
+}
+
+#[test]
+fn an_edge_that_comes_back_late_from_the_side_of_the_old_active_goes_on_behind_what_it_had() {
+    let setup = Setup { may_split: true, ..pool(2, 3) };
+    let mut world = after(playing(setup), [Fault::Divide(vec![O1, E1, E2])], 5 * S);
+    assert_eq!(world.moves(), 1, "{}", history(&world));
+    // The encoder's edge is back at once, and the new active's log is soon longer than the old one's was.
+    world.befall(Fault::Heal);
+    world.befall(Fault::CutOff(E2));
+    world.run_for(8 * S);
+    world.befall(Fault::Heal);
+    world.run_for(5 * S);
+    assert_moved(&world, 1, 20_000);
+    let viewer = world.judge.viewer(E2, &stream_name(0)).expect("it plays");
+    assert_eq!(viewer.missed, 0, "the encoder's edge has brought it again, and all that came since");
 }
 
 #[test]

@@ -201,8 +201,8 @@ impl World {
         let (pool, Some(stream)) = (master.pool, master.hub.get(&self.name)) else { return false };
         let head = stream.info().next_seq - 1;
         let mirror = &mut self.edge.mirror;
-        let is_anew = mirror.note_head(pool, head);
-        let after = mirror.after(pool);
+        let is_anew = mirror.note_head(pool, head, None);
+        let after = mirror.after(pool).map(|(after, _)| after);
         let opened = mirror.open(&self.edge.hub, &self.name, pool, head).expect("one pull of a name");
         if let Some(opened) = opened {
             self.edge.viewer = Some(opened.subscribe(Start::LastKeyframe));
@@ -220,7 +220,7 @@ impl World {
             Some(Read::Ended) => self.edge.call = None,
             Some(Read::Empty) | None => return Ok(()),
         }
-        let appended = self.edge.mirror.append(items.iter().map(|item| item.placed()).collect::<Vec<Placed>>());
+        let appended = self.edge.mirror.append(0, items.iter().map(|item| item.placed()).collect::<Vec<Placed>>());
         if let Some(spliced) = appended.spliced {
             self.tell(format_args!("goes on: {spliced:?}"));
         }

@@ -26,9 +26,11 @@ struct Source {
     pool: String,
     /// The last position taken, in its own numbering.
     last: Option<u64>,
+    /// The epoch in which that came.
+    epoch: u64,
     shift: Shift,
-    /// Its log is another now, which ends before `last`.
-    is_anew: bool,
+    /// Its log is another now, from this position on, and does not hold what was taken last.
+    anew_from: Option<u64>,
 }
 
 /// What came of a batch.
@@ -57,19 +59,23 @@ impl Mirror {
         self.writer.is_some()
     }
 
-    /// The position after which this pool is to begin; none: with set-up and the last GOP. With a log that is another now, it is
-    /// with all that it holds: viewers' last frame may be anywhere in it.
-    pub fn after(&self, pool: &str) -> Option<u64> {
+    /// The position after which this pool is to begin, and the epoch in which what stands there came; none: with set-up and
+    /// the last GOP. With a log that is another now, it is with all that it holds: viewers' last frame may be anywhere in it.
+    pub fn after(&self, pool: &str) -> Option<(u64, u64)> {
         let source = self.source.as_ref().filter(|source| source.pool == pool)?;
-        if source.is_anew { Some(0) } else { source.last }
+        if source.anew_from.is_some() { Some((0, 0)) } else { Some((source.last?, source.epoch)) }
     }
 
-    /// This pool's log ends at `head`. True where it turns out to be another than the one that viewers were fed from.
-    pub fn note_head(&mut self, pool: &str, head: u64) -> bool {
+    /// This pool's log ends at `head`, and was written anew from a position up to which it was asked for, if it was. True
+    /// where it turns out to be another than the one that viewers were fed from.
+    pub fn note_head(&mut self, pool: &str, head: u64, parted_from: Option<u64>) -> bool {
         let Some(source) = self.source.as_mut().filter(|source| source.pool == pool) else { return false };
-        let turns_out = !source.is_anew && source.last.is_some_and(|last| last > head);
-        source.is_anew |= turns_out;
-        turns_out
+        let ends_below = || source.last.filter(|last| *last > head).map(|_| head + 1);
+        if source.anew_from.is_some() {
+            return false;
+        }
+        source.anew_from = parted_from.or_else(ends_below);
+        source.anew_from.is_some()
     }
 
     /// A pool has the stream, up to `head`. Returns the stream where it was not there.
@@ -84,12 +90,12 @@ impl Mirror {
         self.seam = None;
         let pool = pool.to_owned();
         match &self.source {
-            Some(source) if source.pool == pool && !source.is_anew => {}
             Some(source) if source.pool == pool => {
-                self.seam = Some((pool, Seam::new(Numbers::Anew, head).with_shift(source.shift)));
+                let anew = |from| Seam::new(Numbers::Anew { from }, head).with_shift(source.shift);
+                self.seam = source.anew_from.map(|from| (pool, anew(from)));
             }
             Some(_) => self.seam = Some((pool, Seam::new(Numbers::Foreign, head))),
-            None => self.source = Some(Source { pool, last: None, shift: Shift::default(), is_anew: false }),
+            None => self.source = Some(Source { pool, last: None, epoch: 0, shift: Shift::default(), anew_from: None }),
         }
         if self.writer.is_some() {
             return Ok(None);
@@ -100,8 +106,8 @@ impl Mirror {
         Ok(Some(stream))
     }
 
-    /// Takes items of the pool that was opened last.
-    pub fn append(&mut self, items: Vec<Placed>) -> Appended {
+    /// Takes items of the pool that was opened last, which came in this epoch of it.
+    pub fn append(&mut self, epoch: u64, items: Vec<Placed>) -> Appended {
         self.open_seam_at_a_gap(&items);
         let Some(writer) = self.writer.as_mut() else { return Appended::default() };
         let last = items.last().map(|item| item.seq);
@@ -110,6 +116,7 @@ impl Mirror {
             None => {
                 let Some(source) = self.source.as_mut() else { return Appended::default() };
                 source.last = source.last.max(last);
+                source.epoch = epoch;
                 place(items, source.shift, &self.tail)
             }
             Some((pool, seam)) => {
@@ -119,7 +126,7 @@ impl Mirror {
                 };
                 let pool = std::mem::take(pool);
                 spliced = Some(how);
-                self.source = Some(Source { pool, last, shift, is_anew: false });
+                self.source = Some(Source { pool, last, epoch, shift, anew_from: None });
                 self.seam = None;
                 (setup, due)
             }

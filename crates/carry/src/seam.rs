@@ -165,9 +165,12 @@ pub(crate) enum Numbers {
     Same,
     /// Another pool's.
     Foreign,
-    /// Those of the pool that viewers have been fed from, whose log is another: it ends before what viewers have had, and
-    /// begins as what they had. Shifted as before, its times are on their clock.
-    Anew,
+    /// Those of the pool that viewers have been fed from, whose log is another: it begins as what they had, and does not have
+    /// what they had last. Shifted as before, its times are on their clock.
+    Anew {
+        /// From here on it is another.
+        from: u64,
+    },
 }
 
 /// The frame that viewers had last, as it came again.
@@ -224,7 +227,7 @@ impl Seam {
             _ if tail.is_empty() => Some(self.as_it_is(tail, next_seq)),
             _ if self.comes_again(tail) => None,
             Numbers::Same => Some(self.as_it_is(tail, next_seq)),
-            Numbers::Foreign | Numbers::Anew => self.at_a_start(tail, next_seq),
+            Numbers::Foreign | Numbers::Anew { .. } => self.at_a_start(tail, next_seq),
         }
     }
 
@@ -256,10 +259,15 @@ impl Seam {
         tail.anchor().is_some_and(of_anchor)
     }
 
+    /// Whether an item was written since the log became another.
+    fn is_since(&self, item: &Placed) -> bool {
+        matches!(self.numbers, Numbers::Anew { from } if item.seq >= from)
+    }
+
     /// What is added to the times of what was written since, where it brings a keyframe again that viewers had at another
     /// time: its publication began on both sides of a cut, and has its place on each timeline by itself.
     fn moved(&self, tail: &Tail) -> Option<i64> {
-        let since = self.held.iter().filter(|item| self.numbers == Numbers::Anew && item.seq > self.head);
+        let since = self.held.iter().filter(|item| self.is_since(item));
         since.rev().filter_map(coded).filter(|frame| is_key(frame)).find_map(|frame| {
             let had = digest(frame);
             let same = tail.keys.iter().filter(|key| (key.track, key.digest) == (frame.track, had));
@@ -301,8 +309,8 @@ impl Seam {
             let frame = coded(item).filter(|frame| is_same(frame, anchor))?;
             let dts = anchor.dts.cast_signed() - frame.dts.cast_signed();
             // Where the clock is the same, equal frames of another time are others.
-            let on_the_clock = dts == self.shift.dts || moved == Some(dts) && item.seq > self.head;
-            (self.numbers != Numbers::Anew || on_the_clock).then_some(Found { at, dts })
+            let on_the_clock = dts == self.shift.dts || moved == Some(dts) && self.is_since(item);
+            (!self.is_anew() || on_the_clock).then_some(Found { at, dts })
         });
         // Small frames may come again: the nearest in time is it.
         let found = same.min_by_key(|found| self.off_the_clock(found.dts))?;
@@ -350,7 +358,7 @@ impl Seam {
     }
 
     fn at_a_start(&self, tail: &Tail, next_seq: u64) -> Option<Joint> {
-        let has_video = self.held.iter().any(|item| coded(item).is_some_and(|frame| frame.medium == Medium::Video));
+        let has_video = self.may_have_video(tail);
         let starts = |item: &Placed| {
             let is_start = |frame: &Frame| frame.kind == Kind::Key || (frame.medium == Medium::Audio && !has_video);
             coded(item).is_some_and(|frame| is_start(frame) && self.is_unseen(item, frame, tail))
@@ -366,14 +374,28 @@ impl Seam {
         Some(self.joint(at, Shift { seq: behind_a_gap(self.held[at].seq, next_seq), dts }, tail))
     }
 
+    /// Whether pictures are among what came, or may still be where viewers have had some: of what an encoder's edge brings
+    /// again the first may be sound.
+    fn may_have_video(&self, tail: &Tail) -> bool {
+        let is_video = |item: &Placed| coded(item).is_some_and(|frame| frame.medium == Medium::Video);
+        let since = || self.held.iter().filter(|item| self.is_since(item)).filter_map(coded);
+        let lasts = |first: &Frame| since().any(|frame| frame.dts >= first.dts + AGAIN_MS_MAX.unsigned_abs());
+        let may_come = || self.is_anew() && tail.video.is_some() && !since().next().is_some_and(lasts);
+        self.held.iter().any(is_video) || may_come()
+    }
+
+    fn is_anew(&self) -> bool {
+        matches!(self.numbers, Numbers::Anew { .. })
+    }
+
     /// Whether viewers cannot have had it: of a log that begins as what they had, what is later, or was written since.
     fn is_unseen(&self, item: &Placed, frame: &Frame, tail: &Tail) -> bool {
         let is_later =
             |moved: i64| tail.last_dts(frame).is_none_or(|last| frame.dts.saturating_add_signed(moved) > last);
         match self.numbers {
             Numbers::Same | Numbers::Foreign => true,
-            Numbers::Anew if item.seq > self.head => self.moved(tail).is_none_or(is_later),
-            Numbers::Anew => is_later(self.shift.dts),
+            Numbers::Anew { .. } if self.is_since(item) => self.moved(tail).is_none_or(is_later),
+            Numbers::Anew { .. } => is_later(self.shift.dts),
         }
     }
 

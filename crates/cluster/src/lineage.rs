@@ -83,6 +83,16 @@ impl Lineage {
         shared.last().unwrap_or(0)
     }
 
+    /// Where this log parts from that of which somebody has `seq` from an active of this epoch: a later one has written from
+    /// there on. None where it has not come up to `seq`. What a named loss leaves out is no such place: it stands above.
+    pub fn parted_from(&self, seq: u64, epoch: Epoch) -> Option<u64> {
+        let wrote_from = |(of, first, end): (Epoch, u64, u64)| {
+            let has_named_loss = end > of.first_position();
+            if has_named_loss { first.max(of.first_position()) } else { first }
+        };
+        self.spans().filter(|(of, ..)| *of > epoch).map(wrote_from).min().filter(|from| *from <= seq)
+    }
+
     fn spans(&self) -> impl Iterator<Item = (Epoch, u64, u64)> + '_ {
         let ends = self.starts.iter().skip(1).map(|(_, first)| *first).chain([self.next_seq]);
         self.starts.iter().zip(ends).map(|((epoch, first), end)| (*epoch, *first, end))
@@ -142,6 +152,19 @@ mod tests {
         assert_eq!(log, lineage(&[(1, 1)], 50));
         log.note(Epoch(4), 50);
         assert_eq!(log, lineage(&[(1, 1), (4, 50)], 51));
+    }
+
+    #[test]
+    fn a_later_epoch_that_wrote_at_a_position_parts_the_log_from_who_had_it_before() {
+        let log = lineage(&[(1, 10), (3, 20)], 30);
+        let parted_from = |seq, epoch| log.parted_from(seq, Epoch(epoch));
+        assert_eq!(parted_from(19, 1), None, "all of epoch 1 up to here");
+        assert_eq!((parted_from(20, 1), parted_from(25, 2)), (Some(20), Some(20)));
+        assert_eq!((parted_from(25, 3), parted_from(25, 4)), (None, None), "who had it then saw it written");
+        let first = Epoch(3).first_position();
+        let behind_a_loss = lineage(&[(1, 10), (3, 20)], first + 5);
+        assert_eq!(behind_a_loss.parted_from(25, Epoch(1)), None, "the loss names it");
+        assert_eq!(behind_a_loss.parted_from(first, Epoch(1)), Some(first));
     }
 
     #[test]

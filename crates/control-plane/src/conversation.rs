@@ -187,7 +187,7 @@ impl Talk {
         match message {
             FromNode::Beat { beat, .. } => {
                 let node = &self.member.node;
-                let changes = lock(&control.inner.members).beat(node, self.session, beat, Instant::now(), unix_ms());
+                let changes = lock(&control.inner.members).beat(node, self.session, *beat, Instant::now(), unix_ms());
                 let changes = changes.map_err(|why| refused(&self.member, why))?;
                 control.on_changes(changes);
                 control.report_to_pools(node);

@@ -135,17 +135,18 @@ impl Upstream {
         self.directing.clone()
     }
 
-    /// Asks the origins of a pool in turn for a stream.
+    /// Asks the origins of a pool in turn for a stream. What stands at the position it is to begin after came in `had_in`.
     pub(crate) async fn pull(
         &self,
         pool: &Arc<Pool>,
         stream: &StreamName,
         from: PullFrom,
+        had_in: Epoch,
     ) -> Result<Call<PullDown>, UpstreamError> {
         let ask = |lease: &Lease, stance: &Stance| {
             let path = vec![self.node.clone()];
             let via = stance.attempt.via;
-            lease.pull(PullRequest { stream: stream.clone(), from, epoch: stance.epoch, path, via })
+            lease.pull(PullRequest { stream: stream.clone(), from, had_in, epoch: stance.epoch, path, via })
         };
         self.ask(pool, stream, PULL_SILENCE, ask).await
     }

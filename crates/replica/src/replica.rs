@@ -170,6 +170,11 @@ impl Replica {
         }
     }
 
+    /// Where our log of a stream parts from that of which somebody has `seq` from an active of this epoch.
+    pub fn parted_from(&self, name: &StreamName, seq: u64, epoch: Epoch) -> Option<u64> {
+        self.logs.get(name)?.lineage.parted_from(seq, epoch)
+    }
+
     /// The record that it goes by, as far as its last grant tells of it.
     pub fn known_record(&self) -> Option<KnownRecord> {
         let Grant { version, written_by, loss_epoch, in_sync, epoch, store, .. } = self.grant.clone()?;

@@ -232,7 +232,7 @@ impl Edge {
         match msg {
             Msg::Items { epoch, items } if epoch >= self.highest => {
                 self.highest = self.highest.max(epoch);
-                let Taken { seen, closed } = pull.take(&items);
+                let Taken { seen, closed } = pull.take(epoch, &items);
                 for seen in seen {
                     judge.seen(net, self.me, &pull.name, &seen);
                 }
@@ -241,8 +241,8 @@ impl Edge {
                     pull.end();
                 }
             }
-            Msg::Head { epoch, head } if epoch >= self.highest => {
-                if pull.note_head(&self.hub, head) {
+            Msg::Head { epoch, head, parted_from } if epoch >= self.highest => {
+                if pull.note_head(&self.hub, head, parted_from) {
                     net.tell(|| format!("{} has more of {} than its origin", node_id(self.me), pull.name));
                     pull.leave(net, self.me, self.own);
                 }

@@ -98,6 +98,8 @@ pub struct Viewer {
     /// The longest time without anything, and when it ended.
     pub longest_gap: (u64, u64),
     pub items: u64,
+    /// Messages of the publication that they had last which they did not get, for whatever reason.
+    pub missed: u64,
 }
 
 impl Judge {
@@ -264,12 +266,10 @@ impl Judge {
         for item in items.iter().filter(|item| !matches!(item.body, Body::Setup(_))) {
             let key = (name.clone(), item.seq);
             let lost = self.losses.iter().any(|loss| epoch < *loss);
-            if alone && self.may_split {
-                self.went_alone = true;
-                self.sent_alone.extend(item.frame().and_then(|frame| stamp(&frame.payload)));
-            }
+            self.went_alone |= alone && self.may_split;
             if alone && self.may_split || lost {
                 self.alone.insert(key.clone());
+                self.sent_alone.extend(item.frame().and_then(|frame| stamp(&frame.payload)));
             }
             let now = || Served { item: item.clone(), by: by.clone(), epoch, alone };
             let first = self.content.entry(key.clone()).or_insert_with(now).clone();
@@ -336,8 +336,10 @@ impl Judge {
             Body::Frame(frame) => {
                 if let Some((publication, number)) = stamp(&frame.payload) {
                     // What went out alone may have left a short ring before anybody read it.
-                    let of_other_side =
-                        |number| self.sent_alone.contains(&(publication, number)) || self.went_alone && self.may_skip;
+                    let was_alone = |number| self.sent_alone.contains(&(publication, number));
+                    let of_other_side = |number| was_alone(number) || self.went_alone && self.may_skip;
+                    // Behind a loss the encoder's edge may bring again what was had alone, where nothing is left to tell it by.
+                    viewer.excused |= !self.losses.is_empty() && was_alone(number);
                     faults.extend(viewer.note_number(publication, number, of_other_side));
                 }
             }
@@ -521,6 +523,7 @@ impl Viewer {
         let excused = std::mem::take(&mut self.excused);
         let last = self.numbers.insert(publication, number);
         let due = last? + 1;
+        self.missed += number.saturating_sub(due);
         let excused = excused || number > due && (due..number).all(is_elsewhere);
         if number == due || excused {
             return None;

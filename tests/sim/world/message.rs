@@ -56,6 +56,7 @@ pub enum Msg {
     Head {
         epoch: Epoch,
         head: u64,
+        parted_from: Option<u64>,
     },
     Items {
         epoch: Epoch,
@@ -95,7 +96,8 @@ pub struct PushOpen {
 #[derive(Debug, Clone)]
 pub struct PullOpen {
     pub name: StreamName,
-    pub after: Option<u64>,
+    /// The position after which to begin, and the epoch in which what stands there came.
+    pub after: Option<(u64, Epoch)>,
     pub epoch: Epoch,
     pub via: bool,
 }

@@ -25,7 +25,7 @@ impl Edge {
         let head = items.last().map_or(0, |item| item.seq);
         let opened = self.mirror.open(&self.hub, &name, pool, head).unwrap();
         self.viewer = opened.map(|stream| stream.subscribe(Start::LastKeyframe)).or(self.viewer.take());
-        self.mirror.append(items)
+        self.mirror.append(1, items)
     }
 
     fn see(&mut self) -> Seen {
@@ -84,7 +84,7 @@ fn a_gap_in_a_pool_that_viewers_came_to_stops_nobody() {
         let gap = 1 << 40;
         let appended = edge.open("east", items(east + gap, [key(east_ms + 5000, 7), delta(east_ms + 5040, 8)]));
         assert_eq!((appended.repeated, appended.spliced), (0, Some(Spliced::Anew)));
-        edge.mirror.append(items(east + gap + 2, [delta(east_ms + 5080, 9)]));
+        edge.mirror.append(1, items(east + gap + 2, [delta(east_ms + 5080, 9)]));
         let at = west + gap;
         let expected = [(at, west_ms + 5000, 7), (at + 1, west_ms + 5040, 8), (at + 2, west_ms + 5080, 9)];
         assert_eq!(edge.see(), expected, "{positions:?} {times:?}");
@@ -98,7 +98,7 @@ fn what_comes_again_behind_such_a_gap_is_found_at_its_time() {
         let ((west, east), (west_ms, east_ms)) = (positions, times);
         let again = edge.open("east", items(east + (1 << 40), [delta(east_ms + 40, 2)]));
         assert_eq!(again.spliced, None, "the rest is on its way");
-        edge.mirror.append(items(east + (1 << 40) + 1, [delta(east_ms + 80, 3), delta(east_ms + 120, 4)]));
+        edge.mirror.append(1, items(east + (1 << 40) + 1, [delta(east_ms + 80, 3), delta(east_ms + 120, 4)]));
         assert_eq!(edge.see(), [(west + 3, west_ms + 120, 4)], "{positions:?} {times:?}");
     }
 }
@@ -118,13 +118,27 @@ fn a_clock_that_began_anew_behind_such_a_gap_goes_on_where_viewers_are() {
 fn a_gap_in_a_log_that_became_another_stops_nobody() {
     let mut edge = Edge::new();
     edge.open("main", items(10, [key(1000, 1)]));
-    edge.mirror.append(items(11, (2..90).map(|mark| delta(1000 + 40 * u64::from(mark), mark))));
+    edge.mirror.append(1, items(11, (2..90).map(|mark| delta(1000 + 40 * u64::from(mark), mark))));
     assert_eq!(edge.see().last().map(|seen| seen.0), Some(98));
-    assert!(edge.mirror.note_head("main", 11));
+    assert!(edge.mirror.note_head("main", 11, None));
     assert_eq!(edge.open("main", items(10, [key(1000, 1), key(6000, 91)])).spliced, Some(Spliced::Anew));
     assert_eq!(edge.see(), [(100, 6000, 91)]);
     edge.open("main", items(50, [key(7000, 92)]));
     assert_eq!(edge.see(), [(139, 7000, 92)]);
+}
+
+#[test]
+fn a_log_that_was_written_anew_and_has_grown_since_is_noticed_by_where_it_parts() {
+    let mut edge = Edge::new();
+    edge.open("main", items(10, [key(1000, 1), delta(1040, 2), delta(1080, 3)]));
+    assert_eq!(edge.mirror.after("main"), Some((12, 1)));
+    assert!(!edge.mirror.note_head("main", 20, None), "it goes on behind what was had");
+    assert!(edge.mirror.note_head("main", 20, Some(11)), "another stands there now");
+    assert_eq!(edge.mirror.after("main"), Some((0, 0)));
+    let again = [key(1000, 1), delta(1040, 2), delta(1080, 3), delta(1120, 4)];
+    assert_eq!(edge.open("main", items(10, again)).spliced, Some(Spliced::Behind));
+    assert_eq!(edge.see(), [(10, 1000, 1), (11, 1040, 2), (12, 1080, 3), (13, 1120, 4)]);
+    assert!(!edge.mirror.note_head("main", 20, None));
 }
 
 #[test]

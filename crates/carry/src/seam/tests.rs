@@ -105,7 +105,7 @@ fn all_that_viewers_had_may_be_all_there_is() {
 #[test]
 fn sound_that_was_heard_after_the_last_picture_is_not_heard_again() {
     let tail = tail(vec![key(1000, 1), delta(1040, 2), audio(1050, 11), audio(1073, 12)]);
-    for numbers in [Numbers::Same, Numbers::Anew, Numbers::Foreign] {
+    for numbers in [Numbers::Same, anew(0), Numbers::Foreign] {
         let mut seam = Seam::new(numbers, 71);
         assert_eq!(seam.push(items(70, vec![key(1000, 1), delta(1040, 2)]), &tail, 500), None);
         assert_eq!(seam.push(items(72, vec![audio(1050, 11)]), &tail, 500), None);
@@ -118,7 +118,7 @@ fn sound_that_was_heard_after_the_last_picture_is_not_heard_again() {
 #[test]
 fn where_the_last_picture_does_not_come_again_the_sound_after_it_will_do() {
     let tail = tail(vec![key(1000, 1), delta(1040, 2), audio(1050, 11), audio(1073, 12)]);
-    for numbers in [Numbers::Same, Numbers::Anew] {
+    for numbers in [Numbers::Same, anew(0)] {
         let again = vec![audio(1050, 11), audio(1073, 12), delta(1080, 3), audio(1096, 13)];
         let joint = Seam::new(numbers, 73).push(items(70, again), &tail, 500).unwrap();
         assert_eq!(told(&joint), [(500, 1080, 3), (501, 1096, 13)]);
@@ -206,6 +206,11 @@ fn a_clock_that_began_anew_goes_on_where_viewers_are() {
     assert_eq!(told(&joint), [(600, 90_080, 7), (601, 90_120, 8)]);
 }
 
+/// A log that is another behind this position.
+fn anew(end: u64) -> Numbers {
+    Numbers::Anew { from: end + 1 }
+}
+
 /// What viewers had from an origin that was alone: up to 5 s and two frames.
 fn had_alone() -> Tail {
     tail(vec![key(1000, 1), delta(1040, 2), key(5000, 3), delta(5040, 4)])
@@ -213,7 +218,7 @@ fn had_alone() -> Tail {
 
 #[test]
 fn what_an_origin_had_alone_is_found_again_where_the_encoders_edge_brings_it() {
-    let mut seam = Seam::new(Numbers::Anew, 71);
+    let mut seam = Seam::new(anew(71), 71);
     let ring = with_setup(items(70, vec![key(1000, 1), delta(1040, 2)]));
     assert_eq!(seam.push(ring, &had_alone(), 500), None, "viewers had all of that");
     assert_eq!(seam.push(items(72, vec![delta(4960, 9), key(5000, 3)]), &had_alone(), 500), None, "the rest will come");
@@ -224,7 +229,7 @@ fn what_an_origin_had_alone_is_found_again_where_the_encoders_edge_brings_it() {
 
 #[test]
 fn a_publication_that_began_on_both_sides_of_a_cut_is_found_again_at_another_time() {
-    let mut seam = Seam::new(Numbers::Anew, 71);
+    let mut seam = Seam::new(anew(71), 71);
     let ring = with_setup(items(70, vec![key(1000, 1), delta(1040, 2)]));
     assert_eq!(seam.push(ring, &had_alone(), 500), None);
     assert_eq!(seam.push(items(72, vec![key(7000, 3)]), &had_alone(), 500), None, "viewers had that at 5 s");
@@ -234,8 +239,35 @@ fn a_publication_that_began_on_both_sides_of_a_cut_is_found_again_at_another_tim
 }
 
 #[test]
+fn an_edge_that_was_frozen_brings_more_again_than_is_usual() {
+    let seconds = |marks: std::ops::RangeInclusive<u8>, at: u64| {
+        marks.map(move |mark| key(at + 1000 * u64::from(mark), mark)).collect::<Vec<_>>()
+    };
+    let had = tail([seconds(1..=10, 0), vec![delta(10_040, 99)]].concat());
+    let mut seam = Seam::new(anew(71), 71);
+    assert_eq!(seam.push(items(70, vec![key(1000, 1), delta(1040, 2)]), &had, 500), None);
+    assert_eq!(seam.push(items(72, seconds(3..=3, 6000)), &had, 500), None, "viewers had that seven seconds ago");
+    let rest = [seconds(4..=10, 6000), vec![delta(16_040, 99), delta(16_080, 98)]].concat();
+    let joint = seam.push(items(73, rest), &had, 500).unwrap();
+    assert_eq!((told(&joint), joint.shift.dts), (vec![(500, 10_080, 98)], -6000));
+}
+
+#[test]
+fn sound_that_comes_again_first_is_not_taken_for_a_stream_of_sound_alone() {
+    let had = tail(vec![key(1000, 1), delta(1040, 2), audio(1050, 11), key(5000, 3), delta(5040, 4), audio(5050, 12)]);
+    let mut seam = Seam::new(anew(71), 71);
+    assert_eq!(seam.push(items(70, vec![]), &had, 500), None);
+    assert_eq!(seam.push(items(72, vec![audio(7010, 13)]), &had, 500), None, "pictures may follow");
+    assert_eq!(seam.push(items(73, vec![key(7000, 3)]), &had, 500), None, "viewers had that at 5 s");
+    // Another encoder of the name may have none.
+    let sounds = |first| (0..40u64).map(|at| audio(first + 100 * at, 20)).collect();
+    let joint = Seam::new(anew(71), 71).push(items(72, sounds(9000)), &had, 500).unwrap();
+    assert_eq!(joint.how, Spliced::Anew);
+}
+
+#[test]
 fn what_such_a_publication_has_more_is_begun_at_a_keyframe() {
-    let mut seam = Seam::new(Numbers::Anew, 71);
+    let mut seam = Seam::new(anew(71), 71);
     seam.push(with_setup(items(70, vec![key(1000, 1), delta(1040, 2), key(7000, 3)])), &had_alone(), 500);
     let joint = seam.push(items(73, vec![delta(7080, 5), key(8000, 6)]), &had_alone(), 500).unwrap();
     assert_eq!(told(&joint), [(501, 8000, 6)], "the last frame that viewers had was left out there");
@@ -244,7 +276,7 @@ fn what_such_a_publication_has_more_is_begun_at_a_keyframe() {
 #[test]
 fn a_log_that_has_grown_meanwhile_holds_more_than_viewers_had() {
     let ring = vec![key(1000, 1), key(5000, 3), delta(5040, 4), delta(5080, 5), key(6000, 6)];
-    let joint = Seam::new(Numbers::Anew, 74).push(items(70, ring), &had_alone(), 500).unwrap();
+    let joint = Seam::new(anew(74), 74).push(items(70, ring), &had_alone(), 500).unwrap();
     assert_eq!(told(&joint), [(500, 5080, 5), (501, 6000, 6)], "nothing lost, nothing twice");
 }
 
@@ -252,20 +284,20 @@ fn a_log_that_has_grown_meanwhile_holds_more_than_viewers_had() {
 fn an_equal_frame_of_another_time_is_another() {
     let black = tail(vec![key(1000, 1), delta(1040, 2), key(9000, 1)]);
     let ring = with_setup(items(70, vec![key(1000, 1), delta(1040, 2)]));
-    assert_eq!(Seam::new(Numbers::Anew, 71).push(ring, &black, 500), None);
+    assert_eq!(Seam::new(anew(71), 71).push(ring, &black, 500), None);
 }
 
 #[test]
 fn where_the_last_frame_does_not_come_again_viewers_go_on_at_a_later_keyframe() {
     let ring = vec![key(1000, 1), delta(1040, 2), delta(5080, 5), key(6000, 6), delta(6040, 7)];
-    let joint = Seam::new(Numbers::Anew, 74).push(with_setup(items(70, ring)), &had_alone(), 500).unwrap();
+    let joint = Seam::new(anew(74), 74).push(with_setup(items(70, ring)), &had_alone(), 500).unwrap();
     assert_eq!(told(&joint), [(501, 6000, 6), (502, 6040, 7)], "set apart by a gap");
     assert_eq!(joint.setup, [config()]);
 }
 
 #[test]
 fn another_encoders_frames_are_taken_once_they_come() {
-    let mut seam = Seam::new(Numbers::Anew, 71);
+    let mut seam = Seam::new(anew(71), 71);
     assert_eq!(seam.push(items(70, vec![key(1000, 1), key(1080, 8)]), &had_alone(), 500), None);
     let joint = seam.push(items(72, vec![key(1120, 9)]), &had_alone(), 500).unwrap();
     assert_eq!(told(&joint), [(501, 5080, 9)], "in a time that does not fall");
@@ -273,7 +305,7 @@ fn another_encoders_frames_are_taken_once_they_come() {
 
 #[test]
 fn what_is_held_back_has_a_bound() {
-    let mut seam = Seam::new(Numbers::Anew, 0);
+    let mut seam = Seam::new(anew(0), 0);
     let had = had_alone();
     assert_eq!(seam.push(with_setup(items(0, vec![delta(0, 0)])), &had, 500), None);
     for seq in (1..2 * HELD_MAX as u64).step_by(1024) {
@@ -299,8 +331,7 @@ fn of_equal_frames_the_nearest_by_the_clock_so_far_is_meant() {
 #[test]
 fn sound_alone_is_found_again_by_the_clock_so_far() {
     let tail = tail(vec![key(1000, 1), audio(1050, 11), audio(1073, 12)]);
-    for (numbers, ahead) in [(Numbers::Same, 9000), (Numbers::Anew, 9000), (Numbers::Same, -900), (Numbers::Anew, -900)]
-    {
+    for (numbers, ahead) in [(Numbers::Same, 9000), (anew(0), 9000), (Numbers::Same, -900), (anew(0), -900)] {
         let times = [1050, 1073, 1080].map(|time: u64| time.checked_add_signed(ahead).unwrap());
         let again = vec![audio(times[0], 11), audio(times[1], 12), delta(times[2], 3)];
         let joint = Seam::new(numbers, 0).with_shift(shifted(ahead)).push(items(90, again), &tail, 500).unwrap();
@@ -313,7 +344,7 @@ fn a_log_that_became_another_is_on_the_clock_so_far() {
     for ahead in [9000, -900] {
         let at = |time: u64| time.checked_add_signed(ahead).unwrap();
         let had = || vec![key(at(1000), 1), key(at(5000), 3)];
-        let seam = || Seam::new(Numbers::Anew, 71).with_shift(shifted(ahead));
+        let seam = || Seam::new(anew(71), 71).with_shift(shifted(ahead));
         let found = [had(), vec![delta(at(5040), 4), delta(at(5080), 5)]].concat();
         let joint = seam().push(items(70, found), &had_alone(), 500).unwrap();
         assert_eq!((told(&joint), joint.shift.dts), (vec![(500, 5080, 5)], -ahead));

@@ -325,7 +325,7 @@ async fn say(up: &mpsc::Sender<FromNode>, state: &Mutex<State>, number: u64) {
         (!state.quiet).then(|| state.beat.clone())
     };
     if let Some(beat) = beat {
-        let _ = up.send(FromNode::Beat { number, beat }).await;
+        let _ = up.send(FromNode::Beat { number, beat: Box::new(beat) }).await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use carry::Spliced;
+use cluster::Epoch;
 use hub::Placed;
 use rpc::relay::{PullDown, PullFrom, RelayError};
 use tokio::{
@@ -85,7 +86,7 @@ enum Broken {
     Ended(Ended),
     /// This pool does not have the stream, and another may.
     Absent,
-    /// The origin's log ends before what viewers have had: it is another, and to be looked through from its beginning.
+    /// The origin's log does not hold what viewers had last: it is another, and to be looked through from its beginning.
     Ahead,
 }
 
@@ -128,9 +129,11 @@ impl Fetch<'_> {
 
     /// One call, from asking to its end. `others`: there are more pools that may have the stream.
     async fn call(&mut self, pool: &Arc<Pool>, others: bool) -> Broken {
-        let from = self.pull.mirror().after(pool.name()).map_or(PullFrom::Live, PullFrom::After);
+        let after = self.pull.mirror().after(pool.name());
+        let (from, had_in) =
+            after.map_or((PullFrom::Live, Epoch(0)), |(seq, epoch)| (PullFrom::After(seq), Epoch(epoch)));
         self.served = false;
-        let mut call = match self.pulls.upstream.pull(pool, &self.pull.name, from).await {
+        let mut call = match self.pulls.upstream.pull(pool, &self.pull.name, from, had_in).await {
             Ok(call) => call,
             Err(error) => return Broken::Unserved(error),
         };
@@ -142,14 +145,14 @@ impl Fetch<'_> {
         let mut opened = false;
         loop {
             match call.next().await {
-                Ok(PullDown::Opened { head, rejoined, .. }) => {
-                    if self.is_ahead(pool, &call, head) {
+                Ok(PullDown::Opened { head, rejoined, parted_from, .. }) => {
+                    if self.is_ahead(pool, &call, head, parted_from) {
                         return Broken::Ahead;
                     }
                     opened = true;
                     self.open(pool, &call, head, rejoined);
                 }
-                Ok(PullDown::Items { items, .. }) => self.append(pool, items),
+                Ok(PullDown::Items { epoch, items }) => self.append(pool, epoch, items),
                 Ok(PullDown::Heartbeat { .. }) if !opened => {
                     self.note_absent();
                     if others {
@@ -187,8 +190,8 @@ impl Fetch<'_> {
         }
     }
 
-    fn append(&mut self, pool: &Pool, items: Vec<Placed>) {
-        let appended = self.pull.mirror().append(items);
+    fn append(&mut self, pool: &Pool, epoch: Epoch, items: Vec<Placed>) {
+        let appended = self.pull.mirror().append(epoch.0, items);
         if let Some(how) = appended.spliced {
             tracing::info!(stream = %self.pull.name, pool = pool.name(), anew = how == Spliced::Anew, "pull.spliced");
         }
@@ -198,12 +201,12 @@ impl Fetch<'_> {
         }
     }
 
-    /// Whether viewers have had more than the origin's log holds, all of which was committed anew before it was opened
+    /// Whether viewers have had what the origin's log does not hold, all of which was committed anew before it was opened
     /// (REPLICATION C1): they were fed by an active that went on alone, and this is its successor.
-    fn is_ahead(&self, pool: &Pool, call: &Call<PullDown>, head: u64) -> bool {
-        let is_ahead = self.pull.mirror().note_head(pool.name(), head);
+    fn is_ahead(&self, pool: &Pool, call: &Call<PullDown>, head: u64, parted_from: Option<u64>) -> bool {
+        let is_ahead = self.pull.mirror().note_head(pool.name(), head, parted_from);
         if is_ahead {
-            tracing::warn!(stream = %self.pull.name, origin = call.address(), head, "pull.ahead_of_origin");
+            tracing::warn!(stream = %self.pull.name, origin = call.address(), head, parted_from, "pull.ahead_of_origin");
         }
         is_ahead
     }

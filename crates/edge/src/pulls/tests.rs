@@ -84,7 +84,7 @@ async fn take(origin: &mut Played, epoch: u64) -> Taken {
 
 impl Taken {
     fn open(&self, head: u64) {
-        self.down.send(Ok(PullDown::Opened { epoch: self.epoch, head, rejoined: false })).unwrap();
+        self.down.send(Ok(PullDown::Opened { epoch: self.epoch, head, rejoined: false, parted_from: None })).unwrap();
     }
 
     fn send(&self, items: Vec<Placed>) {

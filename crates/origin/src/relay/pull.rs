@@ -37,6 +37,7 @@ pub(super) fn serve(relay: &Relay, request: PullRequest) -> Flow<PullDown> {
         duty: relay.duty.clone(),
         name: request.stream,
         from: request.from,
+        had_in: request.had_in,
         reader: None,
         heartbeat: beats(HEARTBEAT),
         give_up_at: Instant::now() + WAIT_MAX,
@@ -53,6 +54,7 @@ struct PullAnswers {
     duty: watch::Receiver<Duty>,
     name: StreamName,
     from: PullFrom,
+    had_in: Epoch,
     /// None until the stream is there.
     reader: Option<Reader>,
     heartbeat: Interval,
@@ -121,8 +123,14 @@ impl PullAnswers {
             PullFrom::Live => (Start::LastKeyframe, false),
             PullFrom::After(seq) => (Start::After(seq), seq.saturating_add(1) < info.first_seq),
         };
+        let parted_from = match self.from {
+            PullFrom::After(seq) if self.had_in > Epoch(0) => {
+                self.streams.with(|replica, _| replica.parted_from(&self.name, seq, self.had_in))
+            }
+            PullFrom::Live | PullFrom::After(_) => None,
+        };
         self.reader = Some(stream.subscribe(start));
-        Some(PullDown::Opened { epoch, head: info.committed_below - 1, rejoined })
+        Some(PullDown::Opened { epoch, head: info.committed_below - 1, rejoined, parted_from })
     }
 
     /// Waits for the opening of a stream to be committed, of this one or another. None: it is to be looked for again.

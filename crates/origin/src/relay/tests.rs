@@ -79,7 +79,7 @@ fn hello(publication: PublicationId) -> PushHello {
 }
 
 fn pull(from: PullFrom) -> PullRequest {
-    PullRequest { stream: name(), from, epoch: Epoch(0), path: vec![node("edge-1")], via: false }
+    PullRequest { stream: name(), from, had_in: Epoch(0), epoch: Epoch(0), path: vec![node("edge-1")], via: false }
 }
 
 fn key(number: u64) -> (u64, MediaMessage) {
@@ -132,7 +132,7 @@ async fn a_pushed_message_is_acked_and_pulled() {
     let mut items = relay.pull(pull(PullFrom::Live)).await.unwrap();
     assert_eq!(
         next_pull(&mut items).await,
-        Some(Ok(PullDown::Opened { epoch: Epoch(5), head: FIRST + 2, rejoined: false }))
+        Some(Ok(PullDown::Opened { epoch: Epoch(5), head: FIRST + 2, rejoined: false, parted_from: None }))
     );
     assert_eq!(positions(next_pull(&mut items).await), [FIRST + 2]);
     up.send(PushUp::Messages(vec![key(1), key(2)])).await.unwrap();

@@ -124,7 +124,7 @@ impl<L: Local> Talk<'_, L> {
         said.beat += 1;
         let mut beat = self.local.beat();
         beat.load.task_lag = beat.load.task_lag.max(std::mem::take(&mut said.late));
-        news.push(FromNode::Beat { number: said.beat, beat });
+        news.push(FromNode::Beat { number: said.beat, beat: Box::new(beat) });
         news
     }
 

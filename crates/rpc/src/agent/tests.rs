@@ -217,7 +217,7 @@ async fn a_node_makes_itself_known_then_beats_and_reports() {
     let known = heard(&mut hearing, Some).await;
     assert_eq!(known, Heard::Registration(Caller::Origin, registration()));
     let beat = heard(&mut hearing, |heard| match heard {
-        Heard::Said(FromNode::Beat { number: 3, beat }) => Some(beat),
+        Heard::Said(FromNode::Beat { number: 3, beat }) => Some(*beat),
         _ => None,
     });
     let beat = beat.await;

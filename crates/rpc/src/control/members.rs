@@ -87,7 +87,7 @@ pub enum FromNode {
         /// 1, 2, 3 …
         number: u64,
         /// What it says of itself.
-        beat: Beat,
+        beat: Box<Beat>,
     },
     /// What streams it holds.
     Streams(StreamsReport),

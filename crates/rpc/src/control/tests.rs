@@ -289,8 +289,8 @@ fn what_a_node_says_arrives_as_it_was_said() {
     let notice = |what| FromNode::Notice { number: 7, notice: Notice { stream: stream(), what } };
     let result = CommandResult { command_id: "c1".into(), affected: 1, error: Some("no".into()) };
     let said = [
-        FromNode::Beat { number: 1, beat },
-        FromNode::Beat { number: 2, beat: waits },
+        FromNode::Beat { number: 1, beat: Box::new(beat) },
+        FromNode::Beat { number: 2, beat: Box::new(waits) },
         FromNode::Streams(StreamsReport { replace: true, put: vec![stream_report()], removed: vec![stream()] }),
         FromNode::Sessions(SessionsReport { replace: true, put: vec![local_session()], removed: vec!["18".into()] }),
         FromNode::Result(result),

@@ -163,7 +163,14 @@ fn message(bytes: usize) -> MediaMessage {
 }
 
 fn pull(stream: &str) -> PullRequest {
-    PullRequest { stream: name(stream), from: PullFrom::After(41), epoch: EPOCH, path: vec![], via: true }
+    PullRequest {
+        stream: name(stream),
+        from: PullFrom::After(41),
+        had_in: Epoch(2),
+        epoch: EPOCH,
+        path: vec![],
+        via: true,
+    }
 }
 
 fn frame(seq: u64, kind: Kind, payload: Bytes) -> Placed {
@@ -302,7 +309,7 @@ async fn what_is_pulled_arrives_unchanged() {
         Placed { seq: 8 << 40, body: Body::Event(Event::Loss { epoch: 8, from: 48, to: None }) },
         Placed { seq: 9 << 40, body: Body::Event(Event::Loss { epoch: 9, from: 49, to: Some(50) }) },
     ];
-    let opened = PullDown::Opened { epoch: EPOCH, head: 46, rejoined: true };
+    let opened = PullDown::Opened { epoch: EPOCH, head: 46, rejoined: true, parted_from: None };
     let beat = PullDown::Heartbeat { epoch: EPOCH, head: 46 };
     // An origin that is granted the role again goes on in the next epoch.
     let later = Epoch(EPOCH.0 + 1);

@@ -128,6 +128,8 @@ pub struct PullRequest {
     pub stream: StreamName,
     /// Where to begin.
     pub from: PullFrom,
+    /// The epoch of the active that the edge has what stands there from; zero: not said.
+    pub had_in: Epoch,
     /// The highest epoch of the pool that the edge has heard of.
     pub epoch: Epoch,
     /// The nodes that the request has come through, the first asker first. Who finds itself here refuses.
@@ -156,6 +158,8 @@ pub enum PullDown {
         head: u64,
         /// The position asked for has left the ring: the items begin at a keyframe after it.
         rejoined: bool,
+        /// What the edge has at the position asked for is not in this log: from here on a later epoch has written.
+        parted_from: Option<u64>,
     },
     /// Items in the order of their positions.
     Items {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use carry::Mirror;
+use cluster::Epoch;
 use hub::{Body, Budget, Hub, Item, Read, Reader, Start};
 use media::StreamName;
 
@@ -58,8 +59,8 @@ impl Pull {
     }
 
     /// Where the origin is to begin.
-    pub fn after(&self) -> Option<u64> {
-        self.mirror.after(POOL)
+    pub fn after(&self) -> Option<(u64, Epoch)> {
+        self.mirror.after(POOL).map(|(after, epoch)| (after, Epoch(epoch)))
     }
 
     /// A call was made.
@@ -84,11 +85,11 @@ impl Pull {
 
     /// The origin's log ends here, committed anew. True: it is another than the one that viewers were fed from, and is to
     /// be asked for from its beginning.
-    pub fn note_head(&mut self, hub: &Hub, head: u64) -> bool {
+    pub fn note_head(&mut self, hub: &Hub, head: u64, parted_from: Option<u64>) -> bool {
         if self.opened {
             return false;
         }
-        if self.mirror.note_head(POOL, head) {
+        if self.mirror.note_head(POOL, head, parted_from) {
             return true;
         }
         self.opened = true;
@@ -100,8 +101,8 @@ impl Pull {
     }
 
     /// Takes what came; what of it the viewer sees.
-    pub fn take(&mut self, items: &[Arc<Item>]) -> Taken {
-        let appended = self.mirror.append(items.iter().map(|item| item.placed()).collect());
+    pub fn take(&mut self, epoch: Epoch, items: &[Arc<Item>]) -> Taken {
+        let appended = self.mirror.append(epoch.0, items.iter().map(|item| item.placed()).collect());
         Taken { seen: self.look(), closed: appended.closed }
     }
 

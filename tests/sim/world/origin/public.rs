@@ -1,5 +1,6 @@
 //! What an origin does for edges: publications that they send, streams that they fetch, calls that are passed on.
 
+use cluster::Epoch;
 use hub::{Budget, Read, Reader, Start};
 use replica::{Acked, Publish, Refused, Source, Ticket};
 
@@ -23,6 +24,8 @@ pub(super) struct Push {
 #[derive(Debug)]
 pub(super) struct Pull {
     reader: Reader,
+    /// What the edge had at the position that it asked for is not in this log: it is another from here on.
+    parted_from: Option<u64>,
     /// When the edge was last told how far the stream goes; none before it is committed in this epoch.
     told: Option<u64>,
 }
@@ -136,8 +139,10 @@ impl Origin {
             net.close(conn, self.me);
             return;
         };
-        let start = open.after.map_or(Start::LastKeyframe, Start::After);
-        self.pulls.insert(conn, Pull { reader: stream.subscribe(start), told: None });
+        let start = open.after.map_or(Start::LastKeyframe, |(after, _)| Start::After(after));
+        let had = open.after.filter(|(_, had_in)| *had_in > Epoch(0));
+        let parted_from = had.and_then(|(after, had_in)| self.replica.parted_from(&open.name, after, had_in));
+        self.pulls.insert(conn, Pull { reader: stream.subscribe(start), parted_from, told: None });
         self.committed = Default::default();
     }
 
@@ -190,7 +195,11 @@ impl Origin {
             let is_open = standing.committed.is_some() && committed_below > first_seq;
             if is_open && pull.told.is_none_or(|told| self.own >= told + HEAD_BEAT) {
                 pull.told = Some(self.own);
-                net.send(*conn, self.me, Msg::Head { epoch: standing.epoch, head: committed_below - 1 });
+                net.send(
+                    *conn,
+                    self.me,
+                    Msg::Head { epoch: standing.epoch, head: committed_below - 1, parted_from: pull.parted_from },
+                );
             }
             if pull.told.is_none() {
                 over.extend(pull.reader.stream().has_ended().then_some(*conn));

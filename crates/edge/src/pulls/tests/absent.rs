@@ -83,7 +83,7 @@ async fn a_name_that_was_given_up_is_asked_for_again() {
     assert_eq!(told(early).await, Some(PlayRefusal::NotFound));
     let (_reader, _fed) = bench.live("first").await;
     // Too late: it is another call's.
-    let _left = old.down.send(Ok(PullDown::Opened { epoch: old.epoch, head: 0, rejoined: false }));
+    let _left = old.down.send(Ok(PullDown::Opened { epoch: old.epoch, head: 0, rejoined: false, parted_from: None }));
     assert_eq!(bench.pulls.counts(), (1, 1));
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn from_node(request: pb::NodeSessionRequest) -> Result<Option<FromNo
     Ok(Some(match request.message {
         None => return Ok(None),
         Some(Up::Hello(_)) => return Err(Failure::invalid_field("hello", "may come once, at the beginning")),
-        Some(Up::Beat(given)) => FromNode::Beat { number: given.number, beat: beat(given)? },
+        Some(Up::Beat(given)) => FromNode::Beat { number: given.number, beat: Box::new(beat(given)?) },
         Some(Up::Streams(report)) => FromNode::Streams(streams_report(report)?),
         Some(Up::Sessions(report)) => FromNode::Sessions(sessions_report(report)?),
         Some(Up::CommandResult(result)) => FromNode::Result(CommandResult {
@@ -227,7 +227,7 @@ fn sessions_report(report: pb::NodeSessionsReport) -> Result<SessionsReport, Fai
 
 pub(crate) fn wire_from_node(message: FromNode) -> pb::NodeSessionRequest {
     let message = match message {
-        FromNode::Beat { number, beat } => Up::Beat(wire_beat(number, beat)),
+        FromNode::Beat { number, beat } => Up::Beat(wire_beat(number, *beat)),
         FromNode::Streams(report) => Up::Streams(pb::NodeStreamsReport {
             replace: report.replace,
             put: report.put.into_iter().map(streams::wire_report).collect(),

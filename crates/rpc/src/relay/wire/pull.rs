@@ -18,6 +18,7 @@ pub(crate) fn request_out(request: PullRequest) -> pb::PullRequest {
     pb::PullRequest {
         stream: request.stream.resource(),
         after,
+        had_in_epoch: request.had_in.0,
         epoch: request.epoch.0,
         path: path_out(&request.path),
         via: request.via,
@@ -28,6 +29,7 @@ pub(crate) fn request_in(request: pb::PullRequest) -> Result<PullRequest, RelayE
     Ok(PullRequest {
         stream: stream_in(&request.stream)?,
         from: request.after.map_or(PullFrom::Live, PullFrom::After),
+        had_in: epoch_in(request.had_in_epoch)?,
         epoch: epoch_in(request.epoch)?,
         path: path_in(&request.path)?,
         via: request.via,
@@ -39,8 +41,8 @@ pub(crate) fn down_out(down: PullDown) -> Vec<pb::PullResponse> {
     use pb::pull_response::Body;
     let response = |epoch: Epoch, body| pb::PullResponse { epoch: epoch.0, body: Some(body) };
     match down {
-        PullDown::Opened { epoch, head, rejoined } => {
-            vec![response(epoch, Body::Opened(pb::PullOpened { head, rejoined }))]
+        PullDown::Opened { epoch, head, rejoined, parted_from } => {
+            vec![response(epoch, Body::Opened(pb::PullOpened { head, rejoined, parted_from }))]
         }
         PullDown::Items { epoch, items } => batches(items, payload_bytes)
             .into_iter()
@@ -57,7 +59,9 @@ pub(crate) fn down_in(response: pb::PullResponse) -> Result<PullDown, RelayError
     use pb::pull_response::Body;
     let epoch = epoch_in(response.epoch)?;
     Ok(match response.body.ok_or_else(|| invalid("a pull response without a body"))? {
-        Body::Opened(opened) => PullDown::Opened { epoch, head: opened.head, rejoined: opened.rejoined },
+        Body::Opened(pb::PullOpened { head, rejoined, parted_from }) => {
+            PullDown::Opened { epoch, head, rejoined, parted_from }
+        }
         Body::Items(batch) => {
             PullDown::Items { epoch, items: batch.items.into_iter().map(item_in).collect::<Result<_, _>>()? }
         }
