@@ -41,6 +41,12 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// How much memory a process may gain over one test.
 const GAIN_MAX_KIB: u64 = 48 * 1024;
 
+/// RTMP connections that ended, and connections that were closed before their handshake was done.
+const CLOSED: &str = "headwater_sessions_closed_total";
+const TURNED_AWAY: &str = "headwater_connections_turned_away_total";
+/// HTTP/2 that broke, or asked for nothing.
+const HTTP2_FAILED: &str = "headwater_rpc_connections_failed_total";
+
 /// A cluster, and a stream from an encoder by edge-1 and the origin to a viewer at edge-1.
 struct Beside {
     cluster: Cluster,
@@ -129,8 +135,13 @@ impl Beside {
     }
 
     fn closed(&self, node: &str, reason: &str) -> f64 {
+        self.counted(node, CLOSED, reason)
+    }
+
+    /// How many a node has counted in a metric for this reason.
+    fn counted(&self, node: &str, metric: &str, reason: &str) -> f64 {
         let label = format!("reason=\"{reason}\"");
-        self.cluster.metric(node, "headwater_sessions_closed_total", &[&label]).unwrap_or_default()
+        self.cluster.metric(node, metric, &[&label]).unwrap_or_default()
     }
 
     #[track_caller]
