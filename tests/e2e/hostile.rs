@@ -12,6 +12,7 @@ mod http;
 mod media;
 mod proxies;
 mod rate;
+mod readers;
 mod restless;
 mod secrets;
 
@@ -23,7 +24,7 @@ use tests::{
     flv,
     process::resident_kib,
     rtmp::{Connection, Publisher, Recorder, Url},
-    synthetic::Feed,
+    synthetic::{self, Feed},
     tools::{self, Tool::Grpcurl},
     until,
     wait::SOON,
@@ -287,6 +288,13 @@ fn call(name: &str, transaction: f64, rest: &[u8]) -> Vec<u8> {
     body.push(5);
     body.extend(rest);
     body
+}
+
+/// A frame of so many bytes.
+fn large(number: u32, period: Duration, bytes: usize) -> flv::Tag {
+    let frame = synthetic::frame(number, period);
+    let payload = [&frame.payload[..], &vec![0; bytes - frame.payload.len()]].concat();
+    flv::Tag { payload: payload.into(), ..frame }
 }
 
 /// A string of AMF0.
