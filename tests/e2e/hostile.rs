@@ -113,12 +113,7 @@ impl Beside {
     #[track_caller]
     fn check(&self, what: &str) {
         self.viewer.wait_frames(2, SOON);
-        assert_eq!(self.viewer.ended(), None, "{what}: the viewer beside was told of an end");
-        let tags = flv::coded(&self.viewer.tags()).remove(&(9, 0)).expect("the stream has video");
-        let times: Vec<u32> = tags.iter().map(|tag| tag.timestamp).collect();
-        let step = FRAME.as_millis() as u32;
-        let gap = times.windows(2).find(|pair| pair[1].wrapping_sub(pair[0]) != step);
-        assert_eq!(gap, None, "{what}: a frame beside is missing");
+        self.viewer.assert_whole(FRAME, what);
         self.feed.assert_running();
     }
 
