@@ -12,6 +12,7 @@ mod http;
 mod media;
 mod proxies;
 mod rate;
+mod readers;
 mod restless;
 mod secrets;
 
@@ -23,7 +24,7 @@ use tests::{
     flv,
     process::resident_kib,
     rtmp::{Connection, Publisher, Recorder, Url},
-    synthetic::Feed,
+    synthetic::{self, Feed},
     tools::{self, Tool::Grpcurl},
     until,
     wait::SOON,
@@ -40,6 +41,12 @@ const FRAME: Duration = Duration::from_millis(20);
 const ANSWER: Duration = Duration::from_secs(30);
 /// How much memory a process may gain over one test.
 const GAIN_MAX_KIB: u64 = 48 * 1024;
+
+/// RTMP connections that ended, and connections that were closed before their handshake was done.
+const CLOSED: &str = "headwater_sessions_closed_total";
+const TURNED_AWAY: &str = "headwater_connections_turned_away_total";
+/// HTTP/2 that broke, or asked for nothing.
+const HTTP2_FAILED: &str = "headwater_rpc_connections_failed_total";
 
 /// A cluster, and a stream from an encoder by edge-1 and the origin to a viewer at edge-1.
 struct Beside {
@@ -106,12 +113,7 @@ impl Beside {
     #[track_caller]
     fn check(&self, what: &str) {
         self.viewer.wait_frames(2, SOON);
-        assert_eq!(self.viewer.ended(), None, "{what}: the viewer beside was told of an end");
-        let tags = flv::coded(&self.viewer.tags()).remove(&(9, 0)).expect("the stream has video");
-        let times: Vec<u32> = tags.iter().map(|tag| tag.timestamp).collect();
-        let step = FRAME.as_millis() as u32;
-        let gap = times.windows(2).find(|pair| pair[1].wrapping_sub(pair[0]) != step);
-        assert_eq!(gap, None, "{what}: a frame beside is missing");
+        self.viewer.assert_whole(FRAME, what);
         self.feed.assert_running();
     }
 
@@ -129,8 +131,13 @@ impl Beside {
     }
 
     fn closed(&self, node: &str, reason: &str) -> f64 {
+        self.counted(node, CLOSED, reason)
+    }
+
+    /// How many a node has counted in a metric for this reason.
+    fn counted(&self, node: &str, metric: &str, reason: &str) -> f64 {
         let label = format!("reason=\"{reason}\"");
-        self.cluster.metric(node, "headwater_sessions_closed_total", &[&label]).unwrap_or_default()
+        self.cluster.metric(node, metric, &[&label]).unwrap_or_default()
     }
 
     #[track_caller]
@@ -276,6 +283,13 @@ fn call(name: &str, transaction: f64, rest: &[u8]) -> Vec<u8> {
     body.push(5);
     body.extend(rest);
     body
+}
+
+/// A frame of so many bytes.
+fn large(number: u32, period: Duration, bytes: usize) -> flv::Tag {
+    let frame = synthetic::frame(number, period);
+    let payload = [&frame.payload[..], &vec![0; bytes - frame.payload.len()]].concat();
+    flv::Tag { payload: payload.into(), ..frame }
 }
 
 /// A string of AMF0.

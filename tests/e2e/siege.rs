@@ -200,8 +200,8 @@ impl Siege {
         // Those that are closed all at once are away for a moment.
         until("the crowd to stand still", SOON, || stands(self).then_some(()));
         self.crowd.shutdown().await;
-        assert_eq!(self.beside.ended(), None);
         self.beside.wait_frames(2, SOON);
+        self.beside.assert_whole(synthetic::FRAME, "the stream beside");
         self.feed.assert_running();
     }
 

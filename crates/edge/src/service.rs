@@ -253,6 +253,8 @@ impl Running {
         let http = parts.http(http);
         let node = parts.node(bound, http.stats(), &reload, process);
         parts.register(&process.metrics, node.clone(), http.gate());
+        let auth = reload.auth();
+        process.metrics.collect(move |samples| auth.sample(samples));
         let health = Health::new().await;
         let peer_server = Server::builder(reload.auth(), &health).node(node.clone()).build().await;
         let agent = parts.start_agent(bound, node.clone()).await;

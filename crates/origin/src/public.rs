@@ -6,7 +6,7 @@ use daemon::Threads;
 use rpc::server::Connection;
 use rtmp_net::{
     Connections, Service,
-    door::{Door, Guest, Pass},
+    door::{Door, Guest, Pass, TurnedAway},
     tls::ServerConfig,
 };
 use tokio::{
@@ -42,18 +42,19 @@ enum Speaks {
     Rtmp,
     Http2,
     Tls,
-    Nothing,
+    /// Nothing that this port knows.
+    Foreign,
 }
 
 impl Speaks {
-    fn from_first(byte: Option<u8>) -> Self {
+    fn from_first(byte: u8) -> Self {
         match byte {
             // The RTMP handshake refuses versions that it does not know, and counts them.
-            Some(0..=0x15 | 0x17..=0x1f) => Self::Rtmp,
-            Some(0x16) => Self::Tls,
+            0..=0x15 | 0x17..=0x1f => Self::Rtmp,
+            0x16 => Self::Tls,
             // "PRI * HTTP/2.0"
-            Some(b'P') => Self::Http2,
-            _ => Self::Nothing,
+            b'P' => Self::Http2,
+            _ => Self::Foreign,
         }
     }
 }
@@ -103,8 +104,9 @@ impl<S: Service> Public<S> {
         let Ok(Guest { stream, peer, pass }) = guest.introduced().await else { return };
         let mut first = [0];
         let speaks = match timeout_at(pass.deadline(), stream.peek(&mut first)).await {
-            Ok(Ok(1)) => Speaks::from_first(Some(first[0])),
-            _ => Speaks::Nothing,
+            Ok(Ok(1)) => Speaks::from_first(first[0]),
+            Ok(_) => return tracing::debug!(%peer, "public.left"),
+            Err(_) => return self.turn_away(peer, TurnedAway::Silent),
         };
         match (speaks, &self.tls) {
             (Speaks::Rtmp, _) => match self.bring_home(stream) {
@@ -123,8 +125,14 @@ impl<S: Service> Public<S> {
                 }
                 Err(error) => tracing::debug!(%peer, %error, "public.lost"),
             },
-            (Speaks::Tls | Speaks::Nothing, _) => tracing::debug!(%peer, ?speaks, "public.refused"),
+            (Speaks::Tls | Speaks::Foreign, _) => self.turn_away(peer, TurnedAway::Foreign),
         }
+    }
+
+    /// Counts a client that is closed before anything knows it.
+    fn turn_away(&self, peer: SocketAddr, why: TurnedAway) {
+        self.rtmp.gate().count(why);
+        tracing::debug!(%peer, reason = why.reason(), "public.turned_away");
     }
 
     /// The events of a client's socket go to the threads that serve it. Those of edges stay, so that what passes between
@@ -139,8 +147,11 @@ impl<S: Service> Public<S> {
         let Guest { stream, peer, pass } = guest;
         let stream = match timeout_at(pass.deadline(), acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%peer, %error, "public.tls_failed"),
-            Err(_) => return tracing::debug!(%peer, "public.tls_slow"),
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "public.tls_failed");
+                return self.turn_away(peer, TurnedAway::Tls);
+            }
+            Err(_) => return self.turn_away(peer, TurnedAway::Tls),
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             serve_grpc(stream, peer, pass, edges).await;
@@ -167,11 +178,18 @@ async fn serve_grpc(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rpc::{
         auth::Auth,
         server::{Health, Server},
     };
-    use rtmp_net::{Play, PlayRefusal, Publish, PublishRefusal, Sessions, client, tls::Trust};
+    use rtmp_net::{Play, PlayRefusal, Publish, PublishRefusal, Sessions, client, door, tls::Trust};
+    use telemetry::metrics::Registry;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::timeout,
+    };
 
     use super::*;
 
@@ -200,15 +218,20 @@ mod tests {
         ServerConfig::from_files(&certificates, &key, &["h2"]).unwrap()
     }
 
-    /// By RTMP, and by RTMPS on the same port.
-    #[tokio::test]
-    async fn encoders_are_served_on_threads_of_their_own() {
-        let (asked, mut threads) = mpsc::unbounded_channel();
-        let rtmp = Connections::new(rtmp_net::Config::default(), Asked(asked), Sessions::default());
+    /// A port with a certificate, and who is asked behind it.
+    async fn public(config: rtmp_net::Config) -> (Arc<Public<Asked>>, mpsc::UnboundedReceiver<Option<String>>) {
+        let (asked, threads) = mpsc::unbounded_channel();
+        let rtmp = Connections::new(config, Asked(asked), Sessions::default());
         let auth = Arc::new(Auth::open(None, true).unwrap());
         let grpc = Server::builder(auth, &Health::new().await).build().await;
         let tls = Some(certificate());
-        let public = Arc::new(Public { rtmp, grpc, tls, threads: Threads::start().unwrap() });
+        (Arc::new(Public { rtmp, grpc, tls, threads: Threads::start().unwrap() }), threads)
+    }
+
+    /// By RTMP, and by RTMPS on the same port.
+    #[tokio::test]
+    async fn encoders_are_served_on_threads_of_their_own() {
+        let (public, mut threads) = public(rtmp_net::Config::default()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = CancellationToken::new();
@@ -224,18 +247,54 @@ mod tests {
         serving.await.unwrap();
     }
 
+    #[tokio::test]
+    async fn who_says_nothing_or_nothing_known_is_closed_and_counted() {
+        let mut config = rtmp_net::Config::default();
+        config.session.limits.handshake_timeout = Duration::from_millis(200);
+        let (public, _threads) = public(config).await;
+        let metrics = Registry::new();
+        door::register(&metrics, [("public", public.rtmp.gate().clone())]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(public.serve(listener, stop.clone()));
+        for (first, reason) in
+            [(&b""[..], "silent"), (b"GET /", "foreign"), (b"\x16\x03\x01x", "tls"), (b"\x16", "tls")]
+        {
+            let counted = || {
+                let sample = format!("turned_away_total{{port=\"public\",reason=\"{reason}\"}} ");
+                let page = metrics.render();
+                let count = page.lines().find_map(|line| line.split_once(&sample)).expect("it is shown").1;
+                count.parse::<f64>().unwrap()
+            };
+            let before = counted();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(first).await.unwrap();
+            // TLS has a last word, and a reset is an end as well.
+            let _ended = client.read_to_end(&mut Vec::new()).await;
+            let count = async {
+                while counted() == before {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(Duration::from_secs(30), count).await.expect(reason);
+            assert_eq!(counted(), before + 1.0, "{first:?}");
+        }
+        stop.cancel();
+        serving.await.unwrap();
+    }
+
     #[test]
     fn the_first_byte_tells_the_languages_apart() {
         for (byte, speaks) in [
-            (Some(3), Speaks::Rtmp),
-            (Some(6), Speaks::Rtmp),
-            (Some(b'P'), Speaks::Http2),
-            (Some(0x16), Speaks::Tls),
-            (Some(b'G'), Speaks::Nothing),
-            (Some(0xff), Speaks::Nothing),
-            (None, Speaks::Nothing),
+            (3, Speaks::Rtmp),
+            (6, Speaks::Rtmp),
+            (b'P', Speaks::Http2),
+            (0x16, Speaks::Tls),
+            (b'G', Speaks::Foreign),
+            (0xff, Speaks::Foreign),
         ] {
-            assert_eq!(Speaks::from_first(byte), speaks, "{byte:?}");
+            assert_eq!(Speaks::from_first(byte), speaks, "{byte:#x}");
         }
     }
 }

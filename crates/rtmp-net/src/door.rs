@@ -15,6 +15,7 @@ mod metrics;
 mod networks;
 mod porter;
 mod proxy_header;
+mod turned_away;
 
 use std::{sync::Arc, thread};
 
@@ -25,6 +26,7 @@ pub use gate::{CalledBack, Config, Gate, Pass, TooMany};
 pub use guest::{Guest, NotIntroduced};
 pub use metrics::register;
 pub use networks::{Network, Networks, ParseNetworkError};
+pub use turned_away::TurnedAway;
 
 /// Accepts the clients of one listener, on a thread of its own: however much there is to do for thousands that are in
 /// already, nobody waits in the kernel for that, whose queue is short and drops whoever finds it full for a second.

@@ -78,6 +78,7 @@ impl Service for Fake {
     async fn publish(&self, request: Publish) -> Result<FakeIngest, PublishRefusal> {
         match request.stream.name() {
             "denied" => return Err(PublishRefusal::Denied),
+            "mistake" => panic!("the service has a mistake"),
             "slow" => tokio::time::sleep(Duration::from_secs(30)).await,
             _ => {}
         }
@@ -96,6 +97,7 @@ impl Service for Fake {
         if let Some(stream) = self.hub.get(&request.stream) {
             return Ok(stream.subscribe_paced(Start::LastKeyframe).with_lag_bytes_max(LAG_BYTES_MAX));
         }
+        assert_ne!(request.stream.name(), "mistake", "the service has a mistake");
         if request.stream.name() != "awaited" {
             return Err(PlayRefusal::NotFound);
         }
@@ -113,6 +115,7 @@ impl Ingest for FakeIngest {
         if message.payload.ends_with(b"taken over") {
             return Err(IngestEnded::TakenOver);
         }
+        assert!(!message.payload.ends_with(b"mistake"), "the service has a mistake");
         if message.payload.ends_with(b"wait") {
             tokio::time::sleep(Duration::from_secs(90)).await;
         }

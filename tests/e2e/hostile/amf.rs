@@ -8,12 +8,42 @@ const KEYS: usize = 256;
 /// Items of one array.
 const ITEMS: u32 = 1024;
 
+/// How a message carries AMF0 values.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    type_id: u8,
+    /// What stands before the values.
+    lead: &'static [u8],
+}
+
+/// Commands as such, and as those of AMF3, which may switch to it at each value; the same of data.
+const COMMANDS: [Form; 2] = [Form { type_id: 20, lead: &[] }, Form { type_id: 17, lead: &[0] }];
+const DATA: [Form; 2] = [Form { type_id: 18, lead: &[] }, Form { type_id: 15, lead: &[0] }];
+
+impl Form {
+    fn closed(self, what: &str, body: &[u8]) -> Case {
+        Case::closed(self.what(what), self.message(0, body), "command")
+    }
+
+    fn goes_on(self, what: &str, msid: u32, body: &[u8]) -> Case {
+        Case::goes_on(self.what(what), self.message(msid, body))
+    }
+
+    fn what(self, what: &str) -> String {
+        format!("{what}, type {}", self.type_id)
+    }
+
+    fn message(self, msid: u32, body: &[u8]) -> Vec<u8> {
+        message(self.type_id, msid, &[self.lead, body].concat())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_that_lie_are_refused_by_what_they_are_not_by_what_they_announce() {
     let beside = Beside::start().await;
-    let broken: Vec<Case> = broken()
+    let broken: Vec<Case> = COMMANDS
         .into_iter()
-        .map(|(what, value)| Case::closed(what, message(20, 0, &connect(&value)), "command"))
+        .flat_map(|form| broken().into_iter().map(move |(what, value)| form.closed(what, &connect(&value))))
         .collect();
     for node in ["edge-1", beside.cluster.active()] {
         beside.try_all(node, Stage::Greeted, &broken).await;
@@ -21,7 +51,9 @@ async fn values_that_lie_are_refused_by_what_they_are_not_by_what_they_announce(
     for stage in [Stage::Connected, Stage::Publishing] {
         beside.try_all("edge-1", stage, &as_arguments()).await;
     }
-    beside.try_all("edge-1", Stage::Publishing, &as_data()).await;
+    for form in DATA {
+        beside.try_all("edge-1", Stage::Publishing, &as_data(form)).await;
+    }
     beside.finish();
 }
 
@@ -30,11 +62,13 @@ fn connect(value: &[u8]) -> Vec<u8> {
 }
 
 fn as_arguments() -> Vec<Case> {
-    let broken = broken()
+    let with = |value: &[u8]| call("anything", 0.0, value);
+    let broken = COMMANDS
         .into_iter()
-        .map(|(what, value)| Case::closed(what, message(20, 0, &call("anything", 0.0, &value)), "command"));
-    let sound =
-        sound().into_iter().map(|(what, value)| Case::goes_on(what, message(20, 0, &call("anything", 0.0, &value))));
+        .flat_map(|form| broken().into_iter().map(move |(what, value)| form.closed(what, &with(&value))));
+    let sound = COMMANDS
+        .into_iter()
+        .flat_map(|form| sound().into_iter().map(move |(what, value)| form.goes_on(what, 0, &with(&value))));
     let odd = [
         Case::closed("a command without a byte", message(20, 0, &[]), "command"),
         Case::closed("a command that is null", message(20, 0, &[5]), "command"),
@@ -44,13 +78,12 @@ fn as_arguments() -> Vec<Case> {
 }
 
 /// A data message that cannot be read is left out: an encoder's text track is no reason to end its stream.
-fn as_data() -> Vec<Case> {
+fn as_data(form: Form) -> Vec<Case> {
     let data = |what: &str, value: &[u8]| {
-        let body = [text(b"@setDataFrame"), text(b"onMetaData"), value.to_vec()].concat();
-        Case::goes_on(format!("{what}, as data"), message(18, 1, &body))
+        form.goes_on(what, 1, &[text(b"@setDataFrame"), text(b"onMetaData"), value.to_vec()].concat())
     };
     let mut cases: Vec<Case> = broken().iter().map(|(what, value)| data(what, value)).collect();
-    cases.push(Case::goes_on("half a name, as data", message(18, 1, b"\x02\0\x0d@setDataFrame")));
+    cases.push(form.goes_on("half a name", 1, b"\x02\0\x0d@setDataFrame"));
     cases
 }
 

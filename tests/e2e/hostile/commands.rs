@@ -125,7 +125,7 @@ fn connect(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     message(20, 0, &body)
 }
 
-fn connected_by(app: &str, tc_url: &str) -> Vec<u8> {
+pub(super) fn connected_by(app: &str, tc_url: &str) -> Vec<u8> {
     connect(&[("app", text(app.as_bytes())), ("tcUrl", text(tc_url.as_bytes()))])
 }
 
@@ -227,20 +227,69 @@ async fn names_that_could_do_harm_are_refused(beside: &Beside) {
         let address = beside.cluster.address(node, "rtmp");
         let url = Url::parse(&format!("rtmp://{address}/live/x")).expect("an address");
         for name in names {
-            let connection = Connection::open(&url).await.expect("a connection");
-            let (publisher, status) = Publisher::ask(connection, name).await.expect("an answer");
-            assert_eq!(status.code, "NetStream.Publish.BadName", "{node}: publish of {name:?}");
-            let mut connection = publisher.connection;
-            let play = [Value::Null, Value::text(name), Value::Number(-2000.0)];
-            connection.command("play", 0.0, 1, &play).await.expect("the command is taken");
-            let status = connection.status().await.expect("an answer");
-            assert_eq!(status.code, "NetStream.Play.StreamNotFound", "{node}: play of {name:?}");
+            is_refused(&Url { name: name.to_owned(), ..url.clone() }).await;
         }
+        for app in apps() {
+            is_refused(&Url { app, ..url.clone() }).await;
+        }
+        for vhost in ["..", "%2e%2e", "a/b", "a%00b", &past_limit] {
+            is_refused(&Url { name: format!("x?vhost={vhost}"), ..url.clone() }).await;
+            is_refused(&Url { app: format!("live?vhost={vhost}"), ..url.clone() }).await;
+        }
+        a_name_that_is_no_text_is_refused(&url).await;
         beside.check(&format!("{node}: names"));
     }
+    // A dot at the end is a letter like others: what has one is not what has none.
+    let dotted = Publisher::open(&beside.cluster.rtmp("edge-1", "live./beside")).await;
+    assert!(dotted.is_ok(), "an application of its own");
     let at_limit = format!("{}-{}", "n".repeat(255 - 11), 1_000_000_000 + unique());
     let fits = Publisher::open(&beside.cluster.rtmp("edge-1", &format!("live/{at_limit}"))).await;
     assert!(fits.is_ok(), "a name of {} bytes", at_limit.len());
+}
+
+/// Applications and instances.
+fn apps() -> Vec<String> {
+    let long = "x".repeat(256);
+    [
+        "..",
+        ".",
+        "live/..",
+        "live/../..",
+        "live/a/b",
+        "%2e%2e",
+        "live/%2e%2e",
+        "a%2fb",
+        "a\\b",
+        "a\0b",
+        "a\r\nb",
+        "live/a\0b",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([long.clone(), format!("live/{long}")])
+    .collect()
+}
+
+/// Neither a publish nor a play is served there.
+async fn is_refused(url: &Url) {
+    let connection = Connection::open(url).await.expect("a connection");
+    let (publisher, status) = Publisher::ask(connection, &url.name).await.expect("an answer");
+    assert_eq!(status.code, "NetStream.Publish.BadName", "publish at {url:?}");
+    let mut connection = publisher.connection;
+    let play = [Value::Null, Value::text(&url.name), Value::Number(-2000.0)];
+    connection.command("play", 0.0, 1, &play).await.expect("the command is taken");
+    let status = connection.status().await.expect("an answer");
+    assert_eq!(status.code, "NetStream.Play.StreamNotFound", "play at {url:?}");
+}
+
+async fn a_name_that_is_no_text_is_refused(url: &Url) {
+    let mut connection = Connection::open_as(url, false, 128).await.expect("a connection");
+    let msid = connection.create_stream().await.expect("a message stream");
+    for (command, code) in [("publish", "NetStream.Publish.BadName"), ("play", "NetStream.Play.StreamNotFound")] {
+        let asks = message(20, msid, &call(command, 0.0, &text(b"a\xff\xfe\xc0\xafb")));
+        connection.send_raw(&asks).await.expect("the command is taken");
+        assert_eq!(connection.status().await.expect("an answer").code, code, "{url:?}");
+    }
 }
 
 async fn a_second_publisher_is_refused(beside: &Beside) {

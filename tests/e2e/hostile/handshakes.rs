@@ -14,7 +14,7 @@ use tokio::{
     time::{Duration, interval, timeout},
 };
 
-use super::{ANSWER, Beside, read_to_end};
+use super::{ANSWER, Beside, CLOSED, HTTP2_FAILED, TURNED_AWAY, read_to_end};
 
 /// How long a handshake may take, and the longest that a busy machine makes of it.
 const PATIENCE: std::ops::Range<Duration> = Duration::from_millis(4500)..Duration::from_secs(15);
@@ -25,18 +25,18 @@ async fn other_languages_are_closed_at_once_and_odd_handshakes_taken() {
     let origin = beside.cluster.active();
     for node in ["edge-1", origin] {
         let address = beside.cluster.address(node, "rtmp");
-        for (bytes, speaks_http2) in foreign() {
+        for bytes in foreign() {
             let what = format!("{node}: {:?}…", String::from_utf8_lossy(&bytes[..bytes.len().min(12)]));
-            let before = beside.closed(node, "handshake");
+            let (metric, reason) = counted_as(node, bytes[0]);
+            let before = beside.counted(node, metric, reason);
             let start = Instant::now();
             let mut socket = TcpStream::connect(address).await.expect("the port is open");
             let _cut = socket.write_all(&bytes).await;
             assert!(timeout(ANSWER, read_to_end(&mut socket)).await.is_ok(), "{what}: no end");
             assert!(start.elapsed() < PATIENCE.start, "{what}: closed only after {:?}", start.elapsed());
-            // An origin's port tells the languages apart before anything is counted as RTMP.
-            if node == "edge-1" || (!speaks_http2 && bytes[0] < 0x16) {
-                beside.wait_closed(node, "handshake", before, &what);
-            }
+            tests::until(&format!("{what} to be counted as {reason}"), SOON, || {
+                (beside.counted(node, metric, reason) > before).then_some(())
+            });
         }
         beside.check(node);
     }
@@ -44,19 +44,28 @@ async fn other_languages_are_closed_at_once_and_odd_handshakes_taken() {
     beside.finish();
 }
 
-/// First bytes, and whether they are an HTTP/2 preface: that is the relay's language at an origin.
-fn foreign() -> Vec<(Vec<u8>, bool)> {
+fn foreign() -> Vec<Vec<u8>> {
     vec![
-        (vec![0; 1537], false),
-        (vec![2; 1537], false),
-        (vec![6; 1537], false),
-        (vec![255; 4000], false),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), false),
-        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec(), false),
-        ([&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0xff; 4000]].concat(), true),
-        ([&b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 1935\r\n\x03"[..], &[0; 1536]].concat(), true),
-        (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec(), false),
+        vec![0; 1537],
+        vec![2; 1537],
+        vec![6; 1537],
+        vec![255; 4000],
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec(),
+        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[0xff; 4000]].concat(),
+        [&b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 1935\r\n\x03"[..], &[0; 1536]].concat(),
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec(),
     ]
+}
+
+/// Where a node counts whoever begins with this byte, and for what reason. An origin's port tells the languages apart before
+/// anything is counted as RTMP, and with a P begins what the relay speaks.
+fn counted_as(node: &str, first: u8) -> (&'static str, &'static str) {
+    match first {
+        b'P' if node != "edge-1" => (HTTP2_FAILED, "broken"),
+        0x16.. if node != "edge-1" => (TURNED_AWAY, "foreign"),
+        _ => (CLOSED, "handshake"),
+    }
 }
 
 async fn handshakes_that_do_not_add_up_are_taken_for_plain_ones(beside: &Beside) {
@@ -85,13 +94,20 @@ async fn handshakes_that_do_not_add_up_are_taken_for_plain_ones(beside: &Beside)
 async fn what_never_ends_is_ended_after_five_seconds() {
     let beside = Beside::start().await;
     let (edge, origin) = ("edge-1", beside.cluster.active());
-    let before = beside.closed(edge, "handshake_timeout");
     let rtmp = |node: &str| beside.cluster.address(node, "rtmp");
     let http = beside.cluster.address(edge, "http");
     let tls = over_tls(&beside);
     let hello = [&[3][..], &[0; 1536]].concat();
     let tls_hello = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec();
     let (silent, dripping) = (Duration::ZERO, Duration::from_millis(100));
+    let counted = [
+        (edge, CLOSED, "handshake_timeout", 4.0),
+        (edge, TURNED_AWAY, "unasked", 2.0),
+        (origin, CLOSED, "handshake_timeout", 2.0),
+        (origin, TURNED_AWAY, "silent", 1.0),
+        ("edge-2", CLOSED, "tls", 3.0),
+    ];
+    let before = counted.map(|(node, metric, reason, _)| beside.counted(node, metric, reason));
     // Edge, edge behind C1, origin, origin behind C1; the same bit by bit; HTTP, and TLS at an edge.
     let all = tokio::join!(
         lasts(rtmp(edge), vec![], silent),
@@ -111,9 +127,11 @@ async fn what_never_ends_is_ended_after_five_seconds() {
     for (at, lasted) in all.iter().enumerate() {
         assert!(PATIENCE.contains(lasted), "number {at} was closed after {lasted:?}");
     }
-    tests::until("each to be counted", SOON, || {
-        (beside.closed(edge, "handshake_timeout") >= before + 4.0).then_some(())
-    });
+    for ((node, metric, reason, more), before) in counted.into_iter().zip(before) {
+        tests::until(&format!("{node} to count each as {reason}"), SOON, || {
+            (beside.counted(node, metric, reason) >= before + more).then_some(())
+        });
+    }
     beside.finish();
 }
 

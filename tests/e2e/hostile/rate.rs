@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use tests::{
     Cluster,
-    flv::Tag,
     rtmp::{Publisher, Recorder},
     synthetic,
 };
 
-use super::{ANSWER, Beside};
+use super::{ANSWER, Beside, large};
 
 /// What edge-1 lets a publication bring in a second.
 const BYTES_PER_SECOND: usize = 512 * 1024;
 /// The stream beside brings far less. This one brings all at once what takes six seconds, the first of which is free.
 const FRAMES: usize = 48;
 const FRAME_BYTES: usize = 64 * 1024;
+const PERIOD: Duration = Duration::from_millis(10);
 const TAKES: Duration = Duration::from_secs((FRAMES * FRAME_BYTES / BYTES_PER_SECOND - 1) as u64);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,7 +33,7 @@ async fn an_encoder_that_sends_more_than_it_may_is_read_no_faster_and_nobody_els
     let start = Instant::now();
     let sending = tokio::spawn(async move {
         for number in 1..=FRAMES {
-            publisher.send(&large(number)).await.expect("taken, if late");
+            publisher.send(&large(number as u32, PERIOD, FRAME_BYTES)).await.expect("taken, if late");
         }
         publisher
     });
@@ -45,10 +45,4 @@ async fn an_encoder_that_sends_more_than_it_may_is_read_no_faster_and_nobody_els
     let told = |line: &&str| line.contains("publish.too_fast") && line.contains("live/fast");
     assert_eq!(cluster.log("edge-1").lines().filter(told).count(), 1);
     beside.finish();
-}
-
-fn large(number: usize) -> Tag {
-    let frame = synthetic::frame(number as u32, Duration::from_millis(10));
-    let payload = [&frame.payload[..], &vec![0; FRAME_BYTES - frame.payload.len()]].concat();
-    Tag { payload: payload.into(), ..frame }
 }

@@ -9,7 +9,10 @@ use anyhow::Result;
 use tokio::task::JoinHandle;
 
 use super::{Connection, Message, Status, Url, Value, connection::status};
-use crate::{flv::Tag, wait};
+use crate::{
+    flv::{self, Tag},
+    wait,
+};
 
 /// What a viewer is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +140,17 @@ impl Recorder {
     #[track_caller]
     pub fn wait_end(&self, limit: Duration) -> Instant {
         wait::until("the end of a stream at a viewer", limit, || self.ended())
+    }
+
+    /// Panics if the stream has ended for this viewer, or if a frame of its video is missing, of which one comes each period.
+    #[track_caller]
+    pub fn assert_whole(&self, period: Duration, what: &str) {
+        assert_eq!(self.ended(), None, "{what}: a viewer was told of an end: {:?}", self.codes());
+        let frames = flv::coded(&self.tags()).remove(&(9, 0)).unwrap_or_default();
+        let times: Vec<u32> = frames.iter().map(|frame| frame.timestamp).collect();
+        let step = period.as_millis() as u32;
+        let gap = times.windows(2).find(|pair| pair[1].wrapping_sub(pair[0]) != step);
+        assert_eq!(gap, None, "{what}: a frame is missing");
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {

@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use rtmp_net::{
     Entry, Pressure, Protocol, SendBounds, Sessions,
-    door::{self, Door, Gate, Guest, Pass},
+    door::{self, Door, Gate, Guest, Pass, TurnedAway},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -171,7 +171,7 @@ async fn accept<P: Playback>(listener: TcpListener, router: Router, shared: Arc<
     loop {
         let guest = door.next().await;
         if shared.tasks.len() >= shared.config.connections_max {
-            shared.gate.count_full();
+            shared.gate.count(TurnedAway::Full);
             debug!(peer = %guest.peer, "http.turned_away");
             continue;
         }
@@ -207,11 +207,14 @@ async fn serve_introduced<P: Playback>(guest: Guest, router: Router, shared: &Sh
     let session = Arc::new(shared.sessions.open(Protocol::HttpFlv, peer));
     let mut head = BytesMut::new();
     tokio::select! {
-        read = timeout_at(pass.deadline(), plain::read_head(&mut stream, &mut head)) => {
-            if !matches!(read, Ok(Ok(()))) {
+        read = timeout_at(pass.deadline(), plain::read_head(&mut stream, &mut head)) => match read {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return debug!(%peer, %error, "http.lost"),
+            Err(_) => {
+                shared.gate.count(TurnedAway::Unasked);
                 return debug!(%peer, "http.unasked");
             }
-        }
+        },
         () = shared.common.stop.cancelled() => return,
     }
     if let Some(usual) = Usual::parse(&head) {

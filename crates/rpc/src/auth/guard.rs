@@ -58,7 +58,7 @@ impl Auth {
         *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
     }
 
-    /// Shows on a metrics page how many calls all its servers have answered with an error.
+    /// Shows on a metrics page how many calls all its servers have answered with an error, and how many connections failed.
     pub fn sample(&self, samples: &mut Samples) {
         self.failed.sample(samples);
     }

@@ -1,18 +1,25 @@
-//! Calls that were answered with an error, counted: who is refused can be seen from outside.
+//! Calls that were answered with an error, and connections that failed, counted: who is refused can be seen from outside.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http::HeaderMap;
 use telemetry::metrics::Samples;
 use tonic::Code;
 
-/// How many calls of which method were answered with which error.
+/// How many calls of which method were answered with which error, and how many connections came to no good end.
 #[derive(Debug, Default)]
 pub(crate) struct Failed {
     counts: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Connections that asked for nothing in time.
+    unasked: AtomicU64,
+    /// Connections that broke, or broke the rules of HTTP/2.
+    broken: AtomicU64,
 }
 
 impl Failed {
@@ -26,11 +33,23 @@ impl Failed {
         }
     }
 
+    pub(crate) fn count_unasked(&self) {
+        self.unasked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_broken(&self) {
+        self.broken.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn sample(&self, samples: &mut Samples) {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for ((method, code), count) in counts.iter() {
             let labels = [("method", *method), ("code", *code)];
             samples.counter("rpc_failed_total", "Calls answered with an error.", &labels, *count);
+        }
+        for (reason, count) in [("unasked", &self.unasked), ("broken", &self.broken)] {
+            let help = "gRPC connections that asked for nothing in time, or broke.";
+            samples.counter("rpc_connections_failed_total", help, &[("reason", reason)], count.load(Ordering::Relaxed));
         }
     }
 }

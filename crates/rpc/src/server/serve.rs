@@ -123,13 +123,14 @@ impl Serving {
     async fn drive(self, connection: Connection, routes: AuthLayer<tonic::service::Routes>) {
         let Connection { io, peer, trial } = connection;
         let asked = CancellationToken::new();
+        let auth = routes.auth().clone();
         let service = Calls { routes, peer, ending: self.ending.clone(), asked: asked.clone() };
         let mut http = pin!(http2(self.clone()).serve_connection(TokioIo::new(io), service));
         let silent = async {
             let mut trial = trial.unwrap_or_else(|| Box::pin(pending()));
             select! {
                 () = asked.cancelled() => {}
-                () = time::sleep(FIRST_REQUEST_WAIT) => return,
+                () = time::sleep(FIRST_REQUEST_WAIT) => return auth.failed().count_unasked(),
                 () = &mut trial => return,
             }
             drop(trial);
@@ -145,6 +146,7 @@ impl Serving {
             }
         };
         if let Err(error) = ended {
+            auth.failed().count_broken();
             debug!(?peer, %error, "rpc.connection_failed");
         }
     }

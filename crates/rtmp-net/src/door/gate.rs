@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::Networks;
+use super::{Networks, TurnedAway};
 
 /// Bounds of a gate.
 #[derive(Debug, Clone)]
@@ -64,10 +64,8 @@ pub struct Gate {
 /// What a gate has counted. They only grow.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    pub(super) turned_away: AtomicU64,
-    pub(super) called_back: AtomicU64,
-    pub(super) not_introduced: AtomicU64,
-    pub(super) full: AtomicU64,
+    /// In the order of [`TurnedAway::ALL`].
+    pub(super) turned_away: [AtomicU64; TurnedAway::ALL.len()],
     pub(super) accepts_failed: AtomicU64,
 }
 
@@ -177,13 +175,9 @@ impl Gate {
         add(&self.counts.accepts_failed);
     }
 
-    /// A client was closed as it came in, because as many are served as may be.
-    pub fn count_full(&self) {
-        add(&self.counts.full);
-    }
-
-    pub(super) fn count_not_introduced(&self) {
-        add(&self.counts.not_introduced);
+    /// A client is closed before its handshake is done.
+    pub fn count(&self, why: TurnedAway) {
+        add(&self.counts.turned_away[why as usize]);
     }
 
     /// Makes sure that one more of this address may come.
@@ -195,7 +189,7 @@ impl Gate {
         let oldest = same.first().copied();
         let stale = oldest.filter(|oldest| queue.waiting[oldest].is_stale());
         let Some(stale) = stale else {
-            add(&self.counts.turned_away);
+            self.count(TurnedAway::TooMany);
             return Err(TooMany);
         };
         self.call_back(queue, stale);
@@ -203,7 +197,7 @@ impl Gate {
     }
 
     fn call_back(&self, queue: &mut Queue, number: u64) {
-        add(&self.counts.called_back);
+        self.count(TurnedAway::CrowdedOut);
         if let Some(call_back) = queue.remove(number).and_then(|waiting| waiting.call_back) {
             // Whoever has ended meanwhile has left its place already.
             let _ended = call_back.send(());

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout_at};
 
 use super::{
-    Pass, TooMany,
+    Pass, TooMany, TurnedAway,
     proxy_header::{self, HEADER_BYTES_MAX, Malformed, Progress, Told},
 };
 
@@ -42,7 +42,7 @@ impl Guest {
             Ok(Told::Client(client)) => self.peer = client,
             Ok(Told::Itself) => {}
             Err(error) => {
-                self.pass.gate().count_not_introduced();
+                self.pass.gate().count(TurnedAway::NotIntroduced);
                 tracing::debug!(proxy = %self.peer, %error, "door.not_introduced");
                 return Err(error);
             }

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use telemetry::metrics::Registry;
 
-use super::Gate;
+use super::{Gate, TurnedAway};
 
 /// Shows gates on a process's metrics page, each under the name of its ports.
 pub fn register(registry: &Registry, gates: impl IntoIterator<Item = (&'static str, Arc<Gate>)>) {
@@ -14,14 +14,9 @@ pub fn register(registry: &Registry, gates: impl IntoIterator<Item = (&'static s
             let help = "Connections that have not finished their handshake.";
             samples.gauge("handshakes_unfinished", help, &[("port", port)], gate.unfinished() as f64);
             let counts = gate.counts();
-            for (reason, count) in [
-                ("too_many", &counts.turned_away),
-                ("crowded_out", &counts.called_back),
-                ("not_introduced", &counts.not_introduced),
-                ("full", &counts.full),
-            ] {
-                let help = "Connections closed before their handshake was finished, to bound how many there are.";
-                let labels = [("port", *port), ("reason", reason)];
+            for (why, count) in TurnedAway::ALL.iter().zip(&counts.turned_away) {
+                let help = "Connections closed before their handshake was finished.";
+                let labels = [("port", *port), ("reason", why.reason())];
                 samples.counter("connections_turned_away_total", help, &labels, count.load(Ordering::Relaxed));
             }
             let help = "Times that no connection could be accepted, mostly for want of file descriptors.";

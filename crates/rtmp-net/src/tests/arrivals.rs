@@ -1,6 +1,8 @@
 //! Coming in over real sockets: through proxies, and past those that never finish.
 
-use tokio::net::TcpStream;
+use std::io;
+
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -16,6 +18,24 @@ async fn open(config: Config) -> (House, SocketAddr) {
 
 fn trusting() -> Config {
     Config { proxies: ["127.0.0.1".parse().unwrap()].into_iter().collect(), ..Config::default() }
+}
+
+/// Of an address, two may be in the handshake.
+fn two_of_each(mut config: Config) -> Config {
+    config.session.limits.handshakes_per_address_max = 2;
+    config
+}
+
+impl House {
+    /// Waits until so many clients are in the handshake.
+    async fn wait_unfinished(&self, count: usize) {
+        let waiting = async {
+            while self.connections.gate().unfinished() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
+    }
 }
 
 async fn connect(address: SocketAddr, first: &[u8]) -> TcpStream {
@@ -60,21 +80,63 @@ async fn a_header_counts_only_from_trusted_proxies_and_they_must_send_one() {
 
 #[tokio::test]
 async fn an_address_behind_a_proxy_is_counted_and_the_proxy_is_not() {
-    let mut config = trusting();
-    config.session.limits.handshakes_per_address_max = 2;
-    let (house, address) = open(config).await;
+    let (house, address) = open(two_of_each(trusting())).await;
     let header = b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 1935\r\n\x03";
     let _waiting = [connect(address, header).await, connect(address, header).await];
-    tokio::time::timeout(Duration::from_secs(30), async {
-        while house.connections.gate().unfinished() < 2 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
+    house.wait_unfinished(2).await;
     let mut third = connect(address, header).await;
     assert!(rest(&mut third).await.is_empty());
     let other = connect(address, b"PROXY TCP4 192.0.2.8 192.0.2.1 40000 1935\r\n").await;
+    assert!(client::publish_over(other, &url("live/other")).await.is_ok());
+}
+
+/// PROXY version 2 for a client with this IPv6 address.
+fn for_client(client: &str) -> Vec<u8> {
+    let client: std::net::Ipv6Addr = client.parse().unwrap();
+    let (head, ports) = (b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24", [0x9c, 0x40, 0x07, 0x8f]);
+    [&head[..], &client.octets(), &[0; 16], &ports].concat()
+}
+
+#[tokio::test]
+async fn clients_behind_a_proxy_are_counted_by_their_network() {
+    let (house, address) = open(two_of_each(trusting())).await;
+    let half_open = |client| [for_client(client), vec![3]].concat();
+    let _waiting =
+        [connect(address, &half_open("2001:db8::1")).await, connect(address, &half_open("2001:db8::ffff:0:0:2")).await];
+    house.wait_unfinished(2).await;
+    let mut third = connect(address, &half_open("2001:db8::3")).await;
+    assert!(rest(&mut third).await.is_empty(), "one more of the same /64");
+    assert_eq!(house.ended("handshake_timeout"), 0, "it was not there until its deadline");
+    let other = connect(address, &for_client("2001:db8:0:1::1")).await;
+    assert!(client::publish_over(other, &url("live/other")).await.is_ok(), "another /64");
+}
+
+/// From an address of this machine, whatever family the socket is of.
+async fn connect_from(source: &str, to: SocketAddr) -> io::Result<TcpStream> {
+    let source: SocketAddr = source.parse().unwrap();
+    let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind(source)?;
+    socket.connect(to).await
+}
+
+#[tokio::test]
+async fn an_address_is_the_same_by_whichever_port_and_family_it_comes() {
+    let (house, four) = open(two_of_each(Config::default())).await;
+    let both = Server::bind("[::]:0".parse().unwrap(), house.connections.clone()).await.unwrap();
+    let port = both.local_addr().unwrap().port();
+    tokio::spawn(both.run(CancellationToken::new()));
+    let (by_four, by_six) = (SocketAddr::new(four.ip(), port), format!("[::ffff:127.0.0.1]:{port}").parse().unwrap());
+    let waiting = [connect_from("127.0.0.2:0", four).await, connect_from("[::ffff:127.0.0.2]:0", by_six).await];
+    assert!(waiting.iter().all(Result::is_ok), "two may come");
+    house.wait_unfinished(2).await;
+    for (source, to) in [("127.0.0.2:0", four), ("127.0.0.2:0", by_four), ("[::ffff:127.0.0.2]:0", by_six)] {
+        // Whoever is turned away may be told so before it has begun.
+        if let Ok(mut third) = connect_from(source, to).await {
+            assert!(rest(&mut third).await.is_empty(), "{source} at {to}");
+        }
+    }
+    assert_eq!(house.ended("handshake_timeout"), 0, "none was there until its deadline");
+    let other = connect_from("127.0.0.3:0", by_four).await.unwrap();
     assert!(client::publish_over(other, &url("live/other")).await.is_ok());
 }
 

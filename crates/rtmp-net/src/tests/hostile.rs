@@ -3,6 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use rtmp::{amf::Value, command::Command, message::type_id};
+use telemetry::{
+    metrics::Registry,
+    process::{self, Build, Process},
+};
 
 use super::{raw::Raw, *};
 
@@ -157,6 +161,28 @@ async fn a_client_that_asks_and_never_listens_is_cut() {
     assert_eq!(started.elapsed(), Duration::from_secs(15));
     innocent.check(2).await;
     assert_eq!(house.ended("stalled"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_costs_one_connection_and_is_counted() {
+    let _counts = Process::register(&Registry::new(), Build { version: "", commit: "" });
+    let house = House::new();
+    let mut innocent = Innocent::new(&house).await;
+    let (panics, sessions) = (process::panics(), house.sessions.list().len());
+    assert!(house.publish("live/mistake").await.is_err());
+    innocent.check(2).await;
+    assert!(house.play("live/mistake").await.is_err());
+    innocent.check(3).await;
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[key(0), message(Medium::Video, 40, b"\x27\x01\0\0\0mistake")]).await;
+    house.fake.log.wait_for("lost live/foo").await;
+    innocent.check(4).await;
+    // Others of this process may panic on purpose too.
+    assert!(process::panics() >= panics + 3);
+    assert_eq!(house.sessions.list().len(), sessions, "nothing is left of them");
+    let mut later = house.publish("live/foo").await.unwrap();
+    send_all(&mut later, &[key(0)]).await;
+    assert_eq!(next(&mut house.play("live/foo").await.unwrap()).await, key(0));
 }
 
 #[tokio::test(start_paused = true)]
