@@ -215,7 +215,7 @@ async fn a_node_makes_itself_known_then_beats_and_reports() {
     let served = served(&fake).await;
     let (agent, _) = start(&served).await;
     let known = heard(&mut hearing, Some).await;
-    assert_eq!(known, Heard::Registration(Caller::Origin, registration()));
+    assert_eq!(known, Heard::Registration(Caller::Origin, Box::new(registration())));
     let beat = heard(&mut hearing, |heard| match heard {
         Heard::Said(FromNode::Beat { number: 3, beat }) => Some(*beat),
         _ => None,

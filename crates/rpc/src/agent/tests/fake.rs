@@ -44,7 +44,7 @@ pub(super) struct Fake {
 /// What the control plane was told.
 #[derive(Debug, PartialEq)]
 pub(super) enum Heard {
-    Registration(Caller, Registration),
+    Registration(Caller, Box<Registration>),
     Said(FromNode),
     Left(Deregister),
 }
@@ -140,7 +140,7 @@ where
 
 impl Members for Fake {
     async fn register(&self, caller: Caller, registration: Registration) -> Result<Registered, Failure> {
-        self.heard.send(Heard::Registration(caller, registration.clone())).unwrap();
+        self.heard.send(Heard::Registration(caller, Box::new(registration.clone()))).unwrap();
         let now = SystemTime::UNIX_EPOCH;
         let (liveness, beat) = (Liveness::Alive, Beat::default());
         Ok(Registered {
