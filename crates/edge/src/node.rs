@@ -121,6 +121,10 @@ impl Local for EdgeNode {
         let mut reports = Vec::new();
         let here = self.by_stream();
         for stream in self.pulls.live() {
+            // A stream that is published and played here is told once, as what it is to the cluster: an ingest.
+            if here.get(stream.name()).is_some_and(|(encoder, _)| encoder.is_some()) {
+                continue;
+            }
             let info = stream.info();
             reports.push(StreamReport {
                 name: stream.name().clone(),
@@ -140,8 +144,6 @@ impl Local for EdgeNode {
         }
         for (name, (encoder, viewers)) in here {
             let Some(encoder) = encoder else { continue };
-            // A stream that is published and played here is told once, as what it is to the cluster: an ingest.
-            reports.retain(|report| report.name != name);
             reports.push(StreamReport {
                 name: name.clone(),
                 holding: Holding::Ingest,

@@ -87,7 +87,7 @@ impl Reload {
     fn take(&self, config: &Config) {
         self.keys.read_again(config.publish.as_ref());
         self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(config)));
-        self.auth.read_again(config.tokens.as_deref());
+        self.auth.read_again(self.in_force.borrow().tokens.as_deref());
     }
 }
 
@@ -103,5 +103,36 @@ async fn changed(snapshot: &mut Option<watch::Receiver<Snapshot>>) {
     };
     if !alive {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rpc::auth::{Caller, Token, write_tokens};
+
+    use super::*;
+
+    #[test]
+    fn the_files_of_the_directory_that_was_named_at_the_start_are_read_again() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [named, other] = dirs.each_ref().map(tempfile::TempDir::path);
+        write_tokens(named).unwrap();
+        write_tokens(other).unwrap();
+        let token = |dir: &Path| Token::own(Some(dir), Caller::Operator).unwrap().unwrap();
+        let config = |dir: &Path| Config { tokens: Some(dir.to_owned()), ..Config::default() };
+        let reload = Reload::open(&config(named), false).unwrap();
+        let admits = |token: &Token| {
+            let authorization = format!("Bearer {}", token.secret());
+            reload.auth().admit("/headwater.node.v1.NodeService/Ping", Some(&authorization), None).is_ok()
+        };
+        let before = token(named);
+        reload.take(&config(other));
+        assert!(admits(&before) && !admits(&token(other)), "another directory needs a restart");
+        std::fs::remove_file(named.join("operator")).unwrap();
+        write_tokens(named).unwrap();
+        reload.take(&config(other));
+        assert!(admits(&token(named)) && !admits(&before));
     }
 }

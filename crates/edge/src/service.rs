@@ -8,7 +8,7 @@ use daemon::{Admission, Process, Shutdown, TaskEnded, Tasks, Threads};
 use hub::Hub;
 use rpc::{
     agent::{self, Agent},
-    auth::{Caller, Token},
+    auth::{Auth, Caller, Token},
     channel::Target,
     node::{self, Identity},
     server::{Health, Server},
@@ -198,8 +198,9 @@ impl Parts {
         })
     }
 
-    fn register(&self, metrics: &Registry, node: Arc<EdgeNode>, http_gate: Arc<door::Gate>) {
+    fn register(&self, metrics: &Registry, node: Arc<EdgeNode>, auth: Arc<Auth>, http_gate: Arc<door::Gate>) {
         metrics::register(metrics, node);
+        metrics.collect(move |samples| auth.sample(samples));
         rtmp_net::metrics::register_pressure(metrics, self.pressure.clone());
         rtmp_net::metrics::register(metrics, self.sessions.clone(), self.connections.stats().clone());
         door::register(metrics, [("rtmp", self.connections.gate().clone()), ("http", http_gate)]);
@@ -252,9 +253,7 @@ impl Running {
         let Ports { rtmp, rtmps, http, peer, tls, bound } = ports;
         let http = parts.http(http);
         let node = parts.node(bound, http.stats(), &reload, process);
-        parts.register(&process.metrics, node.clone(), http.gate());
-        let auth = reload.auth();
-        process.metrics.collect(move |samples| auth.sample(samples));
+        parts.register(&process.metrics, node.clone(), reload.auth(), http.gate());
         let health = Health::new().await;
         let peer_server = Server::builder(reload.auth(), &health).node(node.clone()).build().await;
         let agent = parts.start_agent(bound, node.clone()).await;

@@ -83,8 +83,8 @@ impl Setup {
     }
 }
 
-/// The frame in a buffer of its own. What comes from another node shares one with the frames around it, which may be much
-/// longer; in the ring they leave together, but set-up is kept for as long as the stream lives.
+/// The frame in a buffer of its own, since set-up is kept for as long as the stream lives: whoever wrote it may have cut it
+/// from a much longer one.
 fn kept(frame: &Frame) -> Frame {
     Frame { payload: Bytes::copy_from_slice(&frame.payload), ..frame.clone() }
 }

@@ -32,6 +32,15 @@ impl Medium {
             _ => None,
         }
     }
+
+    /// The longest message that is taken, from encoders as from nodes, in bytes.
+    pub fn message_bytes_max(self) -> usize {
+        match self {
+            Self::Audio => 1 << 20,
+            Self::Video => 8 << 20,
+            Self::Data => 256 << 10,
+        }
+    }
 }
 
 /// What a frame means to someone who joins or skips.

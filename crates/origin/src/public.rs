@@ -167,7 +167,7 @@ async fn serve_grpc(
     pass: Pass,
     edges: mpsc::Sender<Connection>,
 ) {
-    // Its first request finishes what stands for a handshake here.
+    // Its first call with a token that we know finishes what stands for a handshake here.
     let trial = async move {
         pass.called_back().await;
         tracing::debug!(%peer, "public.crowded_out");

@@ -282,7 +282,8 @@ impl Running {
         let relay = parts.relay(standalone.as_ref(), &process.metrics);
         let health = Health::new().await;
         let peer_server = Server::builder(reload.auth(), &health).node(node.clone()).relay(relay.clone()).build().await;
-        let grpc = Server::builder(reload.auth(), &health).drain(DEPOSED_DRAIN).relay(relay).build().await;
+        let public_server = Server::builder(reload.auth(), &health).without_reflection().drain(DEPOSED_DRAIN);
+        let grpc = public_server.relay(relay).build().await;
         let rtmp = parts.connections.clone();
         let public = Public { rtmp, grpc, tls: public_tls, threads: Threads::start()? };
 

@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
+use media::Medium;
+
 /// Every limit of an RTMP connection. The defaults suit a public port; all of them may be changed.
 ///
 /// Reaching a limit ends the connection with an error that names the limit, unless its line says otherwise. The socket's
@@ -93,9 +95,9 @@ impl Default for Limits {
             partial_bytes_max: 16 * MIB,
             chunk_streams_max: 64,
             chunk_size_min: 128,
-            video_bytes_max: 8 * MIB,
-            audio_bytes_max: MIB,
-            data_bytes_max: 256 * KIB,
+            video_bytes_max: Medium::Video.message_bytes_max(),
+            audio_bytes_max: Medium::Audio.message_bytes_max(),
+            data_bytes_max: Medium::Data.message_bytes_max(),
             command_bytes_max: 64 * KIB,
             control_bytes_max: 16,
             publish_bytes_per_second: None,

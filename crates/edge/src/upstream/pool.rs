@@ -1,8 +1,9 @@
 //! One target of the route entries, shared by all calls that go there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cluster::{Epoch, NodeId, PoolView, Role};
+use telemetry::Throttle;
 use tokio::sync::{Notify, watch};
 
 use super::origins::{Attempt, Origins, Stance};
@@ -14,11 +15,15 @@ pub(crate) struct Pool {
     origins: watch::Sender<Origins>,
     /// Told when somebody is heard who was not, or the other way round.
     hearing: Arc<Notify>,
+    /// Viewers choose what is asked for: that an origin refuses us is told so often of each, and not of each call.
+    pub(super) complaints: Throttle,
 }
+
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 impl Pool {
     pub(super) fn new(name: String, hearing: Arc<Notify>) -> Self {
-        Self { name, origins: watch::Sender::default(), hearing }
+        Self { name, origins: watch::Sender::default(), hearing, complaints: Throttle::new(COMPLAIN_EVERY) }
     }
 
     /// `originPools/{id}`, or the addresses.

@@ -56,7 +56,9 @@ impl<'a> Search<'a> {
             }
             // Nothing that this origin alone has decided: its tokens or its place in the path may be wrong.
             RelayError::NotAdmitted(_) | RelayError::Loop | RelayError::Invalid(_) => {
-                tracing::error!(%address, %error, "origin.refuses_us");
+                if let Some(silenced) = self.pool.complaints.allow(address) {
+                    tracing::error!(%address, %error, silenced, "origin.refuses_us");
+                }
             }
             _ => return Err(UpstreamError::Refused(error)),
         }
@@ -83,5 +85,27 @@ impl<'a> Search<'a> {
             true => format!("no origin of {} is known yet", self.pool.name()),
             false => self.tried.join("; "),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rpc::relay::PublishRefusal;
+
+    use super::*;
+
+    #[test]
+    fn an_origin_that_refuses_us_does_not_fill_the_log() {
+        let pool = Pool::new("originPools/main".into(), Arc::default());
+        let attempt = Attempt { address: "10.0.0.6:1935".into(), via: false };
+        let told = || pool.complaints.allow(&attempt.address).is_none();
+        let mut search = Search::new(&pool);
+        assert!(search.note_failure(&attempt, RelayError::Refused(PublishRefusal::Denied)).is_err());
+        for error in [RelayError::Loop, RelayError::NotAdmitted("no token".into())] {
+            assert!(search.note_failure(&attempt, error).is_ok());
+            assert!(told(), "it was told just now");
+        }
     }
 }

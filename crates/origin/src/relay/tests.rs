@@ -418,6 +418,9 @@ async fn one_that_stands_by_passes_calls_on_for_edges_that_cannot_reach_the_acti
     let mut items = standby.pull(PullRequest { via: true, ..pull(PullFrom::Live) }).await.unwrap();
     assert!(matches!(next_pull(&mut items).await, Some(Ok(PullDown::Opened { .. }))));
     assert_eq!(positions(next_pull(&mut items).await), [FIRST + 1]);
+    for news in ["push.passed_on", "pull.passed_on"] {
+        assert_eq!(standby.detours.news.allow(news), None, "it was told just now");
+    }
 }
 
 /// Another way to an address, and how many connections came by it.

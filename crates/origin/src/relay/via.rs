@@ -1,6 +1,9 @@
 //! A detour: calls of edges that cannot reach the active origin are passed on to it (REPLICATION L3).
 
-use std::sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
+    time::Duration,
+};
 
 use cluster::NodeId;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
@@ -8,15 +11,18 @@ use rpc::{
     channel::Target,
     relay::{Client, Flow, PullDown, PullRequest, PushDown, PushHello, PushUp, RelayError},
 };
+use telemetry::Throttle;
 use tokio::sync::OnceCell;
 
 use super::{Relay, not_active};
 
 /// Connections to active origins, each shared by the calls of one asker that are passed on to them: a cut makes a detour of
 /// many streams at once. Askers share none, since one that does not read would hold up the others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Detours {
     open: Mutex<Vec<Weak<Detour>>>,
+    /// Viewers choose the names: that calls are passed on is told so often of each kind, and not of each name.
+    pub(super) news: Throttle,
 }
 
 /// One connection. Each of its calls holds it, and it closes with the last.
@@ -31,6 +37,13 @@ struct Detour {
 
 /// An origin admits 256 calls on one connection; above this many we open another.
 const CALLS_MAX: usize = 200;
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+impl Default for Detours {
+    fn default() -> Self {
+        Self { open: Mutex::default(), news: Throttle::new(TELL_EVERY) }
+    }
+}
 
 impl Detours {
     /// One to this address that has room for a call more of this asker.
@@ -62,7 +75,10 @@ pub(super) async fn push(relay: &Relay, hello: PushHello, up: Flow<PushUp>) -> R
     let path = lengthened(relay, &hello.path)?;
     let (detour, active) = connect(relay, path.first()).await?;
     relay.stats.passed_on.fetch_add(1, Ordering::Relaxed);
-    tracing::info!(stream = %hello.stream, edge = %hello.edge, active = active.address(), "push.passed_on");
+    if let Some(silenced) = relay.detours.news.allow("push.passed_on") {
+        let (stream, edge) = (&hello.stream, &hello.edge);
+        tracing::info!(%stream, %edge, active = active.address(), silenced, "push.passed_on");
+    }
     // An error in what the edge says ends what we say: the active origin sees a lost edge, as it should.
     let up = up.take_while(|said| std::future::ready(said.is_ok())).filter_map(|said| std::future::ready(said.ok()));
     Ok(held(detour, active.push(PushHello { via: false, path, ..hello }, up).await?))
@@ -74,7 +90,9 @@ pub(super) async fn pull(relay: &Relay, request: PullRequest) -> Result<Flow<Pul
     let path = lengthened(relay, &request.path)?;
     let (detour, active) = connect(relay, path.first()).await?;
     relay.stats.passed_on.fetch_add(1, Ordering::Relaxed);
-    tracing::info!(stream = %request.stream, active = active.address(), "pull.passed_on");
+    if let Some(silenced) = relay.detours.news.allow("pull.passed_on") {
+        tracing::info!(stream = %request.stream, active = active.address(), silenced, "pull.passed_on");
+    }
     Ok(held(detour, active.pull(PullRequest { via: false, path, ..request }).await?))
 }
 

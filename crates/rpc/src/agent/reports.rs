@@ -89,7 +89,7 @@ fn messages<T, K>(
     let mut replace = replace;
     while replace || !put.is_empty() || !removed.is_empty() {
         let rest = put.split_off(put.len().min(ITEMS_MAX));
-        let still_there = removed.split_off(removed.len().min(ITEMS_MAX));
+        let still_there = removed.split_off(removed.len().min(ITEMS_MAX - put.len()));
         messages.push(message(
             replace,
             std::mem::replace(&mut put, rest),
@@ -102,7 +102,7 @@ fn messages<T, K>(
 
 /// Byte counters change all the time: they are told with every fifth report.
 const COUNTERS_EVERY: u64 = 5;
-/// What a message of 4 MiB holds with room to spare.
+/// What is put and what is removed, together: a message of 4 MiB holds so many of the longest names with room to spare.
 const ITEMS_MAX: usize = 2000;
 
 #[cfg(test)]
@@ -168,6 +168,16 @@ mod tests {
             "the last for its counters"
         );
         assert!(!wanted(Some(5)));
+    }
+
+    #[test]
+    fn what_came_and_what_went_share_a_message() {
+        let mut reports = Reports::default();
+        let sessions = |numbers: std::ops::Range<usize>| numbers.map(|n| session(&n.to_string(), 0)).collect();
+        reports.next(vec![], Some(sessions(0..3000)));
+        let told = told(reports.next(vec![], Some(sessions(3000..6000))));
+        let counts: Vec<_> = told.iter().map(|(_, put, removed)| (put.len(), removed.len())).collect();
+        assert_eq!(counts, [(2000, 0), (1000, 1000), (0, 2000)]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Auth {
         &self.failed
     }
 
-    /// Who calls `path` from `peer` with this `authorization`, if they may.
+    /// Who calls `path` from `peer` with this `authorization`, if they may. None: somebody who need not be known.
     pub fn admit(
         &self,
         path: &str,
@@ -76,7 +76,7 @@ impl Auth {
         peer: Option<IpAddr>,
     ) -> Result<Option<Caller>, Refusal> {
         if OPEN_SERVICES.iter().any(|service| path.starts_with(service)) {
-            return Ok(None);
+            return Ok(self.identify(authorization, peer).ok());
         }
         let allowed = proto::callers(path).ok_or(Refusal::UnknownMethod)?;
         let caller = self.identify(authorization, peer)?;
@@ -147,6 +147,7 @@ mod tests {
     use crate::auth::Token;
 
     const PING: &str = "/headwater.node.v1.NodeService/Ping";
+    const CHECK: &str = "/grpc.health.v1.Health/Check";
     const PUSH: &str = "/headwater.relay.v1.RelayService/Push";
 
     /// A guard that knows one token of each kind, and those tokens.
@@ -199,7 +200,19 @@ mod tests {
         let auth = Auth::new(Tokens::default());
         assert_eq!(auth.admit("/headwater.node.v1.NodeService/Nothing", None, None), Err(Refusal::UnknownMethod));
         assert_eq!(Refusal::UnknownMethod.failure("/x").code, Code::Unimplemented);
-        assert_eq!(auth.admit("/grpc.health.v1.Health/Check", None, None), Ok(None));
+        assert_eq!(auth.admit(CHECK, None, None), Ok(None));
+        assert_eq!(auth.admit(CHECK, Some("Bearer wrong-token-0123456"), None), Ok(None));
+    }
+
+    #[test]
+    fn whoever_has_a_token_is_known_to_open_services_too() {
+        let (tokens, headers) = tokens();
+        let auth = Auth::new(tokens);
+        for (caller, header) in &headers {
+            assert_eq!(auth.admit(CHECK, Some(header), None), Ok(Some(*caller)));
+        }
+        let here = Some(IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(Auth::dev(Tokens::default()).admit(CHECK, None, here), Ok(Some(Caller::Operator)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tower::Service;
 use tracing::debug;
 
 use super::{Auth, Refusal};
-use crate::server::Peer;
+use crate::server::{Admitted, Peer};
 
 /// Refuses calls that may not be made; tells the services behind it who calls by a [`super::Caller`] in the request's extensions.
 #[derive(Clone)]
@@ -47,6 +47,9 @@ impl<S> AuthLayer<S> {
         };
         let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address()).map(|address| address.ip());
         if let Some(caller) = self.auth.admit(path, authorization, peer)? {
+            if let Some(admitted) = request.extensions().get::<Admitted>() {
+                admitted.note();
+            }
             request.extensions_mut().insert(caller);
         }
         Ok(())

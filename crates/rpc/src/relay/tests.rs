@@ -2,6 +2,7 @@
 
 mod follow;
 mod link;
+mod payloads;
 
 use std::sync::{
     Arc,

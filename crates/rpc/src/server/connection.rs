@@ -14,7 +14,7 @@ pub struct Connection {
     pub(super) trial: Option<Trial>,
 }
 
-/// Completes when a connection that has asked nothing yet must go; dropped once it has.
+/// Completes when a connection on which no known caller has called yet must go; dropped once one has.
 pub(super) type Trial = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connection {
@@ -23,7 +23,7 @@ impl Connection {
         Self { io: Box::new(io), peer: Peer(Some(peer)), trial: None }
     }
 
-    /// Until its first request the connection ends when this completes; then this is dropped.
+    /// Until its first call of a known caller the connection ends when this completes; then this is dropped.
     pub fn on_trial(self, ends: impl Future<Output = ()> + Send + 'static) -> Self {
         Self { trial: Some(Box::pin(ends)), ..self }
     }

@@ -6,6 +6,8 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
+use super::OPEN_MESSAGE_BYTES_MAX;
+
 /// The health of a process: `""` (it lives), `readiness`, `active`, and one for each service. Cheap to clone, shared by
 /// all servers of a process.
 #[derive(Clone, Debug)]
@@ -38,6 +40,7 @@ impl Health {
     }
 
     pub(super) fn service(&self) -> HealthServer<impl Service> {
-        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+        let service = HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()));
+        service.max_decoding_message_size(OPEN_MESSAGE_BYTES_MAX)
     }
 }

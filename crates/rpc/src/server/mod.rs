@@ -9,6 +9,7 @@ mod connection;
 mod failed;
 mod health;
 mod serve;
+mod trial;
 
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ pub use health::Health;
 pub(crate) use serve::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
 };
+pub(crate) use trial::Admitted;
 
 use crate::auth::{Auth, AuthLayer};
 
@@ -28,6 +30,8 @@ use crate::auth::{Auth, AuthLayer};
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// The largest message that the relay takes: a keyframe may have 8 MiB.
 pub const RELAY_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// The largest message that health and reflection take, which everybody may call. What is announced is kept room for.
+const OPEN_MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// What a server is, before it listens. Cheap to clone; one may serve on several ports.
 #[derive(Clone)]
@@ -39,7 +43,14 @@ pub struct Server {
 impl Server {
     /// A server that admits callers as `auth` says and tells probes what `health` says.
     pub fn builder(auth: Arc<Auth>, health: &Health) -> Builder {
-        Builder { auth, health: health.clone(), routes: Routes::default(), names: BTreeSet::new(), drain: DRAIN }
+        Builder {
+            auth,
+            health: health.clone(),
+            routes: Routes::default(),
+            names: BTreeSet::new(),
+            reflection: true,
+            drain: DRAIN,
+        }
     }
 }
 
@@ -49,10 +60,17 @@ pub struct Builder {
     health: Health,
     routes: Routes,
     names: BTreeSet<&'static str>,
+    reflection: bool,
     drain: Duration,
 }
 
 impl Builder {
+    /// Nobody is told what services there are: for a port that strangers reach.
+    pub fn without_reflection(mut self) -> Self {
+        self.reflection = false;
+        self
+    }
+
     /// How long calls may go on after the server was told to stop; 2 s unless said otherwise.
     pub fn drain(mut self, deadline: Duration) -> Self {
         self.drain = deadline;
@@ -71,19 +89,26 @@ impl Builder {
         self
     }
 
-    /// The server, with health and reflection for all that was added.
+    /// The server, with health, and with reflection for all that was added.
     pub async fn build(mut self) -> Server {
         for name in &self.names {
             self.health.set(name, true).await;
         }
         let health = self.health.service();
         self = self.add(health);
+        if self.reflection {
+            self = self.add_reflection();
+        }
+        Server { routes: AuthLayer::new(self.routes.prepare(), self.auth, self.names), drain: self.drain }
+    }
+
+    fn add_reflection(self) -> Self {
         let names: Vec<_> = self.names.iter().copied().collect();
         // Both are made from constants of ours, which the tests load.
         let v1 = reflection(&names).build_v1().expect("the compiled descriptors are sound");
         let v1alpha = reflection(&names).build_v1alpha().expect("the compiled descriptors are sound");
-        let this = self.add(v1).add(v1alpha);
-        Server { routes: AuthLayer::new(this.routes.prepare(), this.auth, this.names), drain: this.drain }
+        self.add(v1.max_decoding_message_size(OPEN_MESSAGE_BYTES_MAX))
+            .add(v1alpha.max_decoding_message_size(OPEN_MESSAGE_BYTES_MAX))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The loop that serves connections, and how it ends.
 
 use std::{
-    future::{Future, pending},
+    future::Future,
     io,
     pin::{Pin, pin},
     sync::Arc,
@@ -21,7 +21,12 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, select, sync::Semaphore, time};
+use tokio::{
+    net::TcpListener,
+    select,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
     task::TaskTracker,
@@ -29,7 +34,11 @@ use tokio_util::{
 use tonic::{Status, body::Body};
 use tracing::{debug, warn};
 
-use super::{Connection, Peer, Server, failed::method};
+use super::{
+    Admitted, Connection, Peer, Server,
+    failed::method,
+    trial::{OnTrial, Trials},
+};
 use crate::{
     auth::{Auth, AuthLayer},
     status::{Code, Failure},
@@ -54,7 +63,7 @@ impl Server {
         let mut shutdown = pin!(shutdown);
         loop {
             let next = async {
-                let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+                let place = serving.place(&places).await;
                 connections.next().await.map(|connection| (connection, place))
             };
             let accepted = select! {
@@ -63,7 +72,7 @@ impl Server {
                 accepted = next => accepted,
             };
             let Some((connection, place)) = accepted else { break };
-            let driving = serving.clone().drive(connection, self.routes.clone());
+            let driving = serving.clone().drive(connection, serving.trials.begin(), self.routes.clone());
             serving.execute(async move {
                 driving.await;
                 drop(place);
@@ -102,6 +111,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 #[derive(Clone, Default)]
 struct Serving {
     tasks: TaskTracker,
+    trials: Arc<Trials>,
     /// No new calls; open answers end.
     ending: CancellationToken,
     /// Every task is dropped.
@@ -119,27 +129,39 @@ impl Serving {
         }
     }
 
+    /// A place for one more connection. If there is none, the one that has been on trial longest makes room.
+    async fn place(&self, places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            return place;
+        }
+        self.trials.end_oldest();
+        places.clone().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
     /// One connection from its first byte to its last.
-    async fn drive(self, connection: Connection, routes: AuthLayer<tonic::service::Routes>) {
+    async fn drive(self, connection: Connection, on_trial: OnTrial, routes: AuthLayer<tonic::service::Routes>) {
         let Connection { io, peer, trial } = connection;
-        let asked = CancellationToken::new();
         let auth = routes.auth().clone();
-        let service = Calls { routes, peer, ending: self.ending.clone(), asked: asked.clone() };
-        let mut http = pin!(http2(self.clone()).serve_connection(TokioIo::new(io), service));
-        let silent = async {
-            let mut trial = trial.unwrap_or_else(|| Box::pin(pending()));
-            select! {
-                () = asked.cancelled() => {}
-                () = time::sleep(FIRST_REQUEST_WAIT) => return auth.failed().count_unasked(),
-                () = &mut trial => return,
-            }
-            drop(trial);
-            pending::<()>().await;
+        let (admitted, ending) = (Admitted::default(), self.ending.child_token());
+        let service = Calls {
+            routes,
+            peer,
+            admitted: admitted.clone(),
+            ending: ending.clone(),
+            shutting_down: self.ending.clone(),
         };
+        let mut http = pin!(http2(self.clone()).serve_connection(TokioIo::new(io), service));
         let ended = select! {
             biased;
             ended = &mut http => ended,
-            () = silent => return debug!(?peer, "rpc.connection_asked_nothing"),
+            left = on_trial.over(admitted, trial) => {
+                auth.failed().count_unasked();
+                debug!(?peer, "rpc.trial_over");
+                ending.cancel();
+                http.as_mut().graceful_shutdown();
+                let Ok(ended) = time::timeout(left, http).await else { return };
+                ended
+            }
             () = self.ending.cancelled() => {
                 http.as_mut().graceful_shutdown();
                 http.await
@@ -177,8 +199,10 @@ fn http2(tasks: Serving) -> http2::Builder<Serving> {
 struct Calls {
     routes: AuthLayer<tonic::service::Routes>,
     peer: Peer,
+    admitted: Admitted,
+    /// Open answers end: the server does, or this connection.
     ending: CancellationToken,
-    asked: CancellationToken,
+    shutting_down: CancellationToken,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Calls {
@@ -187,27 +211,28 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.asked.cancel();
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.admitted.clone());
         let (auth, method) = (self.routes.auth().clone(), method(request.uri().path()));
         let answer = TowerToHyperService::new(self.routes.clone()).call(request);
-        let ending = self.ending.clone();
+        let (ending, shutting_down) = (self.ending.clone(), self.shutting_down.clone());
         Box::pin(async move {
             let answer = answer.await?;
             auth.failed().note(method, answer.headers());
             let ending = Box::pin(ending.cancelled_owned());
-            Ok(answer.map(|body| Ending { body, auth, method, ending, ended: false }))
+            Ok(answer.map(|body| Ending { body, auth, method, ending, shutting_down, ended: false }))
         })
     }
 }
 
-/// An answer's body that ends when the server does: with a status that says so, once nothing is ready to be sent. Errors at its end
-/// are counted.
+/// An answer's body that ends when the server or its connection must: with a status that says so, once nothing is ready to
+/// be sent. Errors at its end are counted.
 struct Ending {
     body: Body,
     auth: Arc<Auth>,
     method: &'static str,
     ending: Pin<Box<WaitForCancellationFutureOwned>>,
+    shutting_down: CancellationToken,
     ended: bool,
 }
 
@@ -229,7 +254,8 @@ impl HttpBody for Ending {
         self.ended = true;
         self.body = Body::empty();
         let mut trailers = HeaderMap::new();
-        shutting_down().add_header(&mut trailers)?;
+        let why = if self.shutting_down.is_cancelled() { shutting_down() } else { trial_over() };
+        why.add_header(&mut trailers)?;
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
@@ -246,10 +272,13 @@ fn shutting_down() -> Status {
     Failure::new(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down").into()
 }
 
-/// Further connections wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 4096;
-/// A connection that asks nothing for so long is closed.
-const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(10);
+fn trial_over() -> Status {
+    let why = "a connection on which no call has carried a token is closed after 10 s: call again, or with a token";
+    Failure::new(Code::Unavailable, "TRIAL_OVER", why).into()
+}
+
+/// Further connections wait in the listener's backlog, if none of these is on trial.
+pub(super) const CONNECTIONS_MAX: usize = 4096;
 /// Between two attempts to accept when the process is out of something.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// A connection that is quiet for so long is asked whether it lives.

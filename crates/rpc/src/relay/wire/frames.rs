@@ -1,5 +1,6 @@
 //! Items, frames and events.
 
+use bytes::Bytes;
 use media::{Frame, Kind, Medium};
 use proto::relay::v1 as pb;
 
@@ -65,14 +66,25 @@ pub(super) fn frame_in(frame: pb::Frame) -> Result<Frame, RelayError> {
         pb::FrameKind::Delta => Kind::Delta,
         pb::FrameKind::Data => Kind::Data,
     };
+    let medium = medium_in(frame.medium())?;
     Ok(Frame {
-        medium: medium_in(frame.medium())?,
+        medium,
         kind,
         track: frame.track.try_into().map_err(|_| invalid("a track above 255"))?,
         dts: frame.dts,
         composition_ms: frame.composition_ms,
-        payload: frame.payload,
+        payload: payload_in(medium, frame.payload)?,
     })
+}
+
+/// A payload that fits into whatever message it is passed on in, in a buffer of its own: as it comes it holds on to all that
+/// was read with it, of which those who count what they keep know nothing.
+pub(super) fn payload_in(medium: Medium, payload: Bytes) -> Result<Bytes, RelayError> {
+    let (len, max) = (payload.len(), medium.message_bytes_max());
+    if len > max {
+        return Err(invalid(&format!("{medium:?} of {len} bytes; {max} are the most")));
+    }
+    Ok(Bytes::copy_from_slice(&payload))
 }
 
 pub(super) fn event_out(event: Event) -> pb::Event {

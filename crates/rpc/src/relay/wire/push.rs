@@ -7,7 +7,7 @@ use proto::relay::v1 as pb;
 use super::{
     super::{PublishKey, PushDown, PushHello, PushUp, RelayError},
     KEY_BYTES_MAX, PEER_BYTES_MAX, batches, epoch_in,
-    frames::{medium_in, medium_out, range_in},
+    frames::{medium_in, medium_out, payload_in, range_in},
     invalid, node_in, path_in, path_out, publication_in, stream_in, text_in,
 };
 
@@ -109,5 +109,6 @@ fn message_out(number: u64, message: MediaMessage) -> pb::NumberedMessage {
 
 fn message_in(message: pb::NumberedMessage) -> Result<(u64, MediaMessage), RelayError> {
     let medium = medium_in(message.medium())?;
-    Ok((message.number, MediaMessage { medium, timestamp: message.timestamp, payload: message.payload }))
+    let payload = payload_in(medium, message.payload)?;
+    Ok((message.number, MediaMessage { medium, timestamp: message.timestamp, payload }))
 }
