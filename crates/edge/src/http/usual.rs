@@ -44,7 +44,8 @@ impl Usual {
             _ => return None,
         };
         let uri: Uri = target.parse().ok()?;
-        if !target.starts_with('/') || !uri.path().ends_with(".flv") {
+        // A fragment is no part of a target (RFC 9112, 3.2), and nobody has looked at what is in it.
+        if !target.starts_with('/') || !uri.path().ends_with(".flv") || target.contains('#') {
             return None;
         }
         if lines.clone().count() > HEADERS_MAX {
@@ -102,6 +103,7 @@ mod tests {
             "GET /live/a HTTP/1.1\r\n\r\n",
             "GET http://edge/live/a.flv HTTP/1.1\r\n\r\n",
             "GET  /live/a.flv HTTP/1.1\r\n\r\n",
+            "GET /live/a.flv#\0 HTTP/1.1\r\n\r\n",
             "GET /live/a.flv HTTP/2.0\r\n\r\n",
             "GET /live/a.flv HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
             "GET /live/a.flv HTTP/1.1\r\nContent-Length: 3\r\n\r\n",
