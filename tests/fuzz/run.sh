@@ -28,6 +28,15 @@ else
     mapfile -t targets < <(cd tests/fuzz/targets && ls -- *.rs | sed 's/\.rs$//')
 fi
 
+# The longest input, in bytes: as long as the parser's own bounds, where they lie further than 8 KiB. libFuzzer begins with short ones.
+longest() {
+    case $1 in
+        amf0 | aggregate | flv | session | client) echo 70000 ;; # Commands and tags of 64 KiB, aggregates of 4,096 messages.
+        amf3) echo 270000 ;;                                     # Data of 256 KiB.
+        *) echo 8192 ;;
+    esac
+}
+
 failed=()
 for target in "${targets[@]}"; do
     mkdir -p "$out/corpus/$target" "$out/findings/$target"
@@ -36,7 +45,7 @@ for target in "${targets[@]}"; do
     started=$SECONDS
     status=0
     "$out/$host/release/$target" "$out/corpus/$target" $([ -d "$seeds" ] && echo "$seeds") \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=8192 -print_final_stats=1 \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len="$(longest "$target")" -print_final_stats=1 \
         -artifact_prefix="$out/findings/$target/" >"$log" 2>&1 || status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     # libFuzzer counts the places of the program that an input reached; none would mean that it goes blind.

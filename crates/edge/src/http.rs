@@ -6,9 +6,9 @@
 //!                        Sending (a row, mostly), or a response's body ◀── pieces ─ FlvFile ┘
 //! ```
 //!
-//! The usual request, a `GET` and nothing else, needs no router: `plain` reads it off the socket. Whatever else is asked goes
-//! to the web server, which hands WebSockets over once they are open. Either way `sending` writes what is due into the
-//! socket, as RTMP does, wrapped as `framing` says.
+//! The usual request, a `GET` and nothing else, needs no router: `plain` reads it off the socket, and `usual` knows it. Whatever
+//! else is asked goes to the web server, which hands WebSockets over once they are open. Either way `sending` writes what is due
+//! into the socket, as RTMP does, wrapped as `framing` says.
 //!
 //! Each viewer is a cursor into the hub: nothing is queued for it beyond what its connection is taking now.
 
@@ -23,6 +23,7 @@ mod server;
 mod stall;
 mod stats;
 mod upgraded;
+mod usual;
 mod websocket;
 
 pub use server::{Config, Server};

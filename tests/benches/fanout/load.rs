@@ -1,6 +1,7 @@
 //! `headwater load` against a server, and what it says.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
@@ -46,8 +47,10 @@ pub struct Found {
     pub latency_ms: Lanes<Option<Times>>,
     /// Frames.
     pub frames: Lanes<Frames>,
-    /// Frames that did not come in the end.
+    /// Frames that did not come in the end, at viewers who were there to the end.
     pub missing: u64,
+    /// Viewers who were not: turned away, or cut before the end, by reason.
+    pub ended: BTreeMap<String, u64>,
     /// Viewers that stopped reading.
     pub stalled: Stalled,
     /// The load's own CPU time.
@@ -68,8 +71,6 @@ pub struct Lanes<T> {
 /// Milliseconds.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Times {
-    /// How many.
-    pub count: u64,
     /// The median.
     pub p50: f64,
     /// One in a hundred took longer.
@@ -99,8 +100,6 @@ pub struct Viewers {
 pub struct Stalled {
     /// How many.
     pub viewers: u64,
-    /// After how long those were cut who were.
-    pub cut_after_ms: Option<Times>,
 }
 
 /// CPU time and memory.
@@ -200,10 +199,13 @@ impl Load {
 }
 
 impl Found {
-    /// Frames that did not come, came late or came again.
+    /// Frames that did not come, came late or came again, and viewers who were not served to the end. 0 says that every
+    /// frame came to every viewer.
     pub fn harmed(&self) -> u64 {
         let Lanes { video, audio } = self.frames;
         let of = |frames: Frames| frames.lost + frames.out_of_order + frames.repeated;
-        of(video) + of(audio) + self.missing
+        let harmed = of(video) + of(audio) + self.missing + self.ended.values().sum::<u64>();
+        // One that waits for its first frame to the end has lost none, and is in no sum.
+        harmed.max(u64::from(!self.whole))
     }
 }

@@ -28,10 +28,13 @@ const VALGRIND_START: Duration = Duration::from_secs(60);
 /// All have joined then.
 const JOINED: Duration = Duration::from_secs(5);
 const PERF_SECONDS: u64 = 8;
+/// What joining costs is over then.
+const SETTLED: Duration = Duration::from_secs(1);
 /// How many functions are shown.
 const ROWS: usize = 15;
 /// How our own functions' names begin.
-const OURS: [&str; 8] = ["hub::", "media::", "rtmp::", "rtmp_net::", "edge::", "rpc::", "telemetry::", "daemon::"];
+const OURS: [&str; 10] =
+    ["hub::", "media::", "rtmp::", "rtmp_net::", "edge::", "rpc::", "telemetry::", "daemon::", "carry::", "cluster::"];
 
 /// The split, then what perf and callgrind say, where they are.
 pub fn run(setting: Setting) -> Result<String> {
@@ -43,7 +46,7 @@ pub fn run(setting: Setting) -> Result<String> {
     if is_here("valgrind") {
         let server = Server::start(Kind::Edge("balanced"), Media::Video, setting.cores)?;
         text += &format!(
-            "callgrind, `balanced`, {VIEWERS_UNDER_VALGRIND} viewers, share of the program's own instructions:\n\n{}",
+            "callgrind, `balanced`, {VIEWERS_UNDER_VALGRIND} viewers who have joined, share of the program's own instructions:\n\n{}",
             counted(&server, setting)?
         );
     } else {
@@ -120,7 +123,8 @@ fn perf_line(line: &str) -> Option<Share> {
     Some((share, name))
 }
 
-/// The edge started again under callgrind, on its own core and with fewer viewers.
+/// The edge started again under callgrind, on its own core and with fewer viewers. Counted is while they watch, not while they
+/// join.
 fn counted(server: &Server, setting: Setting) -> Result<String> {
     let cluster = server.cluster()?;
     let dir = tempfile::tempdir()?;
@@ -128,7 +132,7 @@ fn counted(server: &Server, setting: Setting) -> Result<String> {
     cluster.kill("edge-2");
     let edge = program("headwater-edge");
     let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--tool=callgrind", &format!("--callgrind-out-file={}", out.display())]);
+    valgrind.args(["--tool=callgrind", "--instr-atstart=no", &format!("--callgrind-out-file={}", out.display())]);
     valgrind.arg(edge.get_program()).args(["--dev", "--config", arg(&cluster.dir().join("edge-2.yaml"))]);
     pin::children_on(setting.cores.server);
     let mut process = Process::spawn("valgrind", dir.path(), valgrind);
@@ -146,8 +150,17 @@ fn counted(server: &Server, setting: Setting) -> Result<String> {
         rtmp: server.rtmp,
         keeps: crate::server::Keeps::Nothing,
     };
-    let load = Load { ramp: 20, ..Load::of(VIEWERS_UNDER_VALGRIND, Media::Video, PERF_SECONDS) };
-    load.run(&watched)?;
+    let load = Load { ramp: 20, ..Load::of(VIEWERS_UNDER_VALGRIND, Media::Video, PERF_SECONDS + JOINED.as_secs()) };
+    let running = load.start(&watched, dir.path());
+    tests::until("viewers under valgrind to watch", VALGRIND_START, || {
+        let playing = cluster.metric("edge-2", "headwater_sessions", &["kind=\"play\""]);
+        playing.filter(|playing| *playing >= VIEWERS_UNDER_VALGRIND as f64)
+    });
+    thread::sleep(SETTLED);
+    count(process.pid(), "on")?;
+    thread::sleep(Duration::from_secs(PERF_SECONDS));
+    count(process.pid(), "off")?;
+    load.found(running)?;
     process.signal(Signal::SIGTERM);
     process.wait(VALGRIND_START);
     let mut annotate = Command::new("callgrind_annotate");
@@ -155,6 +168,15 @@ fn counted(server: &Server, setting: Setting) -> Result<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "callgrind_annotate: {}", String::from_utf8_lossy(&output.stderr));
     Ok(shown(&text.lines().filter_map(callgrind_line).collect::<Vec<_>>()))
+}
+
+/// Has callgrind count from now on, or no longer.
+fn count(pid: u32, on: &str) -> Result<()> {
+    let output = Command::new("callgrind_control").args(["-i", on, &pid.to_string()]).output()?;
+    // Its exit code is 0 in any case.
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(said.contains("OK"), "callgrind_control: {said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// `1,234,567 (12.34%)  file:function [object]`

@@ -57,6 +57,7 @@ pub enum Keeps {
 
 /// nginx's module, as Debian installs it.
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+const BRINGS_NGINX: &str = "`tests/tools/install.sh drill` brings it";
 /// Beyond what any measurement here asks for.
 const CONNECTIONS: usize = 16_384;
 /// What an edge does after its start is over then: its threads are there and can be moved.
@@ -87,21 +88,29 @@ impl Kind {
     }
 }
 
+/// Names those that cannot run here: a table without them would not say why. Nothing where all can.
+pub fn absent(kinds: &[Kind]) -> String {
+    let absent = kinds.iter().filter(|kind| !kind.is_here());
+    absent.map(|kind| format!("NOT measured: {}, which is not here; {BRINGS_NGINX}.\n\n", kind.title())).collect()
+}
+
 impl Server {
     /// Starts it on its core.
     pub fn start(kind: Kind, media: Media, cores: Cores) -> Result<Self> {
         match kind {
-            Kind::Edge(latency) => Ok(Self::edge(latency, cores)),
+            Kind::Edge(latency) => Ok(Self::edge(cores, |cluster| with_latency(cluster, latency))),
             Kind::Node(latency) => Ok(Self::node(latency, cores)),
             Kind::Nginx => Self::nginx(cores),
             Kind::Bare(form, by) => Self::bare(form, by, media, cores),
         }
     }
 
-    fn edge(latency: &str, cores: Cores) -> Self {
+    /// An edge, configured as it is to be measured.
+    pub fn edge(cores: Cores, configure: impl FnOnce(&Cluster)) -> Self {
         pin::children_on(cores.load);
         let cluster = Cluster::start();
-        with_latency(&cluster, latency);
+        configure(&cluster);
+        cluster.restart("edge-2");
         let pid = cluster.pid("edge-2");
         thread::sleep(SETTLED);
         pin::moved(pid, cores.server);
@@ -112,6 +121,7 @@ impl Server {
         pin::children_on(cores.server);
         let cluster = Cluster::start();
         with_latency(&cluster, latency);
+        cluster.restart("edge-2");
         pin::children_on(cores.load);
         let pids = NODES.iter().map(|node| cluster.pid(node)).collect();
         Self::of(cluster, "edge-2", pids)
@@ -129,10 +139,7 @@ impl Server {
     }
 
     fn nginx(cores: Cores) -> Result<Self> {
-        ensure!(
-            Kind::Nginx.is_here(),
-            "nginx with its RTMP module is not here: `tests/tools/install.sh drill` brings it"
-        );
+        ensure!(Kind::Nginx.is_here(), "nginx with its RTMP module is not here: {BRINGS_NGINX}");
         let dir = tempfile::tempdir()?;
         let (address, shown) = (free_address(), dir.path().display());
         let config = format!(
@@ -170,7 +177,6 @@ impl Server {
 
 fn with_latency(cluster: &Cluster, latency: &str) {
     cluster.configure("edge-2", &format!("playback:\n  latency: {latency}\n"));
-    cluster.restart("edge-2");
 }
 
 /// Starts a program on the server's core, and waits until it listens.

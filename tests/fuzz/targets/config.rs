@@ -1,9 +1,10 @@
-//! Configuration files.
+//! Configuration files: those of the three services, and one with each kind of setting. What is in force can be written, and is the same
+//! when it is read again.
 #![no_main]
 
 use daemon::{
     Settings,
-    config::{Config, Period, Secret, Size, parse},
+    config::{Config, Period, Secret, Size, effective, parse},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -55,4 +56,15 @@ fuzz_target!(|text: &str| {
     if let Err(problems) = parse::<Sample>(text, environment) {
         assert!(!problems.is_empty(), "a refusal has a reason");
     }
+    service::<edge::Config>(text, value);
+    service::<origin::Config>(text, value);
+    service::<control_plane::Config>(text, value);
 });
+
+fn service<C: Config + PartialEq>(text: &str, value: &str) {
+    let environment = [("HEADWATER_PROCESS__LOG".to_owned(), value.to_owned())];
+    match parse::<C>(text, environment) {
+        Ok(config) => assert!(parse::<C>(&effective(&config), []).is_ok_and(|again| again == config)),
+        Err(problems) => assert!(!problems.is_empty(), "a refusal has a reason"),
+    }
+}

@@ -1,5 +1,8 @@
-//! Messages between edges and origins, from bytes to the types that services see.
+//! Messages between edges and origins, from bytes to the types that services see. What was understood is said again, and
+//! understood the same.
 #![no_main]
+
+use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
@@ -15,27 +18,43 @@ mod wire;
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, data)) = data.split_first() else { return };
-    match which % 9 {
-        0 => _ = pb::PushRequest::decode(data).map(wire::push::hello_in),
-        1 => _ = pb::PushRequest::decode(data).map(wire::push::up_in),
-        2 => _ = pb::PullRequest::decode(data).map(wire::pull::request_in),
-        3 => {
-            let _any = pb::PushResponse::decode(data).map(wire::push::down_in);
-            let _any = pb::PullResponse::decode(data).map(wire::pull::down_in);
-        }
-        4 => _ = pb::FollowRequest::decode(data).map(wire::follow::hello_in),
+    match which % 12 {
+        0 => same(data, wire::push::hello_in, |hello| vec![wire::push::hello_out(hello)]),
+        1 => push(data),
+        2 => same(data, wire::pull::request_in, |request| vec![wire::pull::request_out(request)]),
+        3 => same(data, wire::push::down_in, |down| vec![wire::push::down_out(down)]),
+        4 => same(data, wire::follow::hello_in, |hello| vec![wire::follow::hello_out(hello)]),
         5 => follower(data),
         6 => active(data),
-        7 => {
-            let _any = pb::LinkRequest::decode(data).map(wire::link::hello_in);
-            let _any = pb::LinkRequest::decode(data).map(wire::link::up_in);
-        }
-        _ => _ = pb::LinkResponse::decode(data).map(wire::link::down_in),
+        7 => same(data, wire::link::hello_in, |hello| vec![wire::link::hello_out(hello)]),
+        8 => same(data, wire::link::down_in, |down| vec![wire::link::down_out(down)]),
+        9 => same(data, wire::link::up_in, |up| vec![wire::link::up_out(up)]),
+        _ => same(data, wire::pull::down_in, wire::pull::down_out),
     }
 });
 
-/// Requests one after another, each behind its length: what comes in parts is put together. What was understood is said
-/// again, and understood the same.
+/// What came in one message is said in one, or in none where nothing was in it.
+fn same<W, T>(data: &[u8], read: impl Fn(W) -> Result<T, RelayError>, write: impl Fn(T) -> Vec<W>)
+where
+    W: Message + Default,
+    T: Clone + Debug + PartialEq,
+{
+    let Some(Ok(understood)) = W::decode(data).ok().map(&read) else { return };
+    let said = write(understood.clone());
+    assert!(said.len() <= 1, "it came in one");
+    for again in said {
+        assert_eq!(read(again).expect("ours"), understood);
+    }
+}
+
+/// Each says the edge's highest epoch, which only a beat is about.
+fn push(data: &[u8]) {
+    let Ok(request) = pb::PushRequest::decode(data) else { return };
+    let epoch = cluster::Epoch(request.epoch);
+    same(data, wire::push::up_in, |up| wire::push::up_out(up, epoch));
+}
+
+/// Requests one after another, each behind its length: what comes in parts is put together.
 fn follower(mut data: &[u8]) {
     let mut ups = wire::follow::Ups::default();
     while let Ok(request) = pb::FollowRequest::decode_length_delimited(&mut data) {
@@ -47,15 +66,15 @@ fn follower(mut data: &[u8]) {
     }
 }
 
-/// As [`follower`], for what it is told.
+/// As [`follower`], for what it is told. Items are compared as they are said.
 fn active(mut data: &[u8]) {
     let mut downs = wire::follow::Downs::default();
     while let Ok(response) = pb::FollowResponse::decode_length_delimited(&mut data) {
         let Ok(read) = downs.read(response) else { return };
         let Some(down) = read else { continue };
+        let said = wire::follow::down_out(down);
         let mut again = wire::follow::Downs::default();
-        for part in wire::follow::down_out(down) {
-            again.read(part).expect("ours");
-        }
+        let heard = said.iter().cloned().filter_map(|part| again.read(part).expect("ours"));
+        assert_eq!(heard.flat_map(wire::follow::down_out).collect::<Vec<_>>(), said);
     }
 }

@@ -28,12 +28,13 @@ use tracing::debug;
 
 use super::{
     flv_file::{Common, FlvRows},
-    plain::{self, Usual},
+    plain,
     playback::Playback,
     router::router,
     stall::StallGuard,
     stats::{Stats, add},
     upgraded::Served,
+    usual::Usual,
 };
 
 /// Bounds and habits of the HTTP side.
