@@ -124,7 +124,8 @@ section! {
         pub lag: Size = Size(pulls::Config::default().lag_bytes_max),
         /// A viewer that takes not one byte for so long, or acknowledges nothing, is cut.
         pub stall: Period = Period::from_secs(15),
-        /// A viewer that skips again and again without ever catching up is cut after so long.
+        /// A viewer that skips again and again without ever catching up is cut after so long, and so is one that has not taken
+        /// all of its stream so long after its end.
         pub behind: Period = Period(rtmp_net::Config::default().behind_max),
         /// Bytes that the kernel holds for a viewer until they have arrived; it takes as much again for its own. 0: as it
         /// likes, which is megabytes for each slow viewer.

@@ -13,6 +13,7 @@ pub(crate) struct Retry {
 const EAGER_STEP: Duration = Duration::from_millis(50);
 const EAGER_FOR: Duration = Duration::from_secs(3);
 const STEP_MAX: Duration = Duration::from_secs(2);
+const STAND_BACK_MAX: Duration = Duration::from_millis(500);
 
 impl Retry {
     /// It worked: the next failure is a first one.
@@ -31,6 +32,11 @@ impl Retry {
     pub(crate) fn at_once(&mut self, lasted: Duration) -> Duration {
         if lasted >= EAGER_STEP { Duration::ZERO } else { self.next_delay() }
     }
+}
+
+/// How long one waits whom nobody misses yet, when all have to move at once: who was cut off meanwhile goes first.
+pub(crate) fn stand_back() -> Duration {
+    STAND_BACK_MAX.mul_f64(rand::rng().random_range(0.2..1.0))
 }
 
 #[cfg(test)]

@@ -33,11 +33,11 @@ use tokio::sync::{Notify, watch};
 use crate::patience::within;
 use call::Dated;
 pub(crate) use call::{Call, Ended};
-use channels::{Channels, Lease};
+use channels::Channels;
 pub(crate) use choice::Choice;
 pub(crate) use directing::Directing;
 pub use directing::Directions;
-use origin::{Dial, Grpc};
+use origin::{Dial, Grpc, Origin};
 pub(crate) use origins::Origins;
 use origins::Stance;
 pub(crate) use pool::Pool;
@@ -143,10 +143,10 @@ impl Upstream {
         from: PullFrom,
         had_in: Epoch,
     ) -> Result<Call<PullDown>, UpstreamError> {
-        let ask = |lease: &Lease, stance: &Stance| {
+        let ask = |origin: &dyn Origin, stance: &Stance| {
             let path = vec![self.node.clone()];
             let via = stance.attempt.via;
-            lease.pull(PullRequest { stream: stream.clone(), from, had_in, epoch: stance.epoch, path, via })
+            origin.pull(PullRequest { stream: stream.clone(), from, had_in, epoch: stance.epoch, path, via })
         };
         self.ask(pool, stream, PULL_SILENCE, ask).await
     }
@@ -158,10 +158,10 @@ impl Upstream {
         hello: &PushHello,
         up: impl Fn() -> BoxStream<'static, PushUp> + Sync,
     ) -> Result<Call<PushDown>, UpstreamError> {
-        let ask = |lease: &Lease, stance: &Stance| {
+        let ask = |origin: &dyn Origin, stance: &Stance| {
             let path = vec![self.node.clone()];
             let (epoch, via) = (stance.epoch, stance.attempt.via);
-            lease.push(PushHello { epoch, via, path, ..hello.clone() }, up())
+            origin.push(PushHello { epoch, via, path, ..hello.clone() }, up())
         };
         self.ask(pool, &hello.stream, PUSH_SILENCE, ask).await
     }
@@ -171,17 +171,14 @@ impl Upstream {
         pool: &Arc<Pool>,
         stream: &StreamName,
         silence_max: Duration,
-        ask: impl Fn(&Lease, &Stance) -> BoxFuture<'static, Result<Flow<T>, RelayError>> + Sync,
+        ask: impl Fn(&dyn Origin, &Stance) -> BoxFuture<'static, Result<Flow<T>, RelayError>> + Sync,
     ) -> Result<Call<T>, UpstreamError> {
         let mut search = Search::new(pool);
         while let Some(attempt) = search.next() {
             let stance = pool.stance(attempt.clone());
             let mut origins = pool.watch();
-            let asked = async {
-                let lease = self.channels.lease(&attempt.address).await?;
-                let down = ask(&lease, &stance).await?;
-                Ok((lease, down))
-            };
+            let lease = self.channels.lease(&attempt.address);
+            let asked = async { ask(lease.origin().await?.as_ref(), &stance).await };
             let asked = tokio::select! {
                 biased;
                 () = origins::better(&mut origins, &stance) => {
@@ -191,7 +188,7 @@ impl Upstream {
                 asked = admitted(asked) => asked,
             };
             match asked {
-                Ok((lease, down)) => {
+                Ok(down) => {
                     return Ok(Call::new(pool, stance, stream, self.directing.clone(), (lease, down), silence_max));
                 }
                 Err(error) => {
@@ -200,7 +197,7 @@ impl Upstream {
                     if !attempt.via
                         && let RelayError::Transport(_) = error
                     {
-                        self.channels.forget(&attempt.address);
+                        self.channels.forget(&lease);
                     }
                     search.note_failure(&attempt, error)?;
                 }

@@ -51,13 +51,15 @@ impl rtmp_net::Service for Service {
     }
 
     async fn play(&self, request: Play) -> Result<Reader, PlayRefusal> {
-        let mut changes = self.streams.changes();
+        let mut lookout = self.streams.look_for(request.stream);
         let stream = async {
             loop {
-                if let Some(stream) = self.streams.hub().get(&request.stream) {
+                if let Some(stream) = lookout.look() {
                     return Some(stream);
                 }
-                changes.changed().await.ok()?;
+                if !lookout.changed().await {
+                    return None;
+                }
             }
         };
         let stream = timeout(PLAY_WAIT, stream).await.ok().flatten().ok_or(PlayRefusal::NotFound)?;

@@ -1,6 +1,7 @@
 //! The streams that this origin keeps whole: its [`Replica`], on a clock and among tasks.
 
 mod hold;
+mod lookout;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use hold::Hold;
+pub use lookout::Lookout;
 
 /// The replica of this origin. Publications come in through [`Streams::publish`]; edges read the [`Hub`].
 #[derive(Debug)]
@@ -78,6 +80,11 @@ impl Streams {
     /// Changes with the role and with each opening and end of a stream.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()
+    }
+
+    /// Looks for a stream that may not be there yet.
+    pub fn look_for(&self, name: StreamName) -> Lookout {
+        Lookout::new(self.hub.clone(), name, self.changes())
     }
 
     /// How the replica stands.

@@ -11,7 +11,8 @@ pub struct Config {
     pub session: rtmp::server::Config,
     /// Hosts in `tcUrl` that are vhosts of their own; all others mean the default one.
     pub vhosts: Vec<String>,
-    /// A viewer that skips again and again without ever catching up is cut after so long.
+    /// A viewer that skips again and again without ever catching up is cut after so long, and so is one that has not taken all of
+    /// its stream so long after its end.
     pub behind_max: Duration,
     /// What the kernel keeps for each viewer.
     pub send: SendBounds,

@@ -176,7 +176,14 @@ impl<S: Service, T: Transport> Connection<S, T> {
             if written.look_again {
                 return Poll::Ready(Ok(Woke::LookAgain));
             }
-            if !self.wire.is_drained() || self.poll_more(cx).is_pending() {
+            if !self.wire.is_drained() {
+                // Asked at least as often as the client may be taken to have stalled: the timer sees to that.
+                if self.is_overdue() {
+                    return Poll::Ready(Err(Ended::Behind));
+                }
+                break;
+            }
+            if self.poll_more(cx).is_pending() {
                 break;
             }
             match self.put_out_frames()? {

@@ -52,6 +52,8 @@ pub struct Session {
     /// Since when nothing is published or played or asked for.
     idle_since: Instant,
     mistakes: u32,
+    /// When all its publishes would have come, one in each [`Config::publish_every`].
+    publishes_until: Instant,
     stats: Stats,
 }
 
@@ -91,6 +93,7 @@ impl Session {
             now,
             idle_since: now,
             mistakes: 0,
+            publishes_until: now,
             stats: Stats::default(),
         }
     }

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     future::poll_fn,
+    io,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -17,7 +18,8 @@ use rtmp_net::{
     rows::{Due, Manner, Rows, Watching},
     seat::{Seat, Take},
 };
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     contents,
@@ -37,7 +39,8 @@ const TAG_TRAILER_LEN: usize = 4;
 /// The bytes of an FLV file that never ends, from a cursor into a stream: file header, then each tag as header,
 /// payload and trailer. Headers are made once for all viewers, and a group's payloads are copied once for all.
 ///
-/// It ends with the stream, when the server stops, or when the viewer keeps skipping and never catches up.
+/// It ends with the stream, when the server stops, or when the viewer keeps skipping and never catches up, or has not had all long
+/// after the stream's end.
 #[derive(Debug)]
 pub(super) struct FlvFile {
     watching: Watching,
@@ -48,6 +51,8 @@ pub(super) struct FlvFile {
     /// The file's header is out.
     begun: bool,
     over: bool,
+    /// Its viewer is cut because it never caught up.
+    behind: bool,
 }
 
 /// What all files of a server have in common.
@@ -78,7 +83,8 @@ impl FlvRows {
 
 impl FlvFile {
     pub(super) fn new(watching: Watching, session: Arc<Entry>, common: Common) -> Self {
-        Self { watching, session, common, items: Vec::new(), parts: VecDeque::new(), begun: false, over: false }
+        let (items, parts) = (Vec::new(), VecDeque::new());
+        Self { watching, session, common, items, parts, begun: false, over: false, behind: false }
     }
 
     /// The next bytes to send; `None` when the viewer has had all. Safe to drop at any await.
@@ -165,9 +171,32 @@ impl FlvFile {
         add(&self.common.stats.bytes_out, bytes as u64);
     }
 
-    /// The file as the body of a response.
+    /// Fails when the viewer is to be cut with what waits to be written to it.
+    pub(super) fn check_overdue(&mut self) -> io::Result<()> {
+        if self.watching.is_overdue() {
+            self.note_behind();
+            return Err(io::Error::other("behind"));
+        }
+        Ok(())
+    }
+
+    /// The file as the body of a response. The web server does not ask for more while its client takes little, so a task of its
+    /// own sees to it that nothing is kept for a viewer that is to be cut.
     pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
-        stream::unfold(self, async |mut file| file.next().await.map(|part| (Ok(part), file)))
+        let (parts, body) = mpsc::channel(1);
+        let feeding = AbortOnDropHandle::new(tokio::spawn(self.feed(parts)));
+        stream::unfold((body, feeding), async |(mut body, feeding)| {
+            body.recv().await.map(|part| (Ok(part), (body, feeding)))
+        })
+    }
+
+    async fn feed(mut self, body: mpsc::Sender<Bytes>) {
+        while let Some(part) = self.next().await {
+            tokio::select! {
+                sent = body.send(part) => if sent.is_err() { return },
+                () = self.watching.overdue() => return self.note_behind(),
+            }
+        }
     }
 
     /// Takes what is due off the stream.
@@ -184,12 +213,18 @@ impl FlvFile {
             }
             Due::Behind { missed } => {
                 self.common.stats.count_skip(missed);
-                add(&self.common.stats.behind, 1);
+                self.note_behind();
                 self.end();
             }
         }
         items.clear();
         self.items = items;
+    }
+
+    fn note_behind(&mut self) {
+        if !std::mem::replace(&mut self.behind, true) {
+            add(&self.common.stats.behind, 1);
+        }
     }
 
     fn put_out_group(&mut self, group: &Group) {

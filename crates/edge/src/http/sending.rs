@@ -87,6 +87,9 @@ impl Sending {
                 if self.poll_more(cx).is_ready() {
                     continue;
                 }
+            } else {
+                // Whatever the viewer takes wakes this task, and one that takes nothing is cut by the guard.
+                self.file.check_overdue()?;
             }
             match ready!(self.poll_said(cx, &mut reads))? {
                 None => return Poll::Ready(Ok(true)),

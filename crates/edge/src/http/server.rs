@@ -50,7 +50,8 @@ pub struct Config {
     pub head_timeout: Duration,
     /// A viewer that takes not one byte for this long is cut.
     pub stall_timeout: Duration,
-    /// A viewer that skips again and again without ever catching up is cut after so long.
+    /// A viewer that skips again and again without ever catching up is cut after so long, and so is one that has not taken all of
+    /// its stream so long after its end.
     pub behind_max: Duration,
     /// What the kernel keeps for each viewer.
     pub send: SendBounds,

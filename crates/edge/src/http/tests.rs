@@ -1,6 +1,7 @@
 //! Viewers over loopback sockets, a hub with a hand-fed stream behind them.
 
 mod contents;
+mod ended;
 mod heads;
 
 use std::{

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{Pull, Pulls, State};
 use crate::{
-    retry::Retry,
+    retry::{Retry, stand_back},
     upstream::{Call, Choice, Ended, Origins, Pool, UpstreamError},
 };
 
@@ -34,6 +34,7 @@ pub(super) async fn run(pulls: &Pulls, pull: &Arc<Pull>) {
         served: false,
         failing_since: None,
         absent_since: None,
+        is_absent: false,
     };
     loop {
         let (pause, pool) = match fetch.choice.turn(&directing, &pull.name) {
@@ -46,10 +47,13 @@ pub(super) async fn run(pulls: &Pulls, pull: &Arc<Pull>) {
                 (fetch.retry.next_delay(), None)
             }
         };
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = news_of(pool) => {}
-            () = directing.changed() => {}
+        let moves = tokio::select! {
+            () = sleep(pause) => pause.is_zero(),
+            () = news_of(pool) => true,
+            () = directing.changed() => true,
+        };
+        if moves && fetch.is_absent {
+            sleep(stand_back()).await;
         }
     }
 }
@@ -76,6 +80,8 @@ struct Fetch<'a> {
     failing_since: Option<Instant>,
     /// Since when whoever serves has said that it does not have it.
     absent_since: Option<Instant>,
+    /// Nobody publishes it, as whoever served last has said: there may be many such names, and nobody sees them late.
+    is_absent: bool,
 }
 
 /// How a call ended.
@@ -170,6 +176,7 @@ impl Fetch<'_> {
     /// The stream is there: viewers may join it.
     fn open(&mut self, pool: &Pool, call: &Call<PullDown>, head: u64, rejoined: bool) {
         self.served = true;
+        self.is_absent = false;
         self.absent_since = None;
         tracing::debug!(stream = %self.pull.name, origin = call.address(), head, rejoined, "pull.opened");
         if let Some(since) = self.failing_since.take() {
@@ -220,6 +227,7 @@ impl Fetch<'_> {
             self.let_go_after(ABSENCE_MAX, absent_since);
             self.let_go_after(self.pulls.config.hold, failing_since);
         } else {
+            self.is_absent = true;
             self.pull.state.send_if_modified(|state| {
                 let news = matches!(state, State::Unanswered | State::Refused);
                 if news {

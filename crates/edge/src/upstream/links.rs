@@ -154,7 +154,8 @@ impl Link {
                     self.pools().iter().for_each(|pool| pool.note_beat(&self.address, epoch, role, active.as_deref()));
                     if warm.is_none() {
                         // So that a call which comes here finds it connected.
-                        warm = self.channels.lease(&self.address).await.ok();
+                        let lease = self.channels.lease(&self.address);
+                        warm = lease.origin().await.is_ok().then_some(lease);
                     }
                 }
                 Some(Some(Err(error))) => return error,

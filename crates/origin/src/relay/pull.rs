@@ -8,7 +8,6 @@ use std::{
 use cluster::Epoch;
 use futures_util::{StreamExt, stream};
 use hub::{Budget, Read, Reader, Start};
-use media::StreamName;
 use replica::Standing;
 use rpc::relay::{BATCH_BYTES, Flow, PullDown, PullFrom, PullRequest, RelayError};
 use tokio::{
@@ -17,7 +16,12 @@ use tokio::{
 };
 
 use super::{Relay, deposed};
-use crate::{pulse::beats, role::Duty, stats::Stats, streams::Streams};
+use crate::{
+    pulse::beats,
+    role::Duty,
+    stats::Stats,
+    streams::{Lookout, Streams},
+};
 
 /// How often an edge hears from us while there is nothing to send.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -33,9 +37,8 @@ pub(super) fn serve(relay: &Relay, request: PullRequest) -> Flow<PullDown> {
     let answers = PullAnswers {
         stats: relay.stats.clone(),
         streams: relay.streams.clone(),
-        changes: relay.streams.changes(),
+        lookout: relay.streams.look_for(request.stream),
         duty: relay.duty.clone(),
-        name: request.stream,
         from: request.from,
         had_in: request.had_in,
         reader: None,
@@ -50,9 +53,8 @@ pub(super) fn serve(relay: &Relay, request: PullRequest) -> Flow<PullDown> {
 struct PullAnswers {
     stats: Arc<Stats>,
     streams: Arc<Streams>,
-    changes: watch::Receiver<u64>,
+    lookout: Lookout,
     duty: watch::Receiver<Duty>,
-    name: StreamName,
     from: PullFrom,
     had_in: Epoch,
     /// None until the stream is there.
@@ -113,8 +115,9 @@ impl PullAnswers {
 
     /// Joins the stream, if it is there: committed in the present epoch, and not only known from an earlier one.
     fn open(&mut self, epoch: Epoch) -> Option<PullDown> {
+        // In this order: those who wait for names that are not there may be many, and do not hold up the replica.
+        let stream = self.lookout.look()?;
         self.streams.standing().committed?;
-        let stream = self.streams.hub().get(&self.name)?;
         let info = stream.info();
         if info.committed_below <= info.first_seq {
             return None;
@@ -125,7 +128,7 @@ impl PullAnswers {
         };
         let parted_from = match self.from {
             PullFrom::After(seq) if self.had_in > Epoch(0) => {
-                self.streams.with(|replica, _| replica.parted_from(&self.name, seq, self.had_in))
+                self.streams.with(|replica, _| replica.parted_from(stream.name(), seq, self.had_in))
             }
             PullFrom::Live | PullFrom::After(_) => None,
         };
@@ -138,10 +141,7 @@ impl PullAnswers {
         tokio::select! {
             biased;
             error = deposed(&mut self.duty) => Err(error),
-            changed = self.changes.changed() => match changed {
-                Ok(()) => Ok(None),
-                Err(_) => Err(RelayError::NoStream),
-            },
+            changed = self.lookout.changed() => if changed { Ok(None) } else { Err(RelayError::NoStream) },
             () = tokio::time::sleep_until(self.give_up_at) => Err(RelayError::NoStream),
             _ = self.heartbeat.tick() => {
                 // An edge takes it for our word that the stream is not here: as long as nothing is committed anew, it may be.

@@ -2,7 +2,7 @@ use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use bytes::Bytes;
 use cluster::{Epoch, Grant, Incarnation, Member, NodeKind, PublishPolicy, Role};
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::{FutureExt, StreamExt, future::join_all, stream};
 use hub::{Hub, RingLimits};
 use media::{DEFAULT_VHOST, MediaMessage, Medium, PublicationId, StreamName};
 use rpc::{
@@ -160,6 +160,31 @@ async fn a_pull_may_wait_for_its_stream_and_ends_with_it() {
     let Some(Ok(PullDown::Items { items: last, .. })) = next_pull(&mut items).await else { panic!("no close") };
     assert_eq!(last[0].body, Body::Event(Event::Close { publication: A }));
     assert_eq!(next_pull(&mut items).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_of_a_name_that_nobody_publishes_does_not_ask_the_replica_at_each_change() {
+    let (relay, _duty) = origin(PublishPolicy::Open);
+    let mut waiting = relay.pull(pull(PullFrom::Live)).await.unwrap();
+    assert_eq!(waiting.next().await, Some(Ok(PullDown::Heartbeat { epoch: Epoch(5), head: 0 })));
+    let other = StreamName::from_app(DEFAULT_VHOST, "live", "other").unwrap();
+    let (_up, mut answers) = push(&relay, PushHello { stream: other, ..hello(A) }).await;
+    assert!(matches!(next_push(&mut answers).await, Some(Ok(PushDown::Opened { .. }))));
+    tokio::time::advance(Duration::from_millis(100)).await;
+    let runtime = tokio::runtime::Handle::current();
+    relay.streams.with(|_, _| {
+        // On a thread of its own: one that asks waits until we are done here.
+        let looking = std::thread::spawn(move || {
+            let _in = runtime.enter();
+            waiting.next().now_or_never().is_none()
+        });
+        let begin = std::time::Instant::now();
+        while !looking.is_finished() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "it waits for the replica");
+            std::thread::yield_now();
+        }
+        assert!(looking.join().unwrap(), "the stream is another");
+    });
 }
 
 #[tokio::test(start_paused = true)]

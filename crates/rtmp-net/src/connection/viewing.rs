@@ -161,6 +161,12 @@ impl<S: Service, T: Transport> Connection<S, T> {
         poll_any_ready(&mut self.viewing, cx)
     }
 
+    /// Whether the client is to be cut with what waits to be written: it has not taken the rest of a stream that has ended.
+    pub(super) fn is_overdue(&mut self) -> bool {
+        // All are asked, so that each knows since when its stream has ended.
+        self.viewing.iter_mut().filter_map(|viewing| viewing.watching.is_overdue().then_some(())).count() > 0
+    }
+
     /// From now on this task writes.
     pub(super) fn get_up(&mut self) {
         if let [viewing] = &mut self.viewing[..]

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use hub::{Body, Budget, Cause, Event, Group, Item, Read, Reader, Skip, Stream};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Row, Rows};
 use crate::seat::{Count, Left, Seat, Sitter, Take};
@@ -21,6 +21,8 @@ pub struct Watching {
     seating: Seating,
     /// Since when it skips and never catches up.
     behind_since: Option<Instant>,
+    /// Since when its stream is known to have ended.
+    ended_since: Option<Instant>,
     behind_max: Duration,
 }
 
@@ -46,17 +48,22 @@ pub enum Due {
         /// Nothing comes after them.
         ended: bool,
     },
-    /// Nothing more: the viewer has skipped again and again for too long, and is to be cut.
+    /// Nothing more: the viewer has skipped again and again for too long, or takes too long over the rest of a stream that has
+    /// ended, and is to be cut.
     Behind {
         /// So many items were left out this time.
         missed: u64,
     },
 }
 
+/// How often [`Watching::overdue`] looks.
+const OVERDUE_LOOK: Duration = Duration::from_secs(1);
+
 impl Watching {
-    /// A viewer that gets what this reader finds. One that skips and does not catch up for so long is behind.
+    /// A viewer that gets what this reader finds. One that skips and does not catch up for so long is behind, and so is one that
+    /// has not had all of its stream so long after its end.
     pub fn new(reader: Reader, behind_max: Duration) -> Self {
-        Self { reader, seating: Seating::Up { tried: None }, behind_since: None, behind_max }
+        Self { reader, seating: Seating::Up { tried: None }, behind_since: None, ended_since: None, behind_max }
     }
 
     /// What is watched.
@@ -77,6 +84,9 @@ impl Watching {
     /// What is due now. Items are put into `items`, which holds nothing else then.
     pub fn due(&mut self, budget: Budget, items: &mut Vec<Arc<Item>>) -> Due {
         items.clear();
+        if self.is_overdue() {
+            return Due::Behind { missed: 0 };
+        }
         if let Some(group) = self.reader.read_group() {
             self.behind_since = None;
             return Due::Group(group);
@@ -104,6 +114,29 @@ impl Watching {
         let closed = items.iter().position(|item| matches!(item.body, Body::Event(Event::Close { .. })));
         items.truncate(closed.unwrap_or(items.len()));
         Due::Items { missed, ended: ended || closed.is_some() }
+    }
+
+    /// Whether the viewer is to be cut with what waits to be written to it: its stream has ended, and it has not taken the rest in
+    /// as long as it may be behind. Whoever takes a few bytes a second would keep all that is left of the stream for hours. To be
+    /// asked now and then while something waits: nothing is due then.
+    pub fn is_overdue(&mut self) -> bool {
+        if !self.stream().has_ended() {
+            return false;
+        }
+        match self.ended_since {
+            Some(since) => since.elapsed() >= self.behind_max,
+            None => {
+                self.ended_since = Some(Instant::now());
+                false
+            }
+        }
+    }
+
+    /// Completes when the viewer is to be cut with what waits for it. Safe to drop at the await.
+    pub async fn overdue(&mut self) {
+        while !self.is_overdue() {
+            sleep(OVERDUE_LOOK).await;
+        }
     }
 
     /// A live stream does not wait: after a pause it goes on at the next keyframe.
@@ -299,6 +332,24 @@ mod tests {
         play.push(KEY);
         assert!(matches!(play.due(), Due::Items { missed: 0, ended: true }));
         assert_eq!(play.payloads(), [DELTA]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_too_long_over_the_rest_of_a_stream_that_has_ended_is_cut() {
+        let mut play = Play::new();
+        [DELTA, DELTA, DELTA].into_iter().for_each(|payload| play.push(payload));
+        tokio::time::advance(BEHIND_MAX * 2).await;
+        assert!(!play.watching.is_overdue(), "the stream goes on");
+        let Play { _hub, writer, mut watching, mut items } = play;
+        drop(writer);
+        assert!(!watching.is_overdue());
+        let one = Budget { items: 1, ..ALL };
+        assert!(matches!(watching.due(one, &mut items), Due::Items { missed: 0, ended: false }));
+        let begin = Instant::now();
+        tokio::time::timeout(BEHIND_MAX * 2, watching.overdue()).await.expect("it is cut");
+        assert_eq!(begin.elapsed(), BEHIND_MAX);
+        assert!(matches!(watching.due(one, &mut items), Due::Behind { missed: 0 }));
+        assert!(items.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

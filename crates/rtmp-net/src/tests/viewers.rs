@@ -99,6 +99,30 @@ async fn a_viewer_that_never_catches_up_is_cut_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_viewer_that_does_not_take_the_rest_of_an_ended_stream_is_cut_and_keeps_nothing_of_it() {
+    let house = House::new();
+    let mut publisher = house.publish("live/foo").await.unwrap();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    let mut slow = Raw::playing(&house, "live/foo").await;
+    assert_eq!(slow.frames(2).await, [config(), key(0)]);
+    // More than a socket holds, and less than is acknowledged.
+    let sent: Vec<_> = (1..21).map(|at| delta(at, 100_000)).collect();
+    send_all(&mut publisher, &sent).await;
+    let ended = Arc::downgrade(&house.fake.hub.get(&stream("live/foo")).unwrap());
+    publisher.close().await.unwrap();
+    house.fake.log.wait_for("close live/foo").await;
+    let started = tokio::time::Instant::now();
+    while house.ended("behind") == 0 {
+        assert!(started.elapsed() < Duration::from_secs(80), "it is still there");
+        // Some bytes a second: it never stalls, and never has all.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        slow.io.read_exact(&mut [0; 512]).await.unwrap();
+    }
+    assert!(started.elapsed() >= Duration::from_secs(60));
+    assert_eq!(ended.strong_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pause_leaves_out_what_came_and_goes_on_at_a_keyframe() {
     let house = House::new();
     let mut publisher = house.publish("live/foo").await.unwrap();

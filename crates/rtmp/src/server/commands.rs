@@ -111,6 +111,9 @@ impl Session {
             Some(kind) => PublishKind::from_text(kind),
         };
         let Some(kind) = kind else { return self.on_misuse(msid, "The publish type is unknown.") };
+        if !self.may_publish() {
+            return self.on_misuse(msid, "The client publishes too often.");
+        }
         let serial = self.streams.serial();
         match self.streams.get_mut(msid) {
             Some(stream) if stream.used == Use::Idle => stream.used = Use::PublishAsked(serial),
@@ -120,6 +123,17 @@ impl Session {
         let name = command.text(0).unwrap_or_default().to_owned();
         self.events.push_back(Event::Publish(PublishRequest { msid, name, kind, serial }));
         Ok(())
+    }
+
+    /// Counts a publish, unless it comes too soon. Each beginning and end of a stream wakes all who wait for one.
+    fn may_publish(&mut self) -> bool {
+        let every = self.config.publish_every;
+        let until = self.publishes_until.max(self.now) + every;
+        let may = until <= self.now + every * self.config.limits.message_streams_max as u32;
+        if may {
+            self.publishes_until = until;
+        }
+        may
     }
 
     /// As Flash's `publish(false)` does.

@@ -18,6 +18,8 @@ pub struct Config {
     /// Requests out of order, refused, or withdrawn before they were decided, with none accepted between them, before the
     /// connection is cut.
     pub mistakes_max: u32,
+    /// A client may publish as often as it may have message streams, and from then on once in so long; sooner is a mistake.
+    pub publish_every: Duration,
 }
 
 impl Default for Config {
@@ -28,6 +30,7 @@ impl Default for Config {
             ping_after: Duration::from_secs(20),
             publisher_silence_max: Duration::from_secs(60),
             mistakes_max: 32,
+            publish_every: Duration::from_secs(1),
         }
     }
 }

@@ -79,6 +79,30 @@ async fn a_viewer_moves_at_once_when_a_higher_epoch_is_heard() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_that_nobody_publishes_stand_back_when_the_pool_moves() {
+    let (mut bench, _a, b) = Bench::linked().await;
+    let mut absent = Vec::new();
+    for n in 0..100 {
+        let name = StreamName::from_app(media::DEFAULT_VHOST, "live", &format!("absent-{n}")).unwrap();
+        let viewer = bench.play_of(name);
+        let taken = take(&mut bench.a, 5).await;
+        taken.beat(0);
+        absent.push((viewer, taken));
+    }
+    let (_reader, _old) = bench.viewer_at_8().await;
+    let begin = TokioInstant::now();
+    b.say(6, Role::Active);
+    let (moved, _reply) = timeout(LONG, bench.b.pull()).await.unwrap();
+    assert_eq!((moved.stream, begin.elapsed()), (name(), Duration::ZERO), "it is missed");
+    let mut asked = Vec::new();
+    for _ in 0..100 {
+        asked.push(timeout(LONG, bench.b.pull()).await.unwrap());
+        assert!(begin.elapsed() >= Duration::from_millis(100), "{:?}", begin.elapsed());
+    }
+    assert!(begin.elapsed() <= Duration::from_millis(510), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_taken_from_an_epoch_that_is_over() {
     let mut bench = Bench::new();
     let (mut reader, mut taken) = bench.viewer_at_8().await;

@@ -25,6 +25,36 @@ fn refusals_one_after_the_other_end_the_connection() {
     assert!(matches!(closed(&peer.events()), Closed::TooManyMistakes));
 }
 
+/// Publishes and ends it, so often at once. How many of these were taken; the others are told why not.
+fn taken(peer: &mut Peer, publishes: usize) -> usize {
+    let mut taken = 0;
+    for _ in 0..publishes {
+        peer.notice(1, "publish", ["foo".into()]);
+        let Some(Event::Publish(request)) = peer.session.poll_event() else {
+            assert_eq!(peer.take_told(), [told(1, "onStatus", code::STREAM_FAILED)]);
+            continue;
+        };
+        request.accept(&mut peer.session, peer.now).unwrap();
+        peer.notice(1, "closeStream", []);
+        assert!(matches!(&peer.events()[..], [Event::Unpublished { msid: 1 }]));
+        peer.take_told();
+        taken += 1;
+    }
+    taken
+}
+
+#[test]
+fn publishes_that_end_at_once_are_taken_once_a_second_in_the_end() {
+    let mut peer = Peer::with_streams(1);
+    assert_eq!(taken(&mut peer, 30), Limits::default().message_streams_max);
+    peer.pass(Duration::from_millis(2500));
+    assert_eq!(taken(&mut peer, 30), 2);
+    for _ in 0..Config::default().mistakes_max {
+        peer.notice(1, "publish", ["foo".into()]);
+    }
+    assert!(matches!(closed(&peer.events()), Closed::TooManyMistakes));
+}
+
 /// Sixteen plays that nobody decides, each withdrawn in time by what this sends on its message stream.
 fn asks_for_ever(withdraw: impl Fn(&mut Peer, u32)) {
     let streams = Limits::default().message_streams_max as u32;
