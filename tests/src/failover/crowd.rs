@@ -91,10 +91,11 @@ impl Crowd {
         sight
     }
 
-    /// Waits until every viewer has seen a video frame that was sent after this call. Gives whether all have within the limit.
-    pub fn plays_on(&self, source: &Source, limit: Duration) -> bool {
+    /// Waits until every viewer has seen a video frame that was sent after this call. Gives how many have not within the limit.
+    pub fn stuck(&self, source: &Source, limit: Duration) -> usize {
         let target = source.due(Lane::Video);
-        wait::maybe(limit, || self.watchers.iter().all(|watcher| watcher.has_reached(target)).then_some(())).is_some()
+        let stuck = || self.watchers.iter().filter(|watcher| !watcher.has_reached(target)).count();
+        wait::maybe(limit, || (stuck() == 0).then_some(())).map_or_else(stuck, |()| 0)
     }
 
     /// The last things that each viewer was told, for people.

@@ -74,7 +74,7 @@ fn drill(form: Form, window: Duration, mut fault: impl FnMut(&mut Nginx)) -> Vec
     let mut crowd = Crowd::join((0..form.viewers).map(|_| url.clone()));
     let mut rounds = Vec::new();
     for _ in 0..form.rounds {
-        crowd.plays_on(&source, SOON);
+        crowd.stuck(&source, SOON);
         crowd.look(&source, Instant::now());
         let start = Instant::now();
         fault(&mut nginx);

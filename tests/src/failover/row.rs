@@ -9,6 +9,8 @@ use super::{Case, crowd::Sight, ledger::Counts};
 pub struct Round {
     /// What the viewers saw from the fault on.
     pub sight: Sight,
+    /// Viewers who saw no frame again, long after it.
+    pub stuck: usize,
     /// How often an encoder was cut.
     pub encoder_cuts: usize,
     /// Other times that were taken, by name.
@@ -26,6 +28,8 @@ pub struct Row {
     pub rounds: usize,
     /// Viewers that were cut.
     pub viewer_cuts: Vec<String>,
+    /// Viewers who saw no frame again.
+    pub stuck: usize,
     /// Encoders that were cut.
     pub encoder_cuts: usize,
     /// What did not come as it was sent.
@@ -76,6 +80,7 @@ impl Row {
             case,
             rounds: 0,
             viewer_cuts: Vec::new(),
+            stuck: 0,
             encoder_cuts: 0,
             counts: Counts::default(),
             gaps: Vec::new(),
@@ -98,6 +103,7 @@ impl Row {
         }
         self.rounds += 1;
         self.viewer_cuts.extend(round.sight.cuts);
+        self.stuck += round.stuck;
         self.encoder_cuts += round.encoder_cuts;
         self.counts += round.sight.counts;
         self.gaps.extend(round.sight.gaps);
@@ -133,6 +139,7 @@ impl Row {
         let promise = self.case.promise;
         let counts = [
             ("viewers cut", self.viewer_cuts.len(), promise != Promise::ViewersJoinAgain),
+            ("viewers stuck", self.stuck, true),
             ("encoders cut", self.encoder_cuts, promise != Promise::EncoderComesBack),
             ("lost", lost, !promise.may_lose()),
             ("repeated", repeated, true),
@@ -249,6 +256,13 @@ mod tests {
         let row = Row::of(&CASE, [round(&[10]), failed], Vec::new());
         assert_eq!(row.rounds, 1);
         assert_eq!(row.unmet(), ["a round failed: waited   in vain"]);
+    }
+
+    #[test]
+    fn a_viewer_who_sees_no_frame_again_breaks_what_lets_pauses_pass_too() {
+        static MAY_PAUSE: Case = Case { promise: Promise::ViewersJoinAgain, ..CASE };
+        let stuck = Round { stuck: 1, ..round(&[10]) };
+        assert_eq!(Row::of(&MAY_PAUSE, [stuck], Vec::new()).unmet(), ["1 viewers stuck"]);
     }
 
     #[test]

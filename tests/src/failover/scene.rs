@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::{Crowd, Round, Source, crowd::Sight, ledger::Counts};
+use super::{Crowd, Round, Source, crowd::Sight, ledger::Counts, row::GAP_MAX};
 use crate::{Cluster, wait::SOON};
 
 /// How much is done.
@@ -33,7 +33,8 @@ impl Form {
         rounds: 3,
         viewers: 12,
         window: Duration::from_millis(2500),
-        cut: Duration::from_secs(3),
+        // Longer than the longest pause that is let pass: whoever waits until it is mended is seen.
+        cut: GAP_MAX.saturating_add(Duration::from_secs(1)),
         control_dead: Duration::from_secs(5),
     };
     /// For the table.
@@ -91,8 +92,14 @@ impl Scene {
     /// Waits until every viewer plays.
     #[track_caller]
     pub fn assert_plays(&mut self) {
-        let plays = self.crowd.plays_on(&self.source, SOON);
-        assert!(plays, "not every viewer plays; encoder: {:?}; viewers:\n{}", self.source.told(), self.crowd.told());
+        let stuck = self.crowd.stuck(&self.source, SOON);
+        assert_eq!(
+            stuck,
+            0,
+            "not every viewer plays; encoder: {:?}; viewers:\n{}",
+            self.source.told(),
+            self.crowd.told()
+        );
     }
 
     /// Rounds of one case: each does something, and watches for a while from that moment on. What happens between two rounds is
@@ -140,14 +147,14 @@ impl Scene {
         fault(&self.cluster);
         // What is measured here is what happens in this time.
         thread::sleep((start + window).saturating_duration_since(Instant::now()));
-        let plays = self.crowd.plays_on(&self.source, SOON);
-        if !plays {
+        let stuck = self.crowd.stuck(&self.source, SOON);
+        if stuck > 0 {
             eprintln!("not every viewer plays; encoder: {:?}; viewers:\n{}", self.source.told(), self.crowd.told());
         }
         let encoder_cuts = self.source.cuts_since(self.looked);
         let sight = self.look_since(start);
         self.note(began, &sight);
-        Round { sight, encoder_cuts, ..Round::default() }
+        Round { sight, stuck, encoder_cuts, ..Round::default() }
     }
 
     /// Writes beside the cluster's logs what was seen, and from when on, for whoever reads them.

@@ -29,7 +29,7 @@ pub fn dead(scene: &mut Scene) -> Vec<Round> {
         scene.cluster.kill("edge-2");
         scene.cluster.restart("edge-2");
         let newcomers = Crowd::join(urls(&scene.cluster, &["edge-2"], 4));
-        assert!(newcomers.plays_on(source, SOON), "new viewers at the restarted edge:\n{}", newcomers.told());
+        assert_eq!(newcomers.stuck(source, SOON), 0, "new viewers at the restarted edge:\n{}", newcomers.told());
         drop(newcomers);
         let rest = dead.saturating_sub(start.elapsed());
         let round = scene.watch_for(rest + scene.form.window, |cluster| {
