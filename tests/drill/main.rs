@@ -21,6 +21,7 @@ use tests::{
         sets::{self, Set},
     },
     limits::raise_open_files,
+    standstill,
 };
 use wanted::{Wanted, wanted};
 
@@ -30,6 +31,9 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
+    if arguments == [standstill::ARGUMENT] {
+        return standstill::run();
+    }
     let queue = match wanted(&arguments) {
         Ok(wanted) => wanted,
         Err(error) => {
@@ -38,6 +42,9 @@ fn main() {
         }
     };
     raise_open_files();
+    if let Err(error) = standstill::watch() {
+        eprintln!("whether the machine stands still is not watched: {error}");
+    }
     let drill = Drill {
         form: Form { rounds: number("HEADWATER_ROUNDS").unwrap_or(Form::LONG.rounds), ..Form::LONG },
         lanes: number("HEADWATER_LANES").unwrap_or(1).max(1),

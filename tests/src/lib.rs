@@ -3,7 +3,8 @@
 //! [`Cluster`] is `headwater dev` with the built programs in a directory of its own. [`Process`] is any program that a test starts: its
 //! output goes to files, every wait is bounded, and it ends with its owner. [`tools`] finds encoders and players, [`sources`]
 //! makes what they publish, [`packets`] and [`flv`] compare what they played with it. [`rtmp`] is a peer of our own that
-//! writes RTMP byte by byte, and shares no code with what it tests. [`failover`] counts what a fault costs.
+//! writes RTMP byte by byte, and shares no code with what it tests. [`failover`] counts what a fault costs, and [`standstill`] says
+//! when the machine itself stood still.
 //!
 //! Nothing here sleeps for a while and hopes: [`wait`] asks for a condition until it holds or its time is up.
 
@@ -24,6 +25,7 @@ pub mod player;
 pub mod process;
 pub mod rtmp;
 pub mod sources;
+pub mod standstill;
 pub mod synthetic;
 pub mod tools;
 pub mod wait;

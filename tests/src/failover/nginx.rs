@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use nix::sys::signal::Signal;
@@ -13,6 +13,7 @@ use super::{Crowd, Form, Round, Source, cases::crash::Frozen};
 use crate::{
     Process,
     cluster::free_address,
+    standstill,
     tools::{Tool, arg},
     wait::{SOON, until},
 };
@@ -76,12 +77,14 @@ fn drill(form: Form, window: Duration, mut fault: impl FnMut(&mut Nginx)) -> Vec
     for _ in 0..form.rounds {
         crowd.stuck(&source, SOON);
         crowd.look(&source, Instant::now());
-        let start = Instant::now();
+        let (start, began) = (Instant::now(), SystemTime::now());
         fault(&mut nginx);
         // What is measured here is what happens in this time.
         thread::sleep((start + window).saturating_duration_since(Instant::now()));
         let encoder_cuts = source.cuts_since(start);
-        rounds.push(Round { sight: crowd.look(&source, start), encoder_cuts, ..Round::default() });
+        let sight = crowd.look(&source, start);
+        let stood_still = standstill::longest(began, SystemTime::now());
+        rounds.push(Round { sight, encoder_cuts, stood_still, ..Round::default() });
     }
     rounds
 }

@@ -15,8 +15,20 @@ pub struct Round {
     pub encoder_cuts: usize,
     /// Other times that were taken, by name.
     pub times: Vec<(&'static str, Duration)>,
+    /// For how long the machine stood still at the longest.
+    pub stood_still: Duration,
     /// What went wrong, in a round that did not come to its end.
     pub failed: Option<String>,
+}
+
+/// Half of the time from one frame to the next. Where the machine stood still for longer, times say nothing of the programs.
+const STOOD_STILL_MAX: Duration = Duration::from_millis(16);
+
+impl Round {
+    /// Whether its times say anything.
+    pub fn is_timed(&self) -> bool {
+        self.stood_still <= STOOD_STILL_MAX
+    }
 }
 
 /// All rounds of a case.
@@ -26,6 +38,8 @@ pub struct Row {
     pub case: &'static Case,
     /// How often.
     pub rounds: usize,
+    /// In how many of these the machine stood still, so that their times are left out.
+    pub untimed: usize,
     /// Viewers that were cut.
     pub viewer_cuts: Vec<String>,
     /// Viewers who saw no frame again.
@@ -79,6 +93,7 @@ impl Row {
         let mut row = Self {
             case,
             rounds: 0,
+            untimed: 0,
             viewer_cuts: Vec::new(),
             stuck: 0,
             encoder_cuts: 0,
@@ -102,10 +117,15 @@ impl Row {
             return self.failures.push(failure);
         }
         self.rounds += 1;
+        let is_timed = round.is_timed();
         self.viewer_cuts.extend(round.sight.cuts);
         self.stuck += round.stuck;
         self.encoder_cuts += round.encoder_cuts;
         self.counts += round.sight.counts;
+        if !is_timed {
+            self.untimed += 1;
+            return;
+        }
         self.gaps.extend(round.sight.gaps);
         self.intervals.extend(round.sight.intervals);
         for (name, time) in round.times {
@@ -130,6 +150,7 @@ impl Row {
         let mut unmet = self.broken();
         unmet.extend(self.failures.first().map(|text| format!("a round failed: {}", one_line(text))));
         unmet.extend(self.case.goals.iter().filter_map(|goal| goal.unmet(self)));
+        unmet.extend((self.untimed * 2 > self.rounds).then(|| "the machine stood still in most rounds".to_owned()));
         unmet
     }
 
@@ -157,10 +178,13 @@ impl Row {
     pub fn line(&self) -> String {
         let Counts { lost, repeated, out_of_order, fell } = self.counts;
         let gap = |share| milliseconds(quantile(&self.gaps, share));
+        let rounds = match self.untimed {
+            0 => self.rounds.to_string(),
+            untimed => format!("{}, {untimed} not timed", self.rounds),
+        };
         let mut line = format!(
-            "| {} | {} | {} | {} | {lost} | {repeated} | {out_of_order} | {fell} | {} | {} | {} | {} | {} |",
+            "| {} | {rounds} | {} | {} | {lost} | {repeated} | {out_of_order} | {fell} | {} | {} | {} | {} | {} |",
             self.case.title,
-            self.rounds,
             self.viewer_cuts.len(),
             self.encoder_cuts,
             gap(0.5),
@@ -248,6 +272,17 @@ mod tests {
             assert_eq!(line.matches('|').count(), HEAD.lines().next().expect("two lines").matches('|').count());
         }
         assert!(Row::of(&CASE, [round(&[10, 15, 25])], Vec::new()).line().contains("| yes |"));
+    }
+
+    #[test]
+    fn a_round_in_which_the_machine_stood_still_counts_and_is_not_timed() {
+        let still = Round { stood_still: Duration::from_millis(17), encoder_cuts: 1, ..round(&[500]) };
+        let row = Row::of(&CASE, [round(&[10]), still.clone(), round(&[12])], Vec::new());
+        assert_eq!((row.rounds, row.untimed, row.gaps.len(), row.times["accepted"].len()), (3, 1, 2, 2));
+        assert_eq!(row.unmet(), ["1 encoders cut"]);
+        assert!(row.line().starts_with("| kill -9 | 3, 1 not timed |"), "{}", row.line());
+        let unmet = Row::of(&CASE, [round(&[10]), still.clone(), still], Vec::new()).unmet();
+        assert_eq!(unmet, ["2 encoders cut", "the machine stood still in most rounds"]);
     }
 
     #[test]
