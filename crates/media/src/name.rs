@@ -11,8 +11,8 @@ const PART_BYTES_MAX: usize = 255;
 
 /// What is published and played: `app/instance/name` in a vhost. Cheap to clone.
 ///
-/// Each part is 1 to 255 bytes of `[A-Za-z0-9._~-]` and is neither `.` nor `..`: a name can be logged, put
-/// in a URL and made part of a path without escaping.
+/// Each part is 1 to 255 bytes of `[A-Za-z0-9._~-]` and does not end with a dot: a name can be logged, put in a URL and made
+/// part of a path without escaping, and is no other name on a file system that drops such dots.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName {
     parts: Arc<[Box<str>; 4]>,
@@ -98,8 +98,8 @@ fn check(part: &'static str, text: &str) -> Result<(), NameError> {
     if text.len() > PART_BYTES_MAX {
         return Err(NameError::TooLong { part });
     }
-    if text == "." || text == ".." {
-        return Err(NameError::Dots { part });
+    if text.ends_with('.') {
+        return Err(NameError::EndsWithDot { part });
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'-');
     match text.bytes().find(|b| !plain(*b)) {
@@ -123,9 +123,9 @@ pub enum NameError {
         /// Which part.
         part: &'static str,
     },
-    /// The part is `.` or `..`.
-    #[error("the {part} is a relative path")]
-    Dots {
+    /// The part ends with a dot, as `.` and `..` do.
+    #[error("the {part} ends with a dot")]
+    EndsWithDot {
         /// Which part.
         part: &'static str,
     },
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn names_that_could_escape_a_path_or_a_log_line_are_refused() {
-        for bad in ["", ".", "..", "a/b", "a\\b", "a\0", "a\r\nb", "%2e", "a;b", "é", &"x".repeat(256)] {
+        for bad in ["", ".", "..", "...", "a.", "a/b", "a\\b", "a\0", "a\r\nb", "%2e", "a;b", "é", &"x".repeat(256)] {
             assert!(StreamName::new(DEFAULT_VHOST, "live", "", bad).is_err(), "{bad:?}");
         }
     }

@@ -333,7 +333,7 @@ mod tests {
             ("rtmp://h", UrlError::Path),
             ("rtmp://h/a/b/c/d", UrlError::Path),
             ("rtmp://h/live/", UrlError::Name(NameError::Empty { part: "name" })),
-            ("rtmp://h/live/%2e%2e", UrlError::Name(NameError::Dots { part: "name" })),
+            ("rtmp://h/live/%2e%2e", UrlError::Name(NameError::EndsWithDot { part: "name" })),
             ("rtmp://h/live/%252e", UrlError::Name(NameError::Forbidden { part: "name", byte: b'%' })),
             ("rtmp://h/live/a%2fb", UrlError::Name(NameError::Forbidden { part: "name", byte: b'/' })),
             ("rtmp://h/live/a%00", UrlError::Name(NameError::Forbidden { part: "name", byte: 0 })),

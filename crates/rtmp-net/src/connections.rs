@@ -68,6 +68,7 @@ impl<S: Service> Connections<S> {
     /// None yet.
     pub fn new(config: Config, service: S, sessions: Sessions) -> Self {
         let limits = &config.session.limits;
+        tracing::info!(?limits, handshakes_max = config.handshakes_max, "rtmp.limits");
         let gate = Gate::new(door::Config {
             unfinished_max: config.handshakes_max,
             unfinished_per_address_max: limits.handshakes_per_address_max,

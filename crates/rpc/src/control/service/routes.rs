@@ -155,11 +155,13 @@ fn asked_stream(request: pb::ResolveRouteRequest) -> Result<StreamName, Failure>
 
 /// The field that holds the part of which the error speaks.
 fn wrong_part(why: &media::NameError) -> &'static str {
-    use media::NameError::{Dots, Empty, Forbidden, NotAResource, TooLong};
+    use media::NameError::{Empty, EndsWithDot, Forbidden, NotAResource, TooLong};
     match why {
-        Empty { part } | TooLong { part } | Dots { part } | Forbidden { part, .. } if *part == "vhost" => "vhost",
-        Empty { part } | TooLong { part } | Dots { part } | Forbidden { part, .. } if *part == "name" => "name",
-        Empty { .. } | TooLong { .. } | Dots { .. } | Forbidden { .. } => "app",
+        Empty { part } | TooLong { part } | EndsWithDot { part } | Forbidden { part, .. } if *part == "vhost" => {
+            "vhost"
+        }
+        Empty { part } | TooLong { part } | EndsWithDot { part } | Forbidden { part, .. } if *part == "name" => "name",
+        Empty { .. } | TooLong { .. } | EndsWithDot { .. } | Forbidden { .. } => "app",
         NotAResource => "stream",
     }
 }
