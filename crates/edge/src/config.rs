@@ -64,7 +64,7 @@ section! {
         pub listen: Vec<SocketAddr> = vec![([0; 8], 1935).into()],
         /// The addresses to listen on for RTMPS.
         pub listen_tls: Vec<SocketAddr> = Vec::new(),
-        /// The PEM file of the certificate chain for RTMPS.
+        /// The PEM file of the certificate chain for RTMPS. It and its key are read again at SIGHUP.
         pub certificates: Option<PathBuf> = None,
         /// The PEM file of its key.
         pub key: Option<PathBuf> = None,

@@ -1,4 +1,4 @@
-//! What may change while the process runs: keys, tokens and directions.
+//! What may change while the process runs: keys, tokens, certificates and directions.
 
 use std::sync::Arc;
 
@@ -6,16 +6,19 @@ use anyhow::Context as _;
 use cluster::{RouteConfig, RouteEntry, RouteTable};
 use daemon::{Admission, PublishKeys, Reloads};
 use rpc::{agent::Snapshot, auth::Auth};
+use rtmp_net::tls;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, upstream::Directions};
 
-/// Holds what SIGHUP changes (keys, tokens, routes) and what the control plane does (routes, pools). What is taken from it
+/// Holds what SIGHUP changes (keys, tokens, certificates, routes) and what the control plane does (routes, pools). What is taken from it
 /// goes by what was heard last.
 pub(crate) struct Reload {
     keys: PublishKeys,
     auth: Arc<Auth>,
+    /// None where RTMPS is not served.
+    certificates: Option<tls::ServerConfig>,
     directions: watch::Sender<Directions>,
     /// None without a control plane.
     snapshot: Option<watch::Receiver<Snapshot>>,
@@ -23,14 +26,15 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Reads keys, tokens and our own routes for the first time.
+    /// Reads keys, tokens, certificates and our own routes for the first time.
     pub(crate) fn open(config: &Config, dev: bool) -> anyhow::Result<Self> {
         let keys = PublishKeys::open(config.publish.as_ref(), dev)?;
         let auth = Arc::new(Auth::open(config.tokens.as_deref(), dev)?);
+        let certificates = certificates(config)?;
         let routes = RouteTable::new(Vec::new(), own_entries(config)).context("routes")?;
         let directions = watch::Sender::new(Directions { routes: Arc::new(routes), pools: Vec::new() });
         let in_force = watch::Sender::new(Arc::new(config.clone()));
-        Ok(Self { keys, auth, directions, snapshot: None, in_force })
+        Ok(Self { keys, auth, certificates, directions, snapshot: None, in_force })
     }
 
     /// Who may publish.
@@ -41,6 +45,11 @@ impl Reload {
     /// Who may call.
     pub(crate) fn auth(&self) -> Arc<Auth> {
         self.auth.clone()
+    }
+
+    /// What RTMPS presents.
+    pub(crate) fn certificates(&self) -> Option<tls::ServerConfig> {
+        self.certificates.clone()
     }
 
     /// Which way streams go.
@@ -88,7 +97,13 @@ impl Reload {
         self.keys.read_again(config.publish.as_ref());
         self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(config)));
         self.auth.read_again(self.in_force.borrow().tokens.as_deref());
+        self.certificates.iter().for_each(tls::ServerConfig::read_again);
     }
+}
+
+fn certificates(config: &Config) -> anyhow::Result<Option<tls::ServerConfig>> {
+    let (Some(certificates), Some(key)) = (&config.rtmp.certificates, &config.rtmp.key) else { return Ok(None) };
+    Ok(Some(tls::ServerConfig::from_files(certificates, key, &[]).context("rtmp.certificates, rtmp.key")?))
 }
 
 fn own_entries(config: &Config) -> Vec<RouteEntry> {

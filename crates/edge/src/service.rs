@@ -50,7 +50,6 @@ struct Ports {
     rtmps: Vec<TcpListener>,
     http: Vec<TcpListener>,
     peer: TcpListener,
-    tls: Option<tls::ServerConfig>,
     bound: Bound,
 }
 
@@ -74,15 +73,9 @@ impl Ports {
             rtmps: all("RTMPS", "rtmp.listen_tls", &config.rtmp.listen_tls)?,
             http: all("HTTP", "http.listen", &config.http.listen)?,
             peer,
-            tls: certificates(config)?,
             bound,
         })
     }
-}
-
-fn certificates(config: &Config) -> anyhow::Result<Option<tls::ServerConfig>> {
-    let (Some(certificates), Some(key)) = (&config.rtmp.certificates, &config.rtmp.key) else { return Ok(None) };
-    Ok(Some(tls::ServerConfig::from_files(certificates, key, &[]).context("rtmp.certificates, rtmp.key")?))
 }
 
 impl Bound {
@@ -250,7 +243,8 @@ struct Running {
 impl Running {
     /// First the ways to other nodes are there, and what is known of them; then viewers and encoders are let in.
     async fn start(parts: Parts, ports: Ports, mut reload: Reload, process: &Process<Config>) -> Self {
-        let Ports { rtmp, rtmps, http, peer, tls, bound } = ports;
+        let Ports { rtmp, rtmps, http, peer, bound } = ports;
+        let certificates = reload.certificates();
         let http = parts.http(http);
         let node = parts.node(bound, http.stats(), &reload, process);
         parts.register(&process.metrics, node.clone(), reload.auth(), http.gate());
@@ -276,7 +270,7 @@ impl Running {
             doors.spawn_on("RTMP port", accepting, &parts.threads);
         }
         for listener in rtmps {
-            let accepting = accept(listener, tls.clone(), parts.connections.clone(), close_doors.clone());
+            let accepting = accept(listener, certificates.clone(), parts.connections.clone(), close_doors.clone());
             doors.spawn_on("RTMPS port", accepting, &parts.threads);
         }
         doors.spawn_on("HTTP ports", http.run(close_doors.clone()), &parts.threads);

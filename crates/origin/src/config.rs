@@ -57,6 +57,7 @@ section! {
         /// Where others reach it, HOST:PORT; null: the address it listens on.
         pub advertise: Option<Address> = None,
         /// A PEM file with a certificate chain: TLS is then accepted on the same port, told apart by its first byte.
+        /// It and its key are read again at SIGHUP.
         pub certificates: Option<PathBuf> = None,
         /// The PEM file of its key.
         pub key: Option<PathBuf> = None,

@@ -1,9 +1,11 @@
-//! What may change while the process runs: keys and tokens.
+//! What may change while the process runs: keys, tokens and certificates.
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use daemon::{Admission, PublishKeys, Reloads};
 use rpc::auth::Auth;
+use rtmp_net::tls;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -13,16 +15,19 @@ use crate::config::Config;
 pub(crate) struct Reload {
     keys: PublishKeys,
     auth: Arc<Auth>,
+    /// None where the public port speaks no TLS.
+    certificates: Option<tls::ServerConfig>,
     in_force: watch::Sender<Arc<Config>>,
 }
 
 impl Reload {
-    /// Reads keys and tokens for the first time.
+    /// Reads keys, tokens and certificates for the first time.
     pub(crate) fn open(config: &Config, dev: bool) -> anyhow::Result<Self> {
         let keys = PublishKeys::open(config.publish.as_ref(), dev)?;
         let auth = Arc::new(Auth::open(config.tokens.as_deref(), dev)?);
+        let certificates = certificates(config)?;
         let in_force = watch::Sender::new(Arc::new(config.clone()));
-        Ok(Self { keys, auth, in_force })
+        Ok(Self { keys, auth, certificates, in_force })
     }
 
     /// Who may publish.
@@ -33,6 +38,11 @@ impl Reload {
     /// Who may call.
     pub(crate) fn auth(&self) -> Arc<Auth> {
         self.auth.clone()
+    }
+
+    /// What the public port presents.
+    pub(crate) fn certificates(&self) -> Option<tls::ServerConfig> {
+        self.certificates.clone()
     }
 
     /// The configuration, as far as it is in force.
@@ -51,7 +61,13 @@ impl Reload {
         self.keys.read_again(config.publish.as_ref());
         self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(config)));
         self.auth.read_again(self.in_force.borrow().tokens.as_deref());
+        self.certificates.iter().for_each(tls::ServerConfig::read_again);
     }
+}
+
+fn certificates(config: &Config) -> anyhow::Result<Option<tls::ServerConfig>> {
+    let (Some(certificates), Some(key)) = (&config.public.certificates, &config.public.key) else { return Ok(None) };
+    Ok(Some(tls::ServerConfig::from_files(certificates, key, &["h2"]).context("public.certificates, public.key")?))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use rpc::{
     node::{self, Identity},
     server::{Health, Server},
 };
-use rtmp_net::{Connections, Sessions, door, tls};
+use rtmp_net::{Connections, Sessions, door};
 use telemetry::metrics::Registry;
 use tokio::{
     net::TcpListener,
@@ -59,11 +59,10 @@ async fn start(config: Config, process: &Process<Config>) -> anyhow::Result<Runn
     Running::start(parts, ports, reload, process).await
 }
 
-/// The port that is always open, and what the public one needs whenever it opens.
+/// The port that is always open.
 struct Ports {
     peer: TcpListener,
     bound: Bound,
-    public_tls: Option<tls::ServerConfig>,
 }
 
 /// The addresses that were bound.
@@ -75,16 +74,10 @@ struct Bound {
 
 impl Ports {
     fn bind(config: &Config, admin: SocketAddr) -> anyhow::Result<Self> {
-        let public_tls = public_tls(config)?;
         let peer = daemon::bind("relay and node gRPC", "peer.listen", config.peer.listen)?;
         let bound = Bound { peer: peer.local_addr().context("the peer port has no address")?, admin };
-        Ok(Self { peer, bound, public_tls })
+        Ok(Self { peer, bound })
     }
-}
-
-fn public_tls(config: &Config) -> anyhow::Result<Option<tls::ServerConfig>> {
-    let (Some(certificates), Some(key)) = (&config.public.certificates, &config.public.key) else { return Ok(None) };
-    Ok(Some(tls::ServerConfig::from_files(certificates, key, &["h2"]).context("public.certificates, public.key")?))
 }
 
 impl Bound {
@@ -275,7 +268,7 @@ struct Running {
 impl Running {
     /// Serves at the peer port first, and then looks for the role, with which the public port opens.
     async fn start(parts: Parts, ports: Ports, reload: Reload, process: &Process<Config>) -> anyhow::Result<Self> {
-        let Ports { peer: peer_listener, bound, public_tls } = ports;
+        let Ports { peer: peer_listener, bound } = ports;
         let node = parts.node(bound, &reload, process);
         parts.register(&process.metrics, node.clone(), reload.auth());
         let standalone = parts.standalone();
@@ -285,7 +278,7 @@ impl Running {
         let public_server = Server::builder(reload.auth(), &health).without_reflection().drain(DEPOSED_DRAIN);
         let grpc = public_server.relay(relay).build().await;
         let rtmp = parts.connections.clone();
-        let public = Public { rtmp, grpc, tls: public_tls, threads: Threads::start()? };
+        let public = Public { rtmp, grpc, tls: reload.certificates(), threads: Threads::start()? };
 
         process.admin.inspect(node.clone());
         let config = &parts.config;

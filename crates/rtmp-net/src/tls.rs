@@ -1,11 +1,16 @@
 //! TLS for RTMPS, with ring as the only provider.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
 };
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, ServerName, UnixTime,
@@ -13,34 +18,77 @@ use rustls_pki_types::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// A server's certificate and key, ready for use.
+/// A server's certificate and key, ready for use. Cheap to clone; clones present the same.
 #[derive(Debug, Clone)]
-pub struct ServerConfig(Arc<rustls::ServerConfig>);
+pub struct ServerConfig {
+    config: Arc<rustls::ServerConfig>,
+    presented: Arc<Presented>,
+}
 
 impl ServerConfig {
     /// Reads a certificate chain and its key, both PEM, and names the protocols that ALPN may choose.
     pub fn from_files(certificates: &Path, key: &Path, alpn: &[&str]) -> Result<Self, Error> {
-        let file = |error| Error::File { path: certificates.display().to_string(), error };
-        let chain: Vec<_> =
-            CertificateDer::pem_file_iter(certificates).map_err(file)?.collect::<Result<_, _>>().map_err(file)?;
-        let key_file = |error| Error::File { path: key.display().to_string(), error };
-        Self::new(chain, PrivateKeyDer::from_pem_file(key).map_err(key_file)?, alpn)
-    }
-
-    /// The same with both in memory.
-    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, alpn: &[&str]) -> Result<Self, Error> {
+        let files = Files { certificates: certificates.to_owned(), key: key.to_owned() };
+        let presented = Arc::new(Presented { certified: RwLock::new(files.read()?), files });
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+            .with_cert_resolver(presented.clone());
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), presented })
+    }
+
+    /// Reads the files again, as after a renewal: handshakes from now on get what is there, sessions stay. Files that cannot be
+    /// used change nothing, and the log says why.
+    pub fn read_again(&self) {
+        let Presented { files, certified } = &*self.presented;
+        match files.read() {
+            Ok(read) => {
+                let mut certified = certified.write().unwrap_or_else(PoisonError::into_inner);
+                if read.cert != certified.cert {
+                    tracing::info!(file = %files.certificates.display(), "certificates.reloaded");
+                }
+                *certified = read;
+            }
+            Err(error) => tracing::error!(%error, "certificates.not_reloaded"),
+        }
     }
 }
 
 impl From<ServerConfig> for TlsAcceptor {
     fn from(config: ServerConfig) -> Self {
-        config.0.into()
+        config.config.into()
+    }
+}
+
+/// What a handshake is given.
+#[derive(Debug)]
+struct Presented {
+    files: Files,
+    certified: RwLock<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for Presented {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+/// Where it is read.
+#[derive(Debug)]
+struct Files {
+    certificates: PathBuf,
+    key: PathBuf,
+}
+
+impl Files {
+    /// A certificate without its key, as half of a renewal, is an error.
+    fn read(&self) -> Result<Arc<CertifiedKey>, Error> {
+        let failed = |file: &Path, error| Error::File { path: file.display().to_string(), error };
+        let chain = CertificateDer::pem_file_iter(&self.certificates).and_then(Iterator::collect);
+        let chain = chain.map_err(|error| failed(&self.certificates, error))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| failed(&self.key, error))?;
+        Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
     }
 }
 

@@ -7,7 +7,6 @@ use std::{
     thread,
 };
 
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -192,9 +191,9 @@ async fn a_client_that_talks_without_end_keeps_the_thread_from_nobody() {
 #[tokio::test]
 async fn tls_carries_a_stream_for_whoever_trusts_it() {
     let house = House::new();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key_der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let tls = ServerConfig::new(vec![made.cert.der().clone()], key_der, &[]).unwrap();
+    let made = certified();
+    let (certificates, secret) = (file(&made.cert.pem()), file(&made.signing_key.serialize_pem()));
+    let tls = ServerConfig::from_files(certificates.path(), secret.path(), &[]).unwrap();
     let server = Server::bind_tls(any(), tls, house.connections.clone()).await.unwrap();
     let (port, _stop, _running) = serve(server).await;
     let url: StreamUrl = format!("rtmps://localhost:{port}/live/foo").parse().unwrap();
@@ -209,10 +208,40 @@ async fn tls_carries_a_stream_for_whoever_trusts_it() {
     let authority = file(&made.cert.pem());
     let careful = client::Options { trust: Some(Trust::authorities(authority.path()).unwrap()), ..trusting.clone() };
     assert!(client::play(&url, &careful).await.is_ok());
-    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = certified();
     let stranger = file(&other.cert.pem());
     let wary = client::Options { trust: Some(Trust::authorities(stranger.path()).unwrap()), ..trusting };
     assert!(matches!(client::play(&url, &wary).await, Err(client::Error::Io(_))));
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_for_those_who_come_and_nobody_is_cut() {
+    let house = House::new();
+    let [first, second] = [certified(), certified()];
+    let (certificates, secret) = (file(&first.cert.pem()), file(&first.signing_key.serialize_pem()));
+    let tls = ServerConfig::from_files(certificates.path(), secret.path(), &[]).unwrap();
+    let server = Server::bind_tls(any(), tls.clone(), house.connections.clone()).await.unwrap();
+    let (port, _stop, _running) = serve(server).await;
+    let url: StreamUrl = format!("rtmps://localhost:{port}/live/foo").parse().unwrap();
+    // Each is new to the server: who comes back to it goes on with what both agreed on before.
+    let trusting = |pair: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        let trust = Trust::authorities(file(&pair.cert.pem()).path()).unwrap();
+        client::Options { trust: Some(trust), ..client::Options::default() }
+    };
+    let is_let_in =
+        async |pair: &rcgen::CertifiedKey<rcgen::KeyPair>| client::play(&url, &trusting(pair)).await.is_ok();
+    let mut publisher = client::publish(&url, &trusting(&first)).await.unwrap();
+
+    std::fs::write(certificates.path(), second.cert.pem()).unwrap();
+    tls.read_again();
+    send_all(&mut publisher, &[config(), key(0)]).await;
+    assert!(is_let_in(&first).await && !is_let_in(&second).await, "half of a renewal changes nothing");
+    std::fs::write(secret.path(), second.signing_key.serialize_pem()).unwrap();
+    tls.read_again();
+    assert!(is_let_in(&second).await && !is_let_in(&first).await);
+    send_all(&mut publisher, &[delta(1, 1_000)]).await;
+    let mut player = client::play(&url, &trusting(&second)).await.unwrap();
+    assert_eq!(take(&mut player, 3).await, [config(), key(0), delta(1, 1_000)]);
 }
 
 #[tokio::test]
@@ -222,6 +251,10 @@ async fn a_port_that_is_taken_is_named() {
     let taken = first.local_addr().unwrap();
     let error = Server::bind(taken, house.connections.clone()).await.err().unwrap();
     assert!(error.to_string().starts_with(&format!("cannot listen on {taken}: ")), "{error}");
+}
+
+fn certified() -> rcgen::CertifiedKey<rcgen::KeyPair> {
+    rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
 fn file(content: &str) -> tempfile::NamedTempFile {
