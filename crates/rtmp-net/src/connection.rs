@@ -114,7 +114,7 @@ impl<S: Service, T: Transport> Connection<S, T> {
             Err(ended) => ended,
         };
         self.shared.stats.count_ended(&ended);
-        add(&self.shared.stats.stray_media, self.wire.session.stats().stray_media);
+        self.shared.stats.add_seen(self.wire.session.stats());
         let session = self.interrupts.entry.id();
         tracing::debug!(%session, peer = %self.peer, reason = ended.reason(), error = %ended, "connection.ended");
         self.finish(&ended).await;

@@ -50,7 +50,7 @@ pub fn register_pressure(registry: &Registry, pressure: Pressure) {
     });
 }
 
-fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 12] {
+fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 14] {
     let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     [
         ("sessions_opened_total", "RTMP connections taken.", of(&stats.accepted)),
@@ -65,6 +65,8 @@ fn counts(stats: &Stats) -> [(&'static str, &'static str, u64); 12] {
         ("frames_skipped_total", "Items that slow viewers missed.", of(&stats.frames_skipped)),
         ("frames_oversized_total", "Messages too long to be sent by RTMP.", of(&stats.oversized)),
         ("frames_stray_total", "Media on streams that nobody publishes.", of(&stats.stray_media)),
+        ("data_damaged_total", "Data messages left out because they could not be read.", of(&stats.damaged_data)),
+        ("commands_unknown_total", "Commands that nobody here knows.", of(&stats.unknown_commands)),
     ]
 }
 

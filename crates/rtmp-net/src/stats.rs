@@ -39,8 +39,12 @@ pub struct Stats {
     pub frames_skipped: AtomicU64,
     /// Messages that no viewer can be sent because they are longer than one chunk.
     pub oversized: AtomicU64,
-    /// Media on message streams that nothing is published on.
+    /// Media on message streams that nothing is published on; as the next two, counted when its connection ends.
     pub stray_media: AtomicU64,
+    /// Data messages that were left out because they could not be read.
+    pub damaged_data: AtomicU64,
+    /// Commands that nobody here knows.
+    pub unknown_commands: AtomicU64,
     /// From an accepted connection to the end of its handshake, with what a proxy says before it, and TLS.
     pub handshake: Durations,
     /// From an accepted connection to its first message of media in either direction.
@@ -60,6 +64,14 @@ impl Stats {
             add(&self.skips, 1);
             add(&self.frames_skipped, missed);
         }
+    }
+
+    /// A connection is over, in which this was seen.
+    pub(crate) fn add_seen(&self, seen: rtmp::server::Stats) {
+        let rtmp::server::Stats { stray_media, damaged_data, unknown_commands } = seen;
+        add(&self.stray_media, stray_media);
+        add(&self.damaged_data, damaged_data);
+        add(&self.unknown_commands, unknown_commands);
     }
 
     pub(crate) fn count_ended(&self, ended: &Ended) {

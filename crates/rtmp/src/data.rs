@@ -4,7 +4,7 @@ use bytes::Bytes;
 use media::tag;
 
 use crate::{
-    amf,
+    amf::{self, amf0},
     limits::Limits,
     message::{Message, type_id},
 };
@@ -34,8 +34,8 @@ pub(crate) enum Damaged {
     },
 }
 
-/// Reads a message of type 15 or 18. An AMF0 body is passed on bit for bit; AMF3 can be much shorter than the AMF0 that
-/// says the same, which may not be longer than data may be.
+/// Reads a message of type 15 or 18. An AMF0 body is passed on bit for bit, but metadata has to be readable: it is kept for all who
+/// join later. AMF3 can be much shorter than the AMF0 that says the same, which may not be longer than data may be.
 pub(crate) fn read(message: &Message, limits: &Limits) -> Result<Data, Damaged> {
     let body = match message.type_id {
         type_id::DATA_AMF3 => amf::data::amf3_to_amf0(&message.payload, &limits.amf_data)?,
@@ -48,8 +48,19 @@ pub(crate) fn read(message: &Message, limits: &Limits) -> Result<Data, Damaged> 
         return Ok(Data::ClearMetadata);
     }
     let body = tag::strip_set_data_frame(&body);
+    if tag::is_metadata(&body) {
+        read_metadata(&body, limits)?;
+    }
     let nothing = body.is_empty() || begins_with(&body, "@clearDataFrame");
     Ok(if nothing { Data::Nothing } else { Data::Relay(body) })
+}
+
+/// Reads the name and the values behind it. What follows them concerns nobody.
+fn read_metadata(body: &[u8], limits: &Limits) -> Result<(), amf::Error> {
+    let mut decoder = amf0::Decoder::new(body, &limits.amf_data);
+    decoder.next_value()?;
+    decoder.next_value()?;
+    Ok(())
 }
 
 /// Whether the first value is this short AMF0 string.
@@ -61,7 +72,7 @@ pub(crate) fn begins_with(body: &[u8], text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amf::{Value, amf0};
+    use crate::amf::Value;
 
     fn read_values(type_id: u8, values: &[Value]) -> Data {
         let message = Message { type_id, timestamp: 0, msid: 1, payload: amf0::encode_all(values) };
@@ -79,6 +90,22 @@ mod tests {
         assert_eq!(read_values(18, &["@clearDataFrame".into(), "other".into()]), Data::Nothing);
         assert_eq!(read_values(18, &["@setDataFrame".into()]), Data::Nothing);
         assert_eq!(read_values(18, &[]), Data::Nothing);
+    }
+
+    #[test]
+    fn metadata_that_cannot_be_read_is_kept_for_nobody() {
+        let metadata = amf0::encode_all(&["onMetaData".into(), Value::EcmaArray(vec![("width".into(), 2.0.into())])]);
+        let set = [&amf0::encode_all(&["@setDataFrame".into()])[..], &metadata].concat();
+        let read = |payload: &[u8]| {
+            let payload = Bytes::copy_from_slice(payload);
+            read(&Message { type_id: type_id::DATA_AMF0, timestamp: 0, msid: 1, payload }, &Limits::default())
+        };
+        for whole in [&metadata[..], &set] {
+            assert!(matches!(read(whole), Ok(Data::Relay(body)) if body == metadata));
+            assert!(matches!(read(&whole[..whole.len() - 1]), Err(Damaged::Amf(_))));
+        }
+        let with_more = [&metadata[..], b"\xff"].concat();
+        assert!(matches!(read(&with_more), Ok(Data::Relay(body)) if body == with_more));
     }
 
     #[test]

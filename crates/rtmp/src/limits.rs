@@ -13,8 +13,10 @@ use media::Medium;
 pub struct Limits {
     /// Time from an accepted connection to the last byte of its handshake.
     pub handshake_timeout: Duration,
-    /// Time from the handshake to an accepted publish or play.
+    /// Time from the handshake to connect, from there to a publish or play, and to the next after one that was refused or has ended.
     pub request_timeout: Duration,
+    /// Time in which a client that publishes nothing must finish a message that it has begun; at most twice that.
+    pub message_timeout: Duration,
     /// Time from an accepted publish to its first audio, video or data message.
     pub first_media_timeout: Duration,
     /// Time in which a connection that has output waiting must take at least one byte.
@@ -89,6 +91,7 @@ impl Default for Limits {
         Self {
             handshake_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
+            message_timeout: Duration::from_secs(10),
             first_media_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(15),
             pre_auth_bytes_max: 256 * KIB,

@@ -51,6 +51,8 @@ pub struct Session {
     now: Instant,
     /// Since when nothing is published or played or asked for.
     idle_since: Instant,
+    /// When to look next whether a message that had begun at the last look is whole.
+    parts_look_at: Instant,
     mistakes: u32,
     /// When all its publishes would have come, one in each [`Config::publish_every`].
     publishes_until: Instant,
@@ -92,6 +94,7 @@ impl Session {
             held: None,
             now,
             idle_since: now,
+            parts_look_at: now,
             mistakes: 0,
             publishes_until: now,
             stats: Stats::default(),

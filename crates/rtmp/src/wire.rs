@@ -214,6 +214,16 @@ impl Wire {
         self.input.len()
     }
 
+    /// Whether a part of a message is held.
+    pub(crate) fn has_parts(&self) -> bool {
+        self.reader.bytes_held() > 0
+    }
+
+    /// As [`chunk::Reader::mark_parts`].
+    pub(crate) fn mark_parts(&mut self) -> bool {
+        self.reader.mark_parts()
+    }
+
     pub(crate) fn received(&self) -> u64 {
         self.received
     }

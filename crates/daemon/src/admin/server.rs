@@ -1,6 +1,6 @@
 //! The HTTP server of the admin port.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -15,19 +15,19 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 
 use super::State;
 
-/// The most connections at once; further ones wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 256;
+/// The most connections at once; for a further one the oldest goes. An answer takes milliseconds, so that the oldest is one that
+/// asks nothing or reads nothing, and no flood of such keeps a balancer's check out.
+pub(super) const CONNECTIONS_MAX: usize = 256;
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long it may take in all, until it has taken what it asked for. One connection brings one answer, so that nobody keeps a
-/// place that a balancer's check needs; monitors simply connect again.
+/// How long it may take in all, until it has taken what it asked for. One connection brings one answer; monitors simply connect
+/// again.
 const CONNECTION_MAX: Duration = Duration::from_secs(10);
 
 /// Policy of the status page: its own style sheet and nothing else, in no frame.
@@ -57,14 +57,19 @@ impl Server {
 
     /// Serves for ever; dropping it cuts all connections.
     pub(crate) async fn run(self) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
+        let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
         loop {
-            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-            while connections.try_join_next().is_some() {}
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, self.router.clone(), place));
+                    while connections.try_join_next().is_some() {}
+                    by_age.retain(|connection| !connection.is_finished());
+                    if by_age.len() >= CONNECTIONS_MAX
+                        && let Some(oldest) = by_age.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    by_age.push_back(connections.spawn(connection(stream, self.router.clone())));
                 }
                 Err(error) => {
                     // Out of files, most likely: others close theirs.
@@ -76,7 +81,7 @@ impl Server {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, place: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, router: Router) {
     let serve = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -88,7 +93,6 @@ async fn connection(stream: TcpStream, router: Router, place: OwnedSemaphorePerm
         Ok(Err(error)) => tracing::trace!(%error, "admin.connection_failed"),
         Err(_) => tracing::trace!("admin.connection_aged"),
     }
-    drop(place);
 }
 
 async fn index() -> Response {

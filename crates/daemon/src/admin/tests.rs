@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Admin, Inspect, Page};
+use super::{Admin, Inspect, Page, server::CONNECTIONS_MAX};
 use crate::Shutdown;
 
 /// A service whose epoch is 0 while it is not active.
@@ -131,6 +131,20 @@ async fn client_that_never_finishes_its_request_is_cut() {
         let mut answer = Vec::new();
         let ended = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
         assert!(ended.is_ok(), "still open after 30 s");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_that_ask_nothing_keep_no_check_out() {
+    with_admin(|admin, _, _| async move {
+        let mut silent = Vec::new();
+        for _ in 0..2 * CONNECTIONS_MAX {
+            silent.push(TcpStream::connect(admin.address()).await.expect("listening"));
+        }
+        let asked = tokio::time::timeout(Duration::from_secs(3), get(&admin, "/healthz")).await;
+        assert_eq!(asked.expect("an answer before any deadline of theirs").0, 200);
+        assert_eq!(silent[0].read(&mut [0]).await.unwrap_or(0), 0, "the oldest is gone");
     })
     .await;
 }

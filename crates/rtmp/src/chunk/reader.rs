@@ -103,6 +103,15 @@ impl Reader {
         self.partial + self.spare
     }
 
+    /// Marks all messages of which a part has come. Says whether one of them was marked before: it is not whole since then.
+    pub fn mark_parts(&mut self) -> bool {
+        let mut stale = false;
+        for stream in self.streams.iter_mut().filter(|stream| stream.is_under_way()) {
+            stale |= std::mem::replace(&mut stream.marked, true);
+        }
+        stale
+    }
+
     fn read_message(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Error> {
         loop {
             let (at, left) = match self.chunk {

@@ -16,6 +16,8 @@ pub(super) struct ChunkStream {
     pub(super) extended: Option<u32>,
     /// The message under way; its capacity stays within `length`.
     pub(super) buffer: Vec<u8>,
+    /// The message under way was so when [`super::Reader::mark_parts`] was called last.
+    pub(super) marked: bool,
     under_way: bool,
     timestamp: u32,
     delta: u32,
@@ -37,6 +39,7 @@ impl ChunkStream {
             length: 0,
             extended: None,
             buffer: Vec::new(),
+            marked: false,
             under_way: false,
             timestamp: 0,
             delta: 0,
@@ -108,7 +111,7 @@ impl ChunkStream {
 
     /// Ends the message, whole or not.
     pub(super) fn take_message(&mut self) -> Message {
-        self.under_way = false;
+        (self.under_way, self.marked) = (false, false);
         Message {
             type_id: self.type_id,
             timestamp: self.timestamp,

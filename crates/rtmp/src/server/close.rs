@@ -29,6 +29,9 @@ pub enum Closed {
     /// Nothing was published or played for too long.
     #[error("nothing was published or played for too long")]
     RequestTimeout,
+    /// A client that publishes nothing did not finish a message.
+    #[error("a message was begun and not finished for too long")]
+    MessageTimeout,
     /// A publisher sent no media for too long after its start.
     #[error("the publisher never sent media")]
     FirstMediaTimeout,
@@ -52,6 +55,7 @@ impl Closed {
             Self::Rejected(_) => "rejected",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::RequestTimeout => "request_timeout",
+            Self::MessageTimeout => "message_timeout",
             Self::FirstMediaTimeout => "first_media_timeout",
             Self::Silent => "silent",
         }

@@ -12,7 +12,8 @@ impl Session {
         }
         let (_, quiet_since) = self.wire.quiet_since();
         let ping_at = (self.phase == Phase::Connected).then(|| quiet_since + self.config.ping_after);
-        self.deadlines().map(|(at, _)| at).chain(ping_at).min()
+        let parts_look_at = self.keeps_parts().then_some(self.parts_look_at);
+        self.deadlines().map(|(at, _)| at).chain(ping_at).chain(parts_look_at).min()
     }
 
     /// Looks at the time: late clients are cut, quiet ones pinged.
@@ -25,6 +26,12 @@ impl Session {
         if let Some(closed) = passed {
             return self.fail(closed);
         }
+        if self.keeps_parts() && self.parts_look_at <= now {
+            self.parts_look_at = now + self.config.limits.message_timeout;
+            if self.wire.mark_parts() {
+                return self.fail(Closed::MessageTimeout);
+            }
+        }
         let (_, quiet_since) = self.wire.quiet_since();
         if self.phase == Phase::Connected && quiet_since + self.config.ping_after <= now {
             self.wire.ping(now);
@@ -35,6 +42,14 @@ impl Session {
     pub fn excuse_silence(&mut self, now: Instant) {
         self.now = now;
         self.wire.excuse_silence(now);
+    }
+
+    /// Whether parts of messages are kept for a client that publishes nothing: what it sends is short, and would be kept for as
+    /// long as it watches. An encoder's frames take what its uplink takes; what follows a request may wait for our decision.
+    fn keeps_parts(&self) -> bool {
+        let encodes = |used: &Use| matches!(used, Use::Publishing { .. } | Use::PublishAsked(_));
+        let decided = self.phase != Phase::Deciding && !self.streams.iter().any(|stream| encodes(&stream.used));
+        decided && self.wire.has_parts()
     }
 
     /// All that stand now, and what each one's passing means.

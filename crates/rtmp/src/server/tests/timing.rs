@@ -112,3 +112,61 @@ fn a_player_that_was_silent_has_time_after_the_end_of_its_stream() {
     peer.pass(SECOND);
     assert!(matches!(closed(&peer.events()), Closed::RequestTimeout));
 }
+
+/// A message that asks nothing, in two parts of whole chunks.
+fn parts(peer: &Peer) -> [Vec<u8>; 2] {
+    let mut first = peer.chunks(&message(type_id::AUDIO, 1, vec![0; 60_000].into()));
+    let second = first.split_off(12 + 128 + 200 * 129);
+    [first, second]
+}
+
+#[test]
+fn a_message_of_who_publishes_nothing_is_finished_in_time_or_never() {
+    let mut peer = Peer::playing();
+    peer.pass(100 * SECOND);
+    for _ in 0..10 {
+        let [first, second] = parts(&peer);
+        peer.session.handle_bytes(&first, peer.now);
+        assert!(peer.events().is_empty());
+        peer.pass(6 * SECOND);
+        peer.session.handle_bytes(&second, peer.now);
+        assert!(peer.events().is_empty(), "each has its time");
+    }
+    let [first, _] = parts(&peer);
+    peer.session.handle_bytes(&first, peer.now);
+    let began = peer.now;
+    let ended = loop {
+        let events = peer.events();
+        if !events.is_empty() {
+            break events;
+        }
+        let step = due(&peer);
+        peer.pass(step);
+        // It talks on, in whole messages.
+        peer.notice(0, "_checkbw", []);
+    };
+    assert!(matches!(closed(&ended), Closed::MessageTimeout));
+    let took = peer.now - began;
+    assert!((10 * SECOND..=20 * SECOND).contains(&took), "{took:?}");
+}
+
+#[test]
+fn an_encoders_message_takes_the_time_that_it_takes() {
+    let mut peer = Peer::publishing();
+    peer.send(&message(type_id::AUDIO, 1, Bytes::from_static(b"\xaf\x01")));
+    let [first, _] = parts(&peer);
+    peer.session.handle_bytes(&first, peer.now);
+    for _ in 0..5 {
+        assert!(peer.events().iter().all(|event| matches!(event, Event::Media { .. })));
+        peer.pass(10 * SECOND);
+    }
+
+    let mut asks = Peer::with_streams(1);
+    asks.notice(1, "publish", ["foo".into()]);
+    let Some(Event::Publish(_undecided)) = asks.session.poll_event() else { panic!("no publish") };
+    asks.session.handle_bytes(&first, asks.now);
+    for _ in 0..5 {
+        assert!(asks.events().is_empty());
+        asks.pass(10 * SECOND);
+    }
+}
