@@ -61,6 +61,14 @@ impl Ended {
         }
     }
 
+    /// The limit that a client reached, in a word for counting, where the reason does not name it.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Session(closed) => closed.limit(),
+            _ => None,
+        }
+    }
+
     /// Whether there is nobody left to say goodbye to, or no time.
     pub(crate) fn is_abrupt(&self) -> bool {
         matches!(self, Self::Io(_) | Self::Tls(_) | Self::Stalled | Self::Behind | Self::Reset)

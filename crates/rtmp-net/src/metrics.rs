@@ -24,6 +24,10 @@ pub fn register(registry: &Registry, sessions: Sessions, stats: Arc<Stats>) {
         for (reason, count) in stats.ended() {
             samples.counter("sessions_closed_total", "RTMP connections that ended.", &[("reason", reason)], count);
         }
+        for (limit, count) in stats.limits() {
+            let help = "RTMP connections that ended because the client reached this limit.";
+            samples.counter("limits_reached_total", help, &[("limit", limit)], count);
+        }
         let help = "From a connection to the end of its handshake.";
         samples.histogram("handshake_seconds", help, &[], stats.handshake.distribution());
         let help = "From a connection to its first message of media.";

@@ -49,13 +49,19 @@ pub struct Stats {
     pub handshake: Durations,
     /// From an accepted connection to its first message of media in either direction.
     pub first_frame: Durations,
-    ended: Mutex<BTreeMap<&'static str, u64>>,
+    ended: Counts,
+    limits: Counts,
 }
 
 impl Stats {
     /// Connections that ended, by [`Ended::reason`].
     pub fn ended(&self) -> BTreeMap<&'static str, u64> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        copy(&self.ended)
+    }
+
+    /// Connections that ended because a client reached a limit, by [`Ended::limit`].
+    pub fn limits(&self) -> BTreeMap<&'static str, u64> {
+        copy(&self.limits)
     }
 
     /// A slow viewer has left out so many items; none: it has not skipped.
@@ -75,7 +81,8 @@ impl Stats {
     }
 
     pub(crate) fn count_ended(&self, ended: &Ended) {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(ended.reason()).or_default() += 1;
+        count(&self.ended, ended.reason());
+        ended.limit().into_iter().for_each(|limit| count(&self.limits, limit));
     }
 }
 
@@ -84,6 +91,16 @@ impl Totals for Stats {
         add(&self.bytes_out, bytes);
         add(&self.frames_out, frames);
     }
+}
+
+type Counts = Mutex<BTreeMap<&'static str, u64>>;
+
+fn copy(counts: &Counts) -> BTreeMap<&'static str, u64> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn count(counts: &Counts, what: &'static str) {
+    *counts.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
 }
 
 /// Adds to a count.

@@ -1,6 +1,6 @@
 //! Odd and hostile clients, with a stream beside them that must not notice.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use rtmp::{amf::Value, command::Command, message::type_id};
 use telemetry::{
@@ -115,6 +115,20 @@ async fn clients_that_speak_something_else_are_closed_and_counted() {
     innocent.check(2).await;
     drop(raw);
     assert_eq!((house.ended("handshake"), house.ended("chunk")), (7, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_that_a_client_reaches_is_counted() {
+    let house = House::new();
+    let mut raw = Raw::connected(&house, "live").await;
+    // Each on a chunk stream of its own, a data message that is null. One has been used before.
+    for csid in 0..64 {
+        raw.io.write_all(&[0, csid, 0, 0, 0, 0, 0, 1, 18, 0, 0, 0, 0, 5]).await.unwrap();
+    }
+    rest(&mut raw.io).await;
+    house.empty().await;
+    assert_eq!(house.ended("chunk"), 1);
+    assert_eq!(house.connections.stats().limits(), BTreeMap::from([("chunk_streams", 1)]));
 }
 
 #[tokio::test(start_paused = true)]

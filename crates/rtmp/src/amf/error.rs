@@ -55,3 +55,22 @@ pub enum Error {
     #[error("AMF has an object of an externalizable class")]
     Externalizable,
 }
+
+impl Error {
+    /// The limit that was reached, in a word for counting; none where the bytes are simply wrong.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::TooDeep { .. } => Some("amf_depth"),
+            Self::TooManyKeys { .. } => Some("amf_keys"),
+            Self::TooManyItems { .. } => Some("amf_items"),
+            Self::StringTooLong { .. } => Some("amf_string_bytes"),
+            Self::TooManyValues { .. } => Some("amf_values"),
+            Self::TooMuchText { .. } => Some("amf_text_bytes"),
+            Self::Truncated
+            | Self::UnknownMarker(_)
+            | Self::UnknownReference
+            | Self::CyclicReference
+            | Self::Externalizable => None,
+        }
+    }
+}

@@ -294,3 +294,16 @@ pub enum Error {
     #[error(transparent)]
     Control(#[from] TruncatedControl),
 }
+
+impl Error {
+    /// The limit that was reached, in a word for counting; none where the bytes are simply wrong.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::MessageTooLong { .. } => Some("message_bytes"),
+            Self::TooManyChunkStreams { .. } => Some("chunk_streams"),
+            Self::TooManyPartialBytes { .. } => Some("partial_bytes"),
+            Self::ChunkSize { .. } => Some("chunk_size"),
+            Self::NoPreviousHeader { .. } | Self::HeaderChanged { .. } | Self::Control(_) => None,
+        }
+    }
+}

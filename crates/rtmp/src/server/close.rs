@@ -60,4 +60,14 @@ impl Closed {
             Self::Silent => "silent",
         }
     }
+
+    /// The limit that was reached, in a word for counting, where [`Closed::reason`] does not name it.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Wire(WireError::Chunk(error)) | Self::Aggregate(aggregate::Error::TooLong(error)) => error.limit(),
+            Self::Aggregate(aggregate::Error::TooMany { .. }) => Some("aggregate_messages"),
+            Self::Command(CommandError::Amf(error)) => error.limit(),
+            _ => None,
+        }
+    }
 }
