@@ -1,5 +1,15 @@
 //! AMF that lies about its lengths, its depth and its ends.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use tests::{
+    flv::Tag,
+    rtmp::{Publisher, Recorder},
+    synthetic, until,
+    wait::SOON,
+};
+
 use super::{Beside, Case, Stage, call, message, text};
 
 /// Objects and arrays within each other, and members of one object, that a command may have.
@@ -7,6 +17,10 @@ const DEPTH: usize = 16;
 const KEYS: usize = 256;
 /// Items of one array.
 const ITEMS: u32 = 1024;
+/// Bytes of one string: as much as a whole command may have, and a quarter of what data may.
+const STRING_BYTES: usize = 64 * 1024;
+/// The time between two frames.
+const STEP: Duration = Duration::from_millis(40);
 
 /// How a message carries AMF0 values.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +68,7 @@ async fn values_that_lie_are_refused_by_what_they_are_not_by_what_they_announce(
     for form in DATA {
         beside.try_all("edge-1", Stage::Publishing, &as_data(form)).await;
     }
+    strings_of_data_are_whole_or_left_out(&beside).await;
     beside.finish();
 }
 
@@ -87,6 +102,32 @@ fn as_data(form: Form) -> Vec<Case> {
     cases
 }
 
+/// A text track may have long lines. One that is too long is missing, and the stream goes on.
+async fn strings_of_data_are_whole_or_left_out(beside: &Beside) {
+    let mut publisher = Publisher::open(&beside.cluster.rtmp("edge-1", "live/lines")).await.expect("a publication");
+    publisher.send(&synthetic::config()).await.expect("taken");
+    publisher.send(&synthetic::frame(0, STEP)).await.expect("taken");
+    let viewer = Recorder::start(&beside.cluster.rtmp("edge-2", "live/lines"));
+    viewer.wait_frames(1, SOON);
+    let long = |bytes: usize| [&[0x0c][..], &(bytes as u32).to_be_bytes(), &vec![b'x'; bytes]].concat();
+    let long3 = |bytes: usize| [&b"\x11\x06"[..], &inline(&vec![b'x'; bytes])].concat();
+    let line = |value: &[u8]| [&text(b"onLine")[..], value].concat();
+    // Only data of type 15 is read on its way: the other is passed on as it is.
+    for bytes in [STRING_BYTES, STRING_BYTES + 1, STRING_BYTES] {
+        for value in [long(bytes), long3(bytes)] {
+            let payload = [&[0][..], &line(&value)].concat().into();
+            publisher.send(&Tag { type_id: 15, timestamp: 0, payload }).await.expect("taken");
+        }
+    }
+    publisher.send(&synthetic::frame(1, STEP)).await.expect("taken");
+    until("the frame behind the lines", SOON, || (viewer.frames() >= 2).then_some(()));
+    let is_line = |tag: &Tag| tag.type_id == 18 && tag.payload.starts_with(&line(&[]));
+    let seen: Vec<Bytes> = viewer.tags().into_iter().filter(is_line).map(|tag| tag.payload).collect();
+    let lengths: Vec<usize> = seen.iter().map(Bytes::len).collect();
+    assert!(seen == vec![line(&long(STRING_BYTES)); 4], "lines of {lengths:?} bytes");
+    beside.check("long lines");
+}
+
 /// Values that must not be read to an end.
 fn broken() -> Vec<(&'static str, Vec<u8>)> {
     vec![
@@ -112,6 +153,19 @@ fn broken() -> Vec<(&'static str, Vec<u8>)> {
         ("a byte array of 268 MB", b"\x11\x0c\xff\xff\xff\xffabc".to_vec()),
         ("a reference of AMF3 to nothing", b"\x11\x06\x7e".to_vec()),
         ("an object of AMF3 with traits of nowhere", b"\x11\x0a\x7d".to_vec()),
+        ("arrays of AMF3 one deeper than may be", nested3(0, DEPTH + 1)),
+        ("arrays of both one deeper than may be", nested3(DEPTH / 2, DEPTH / 2 + 1)),
+        ("a string of AMF3 of 256 MB that has 3", b"\x11\x06\xff\xff\xff\xffabc".to_vec()),
+        ("a string of AMF3 of 8,191 bytes that has 3", b"\x11\x06\xff\x7fabc".to_vec()),
+        ("XML of AMF3 of 8,191 bytes that has 3", b"\x11\x0b\xff\x7f<a>".to_vec()),
+        ("an XML document of AMF3 of 256 MB", b"\x11\x07\xff\xff\xff\xff<a>".to_vec()),
+        ("traits with 33 million names", b"\x11\x0a\xff\xff\xff\xf3\x01".to_vec()),
+        ("traits with one name too many", traits(KEYS + 1)),
+        ("an object whose form only its class knows", b"\x11\x0a\x07\x03C\x01\x01".to_vec()),
+        ("an array of AMF3 within itself", b"\x11\x09\x03\x01\x09\0".to_vec()),
+        ("a dictionary within itself", b"\x11\x11\x03\0\x01\x11\0".to_vec()),
+        ("references that mean 8^10 values", multiplied()),
+        ("references of AMF3 that mean 8^10 values", multiplied3()),
     ]
 }
 
@@ -128,6 +182,12 @@ fn sound() -> Vec<(&'static str, Vec<u8>)> {
         ("a date that is no number", b"\x0b\x7f\xf8\0\0\0\0\0\x01\xff\xff".to_vec()),
         ("unsupported", b"\x0d".to_vec()),
         ("text that is not UTF-8", text(b"\xff\xfe\x00\x80")),
+        ("arrays of AMF3 as deep as may be", nested3(0, DEPTH)),
+        ("arrays of both as deep as may be", nested3(DEPTH / 2, DEPTH / 2)),
+        ("XML of AMF3 with an entity", [&b"\x11\x0b"[..], &inline(xml)].concat()),
+        ("an XML document of AMF3 with an entity", [&b"\x11\x07"[..], &inline(xml)].concat()),
+        ("traits with as many names as may be", traits(KEYS)),
+        ("an array of AMF3 and references to it", b"\x11\x09\x07\x01\x09\x03\x01\x01\x09\x02\x09\x02".to_vec()),
     ]
 }
 
@@ -142,4 +202,37 @@ fn keys(count: usize) -> Vec<u8> {
 
 fn array(count: u32) -> Vec<u8> {
     [&[0x0a][..], &count.to_be_bytes(), &vec![5; count as usize]].concat()
+}
+
+/// Arrays of AMF0 within each other, and arrays of AMF3 within them.
+fn nested3(outer: usize, inner: usize) -> Vec<u8> {
+    [b"\x0a\0\0\0\x01".repeat(outer), vec![0x11], b"\x09\x03\x01".repeat(inner), vec![1]].concat()
+}
+
+/// An object of AMF3 of a class without a name, whose members are named at once and are all null.
+fn traits(count: usize) -> Vec<u8> {
+    let names = (0..count).flat_map(|number| [5, b'a' + (number >> 4) as u8, b'a' + (number & 15) as u8]);
+    [&b"\x11\x0a"[..], &u29(count << 4 | 3), &[1], &names.collect::<Vec<u8>>(), &vec![1; count]].concat()
+}
+
+/// Ten arrays, each of eight references to the one before.
+fn multiplied() -> Vec<u8> {
+    let more = (0..9).flat_map(|before| [b"\x0a\0\0\0\x08".to_vec(), [7, 0, before].repeat(8)].concat());
+    [b"\x0a\0\0\0\x08".to_vec(), vec![5; 8], more.collect()].concat()
+}
+
+/// The same in one array of AMF3, which is itself the first that can be referred to.
+fn multiplied3() -> Vec<u8> {
+    let more = (1..10).flat_map(|before| [b"\x09\x11\x01".to_vec(), [9, before << 1].repeat(8)].concat());
+    [b"\x11\x09\x15\x01\x09\x11\x01".to_vec(), vec![1; 8], more.collect()].concat()
+}
+
+/// What AMF3 says behind the marker of a text, or of something like it.
+fn inline(bytes: &[u8]) -> Vec<u8> {
+    [&u29(bytes.len() << 1 | 1)[..], bytes].concat()
+}
+
+/// A number of AMF3 of up to 21 bits, which are in three bytes.
+fn u29(number: usize) -> Vec<u8> {
+    vec![(number >> 14) as u8 | 0x80, (number >> 7) as u8 | 0x80, number as u8 & 0x7f]
 }

@@ -1,6 +1,16 @@
 //! The chunk layer: sizes that lie, headers that lean on nothing, buffers that are asked for and never filled.
 
-use super::{Beside, Case, Stage, call, control, message, on_chunk_stream};
+use std::time::Duration;
+
+use tests::{
+    process::resident_kib,
+    rtmp::{Publisher, Recorder},
+    synthetic, until,
+    wait::SOON,
+};
+use tokio::time::timeout;
+
+use super::{ANSWER, Beside, Case, Client, Stage, call, control, large, message, on_chunk_stream};
 
 /// Chunk streams a client may use, and those that this client's commands use.
 const CHUNK_STREAMS: usize = 64;
@@ -10,6 +20,15 @@ const VIDEO_BYTES_BEFORE: u32 = 256 * 1024;
 const VIDEO_BYTES_AFTER: u32 = 8 * 1024 * 1024;
 /// The longest command.
 const COMMAND_BYTES: usize = 64 * 1024;
+/// Bytes of messages under way, all together, after something is published.
+const PARTIAL_BYTES: usize = 16 * 1024 * 1024;
+/// Here they are of so many messages, and come in chunks of so many bytes.
+const PARTS: usize = 8;
+const CHUNK_BYTES: usize = 64 * 1024;
+/// What a process may gain meanwhile for other reasons.
+const MARGIN_KIB: u64 = 8 * 1024;
+/// The time between two frames.
+const STEP: Duration = Duration::from_millis(40);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_that_lie_cost_their_sender_the_connection_and_nobody_else_anything() {
@@ -26,6 +45,66 @@ async fn chunks_that_lie_cost_their_sender_the_connection_and_nobody_else_anythi
         }
     }
     beside.finish();
+    // From here on a process may well keep what it was sent: that is looked at by itself.
+    for node in ["edge-1", beside.cluster.active()] {
+        parts_take_no_more_memory_than_they_have_bytes(&beside, node).await;
+        beside.check(&format!("{node}: parts"));
+    }
+    the_longest_video_message_is_seen_whole(&beside).await;
+    beside.check("the longest video message");
+}
+
+/// Messages of which much has come and the end has not, up to the bound and one byte beyond.
+async fn parts_take_no_more_memory_than_they_have_bytes(beside: &Beside, node: &str) {
+    let pid = beside.cluster.pid(node);
+    // What is asked behind them is under way as well when its last byte comes.
+    let asked = call("createStream", 1.0, &[]);
+    let room = PARTIAL_BYTES - asked.len();
+    let mut client = Client::at(beside.cluster.address(node, "rtmp"), Stage::Publishing).await;
+    let before = resident_kib(pid);
+    client.send(&parts(room)).await;
+    client.assert_served(&format!("{node}: as many bytes in parts as may be")).await;
+    let gain = resident_kib(pid).saturating_sub(before);
+    println!("{node} gained {gain} KiB by {} KiB in parts", PARTIAL_BYTES / 1024);
+    assert!(gain < 2 * PARTIAL_BYTES as u64 / 1024 + MARGIN_KIB, "{node} gained {gain} KiB");
+    drop(client);
+    let beyond = [parts(room + 1), message(20, 0, &asked)].concat();
+    beside.try_case(node, Stage::Publishing, &Case::closed("a byte more in parts", beyond, "chunk")).await;
+}
+
+/// So many bytes of video messages that are longer, in turns. The last chunk is as long as what is left.
+fn parts(bytes: usize) -> Vec<u8> {
+    let set = |size: usize| control(1, &(size as u32).to_be_bytes());
+    let csid = |number: usize| 100 + (number % PARTS) as u32;
+    let (whole, rest) = (bytes / CHUNK_BYTES, bytes % CHUNK_BYTES);
+    let mut wire = set(CHUNK_BYTES);
+    for number in 0..whole {
+        wire.extend(match number < PARTS {
+            true => announced(csid(number), VIDEO_BYTES_AFTER),
+            false => id(3, csid(number)),
+        });
+        wire.resize(wire.len() + CHUNK_BYTES, 0);
+    }
+    [wire, set(rest), id(3, csid(whole)), vec![0; rest]].concat()
+}
+
+async fn the_longest_video_message_is_seen_whole(beside: &Beside) {
+    let mut publisher = Publisher::open(&beside.cluster.rtmp("edge-1", "live/longest")).await.expect("a publication");
+    publisher.send(&synthetic::config()).await.expect("taken");
+    publisher.send(&synthetic::frame(0, STEP)).await.expect("taken");
+    let viewer = Recorder::start(&beside.cluster.rtmp("edge-2", "live/longest"));
+    viewer.wait_frames(1, SOON);
+    let longest = large(synthetic::GOP, STEP, VIDEO_BYTES_AFTER as usize);
+    publisher.send(&longest).await.expect("taken");
+    until("the longest message to be seen", SOON, || {
+        viewer.tags().iter().any(|tag| tag.payload == longest.payload).then_some(())
+    });
+    let before = beside.closed("edge-1", "chunk");
+    // The server closes before it has taken all.
+    let _cut = publisher.send(&large(2 * synthetic::GOP, STEP, VIDEO_BYTES_AFTER as usize + 1)).await;
+    let ended = timeout(ANSWER, async { while let Ok(Some(_)) = publisher.connection.next().await {} }).await;
+    assert!(ended.is_ok(), "a video message one byte longer is taken");
+    beside.wait_closed("edge-1", "chunk", before, "a video message one byte longer");
 }
 
 fn before_connect() -> Vec<Case> {
@@ -128,12 +207,18 @@ const OPEN_STREAMS: usize = CHUNK_STREAMS - OWN_CHUNK_STREAMS;
 
 /// The first chunk of a video message of so many bytes.
 fn announce(csid: u32, bytes: u32) -> Vec<u8> {
-    let mut chunk = id(0, csid);
-    chunk.extend([0, 0, 0]);
-    chunk.extend(&bytes.to_be_bytes()[1..]);
-    chunk.extend([9, 1, 0, 0, 0]);
+    let mut chunk = announced(csid, bytes);
     chunk.extend([0; 128]);
     chunk
+}
+
+/// Its header.
+fn announced(csid: u32, bytes: u32) -> Vec<u8> {
+    let mut header = id(0, csid);
+    header.extend([0, 0, 0]);
+    header.extend(&bytes.to_be_bytes()[1..]);
+    header.extend([9, 1, 0, 0, 0]);
+    header
 }
 
 fn go_on(csid: u32) -> Vec<u8> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tests::{
-    rtmp::{Connection, Publisher, Url, Value},
-    until,
+    rtmp::{Connection, Publisher, Recorder, Url, Value},
+    synthetic, until,
     wait::SOON,
 };
 use tokio::{
@@ -16,6 +16,10 @@ use super::{ANSWER, Beside, Case, Stage, call, message, text, unique};
 
 /// Message streams a client may have open.
 const MESSAGE_STREAMS: u32 = 16;
+/// Requests out of order that are forgiven, as long as none is accepted between them.
+const MISTAKES: usize = 32;
+/// What a request out of order is told.
+const OUT_OF_ORDER: &str = "NetStream.Failed";
 /// Clients of a kind at each node.
 const CLIENTS: usize = 20;
 
@@ -27,6 +31,12 @@ async fn commands_without_sense_are_answered_ignored_or_cost_the_connection() {
         beside.try_all(node, Stage::Greeted, &first()).await;
         connects_with_odd_members_are_let_in(&beside, node).await;
         beside.check("odd connects");
+        a_message_stream_does_one_thing_at_a_time(&beside, node).await;
+        beside.check(&format!("{node}: two things on a message stream"));
+        nobody_ends_what_another_publishes(&beside, node).await;
+        beside.check(&format!("{node}: another's stream"));
+        mistakes_are_forgiven_until_there_are_too_many(&beside, node).await;
+        beside.check(&format!("{node}: mistakes"));
     }
     for stage in [Stage::Connected, Stage::Publishing] {
         beside.try_all("edge-1", stage, &later()).await;
@@ -175,6 +185,80 @@ fn later() -> Vec<Case> {
     cases
 }
 
+/// What is published on cannot be played on, nor the other way round; what was there goes on.
+async fn a_message_stream_does_one_thing_at_a_time(beside: &Beside, node: &str) {
+    let path = format!("live/both-{node}");
+    let mut publisher = Publisher::open(&beside.cluster.rtmp(node, &path)).await.expect("a publication");
+    let published = publisher.message(&synthetic::config()).msid;
+    let connection = &mut publisher.connection;
+    let play = [Value::Null, Value::text("beside"), Value::Number(-2000.0)];
+    let publish = [Value::Null, Value::text("third"), Value::text("live")];
+    connection.command("play", 0.0, published, &play).await.expect("taken");
+    assert_eq!(connection.status().await.expect("an answer").code, OUT_OF_ORDER, "{node}: a play");
+    let played = connection.create_stream().await.expect("a message stream");
+    connection.command("play", 0.0, played, &play).await.expect("taken");
+    while connection.status().await.expect("an answer").code != "NetStream.Play.Start" {}
+    connection.command("publish", 0.0, played, &publish).await.expect("taken");
+    assert_eq!(connection.status().await.expect("an answer").code, OUT_OF_ORDER, "{node}: a publish");
+    let shown = async {
+        loop {
+            let heard = connection.next().await.expect("no error").expect("the connection goes on");
+            if (heard.type_id, heard.msid) == (9, played) {
+                break;
+            }
+        }
+    };
+    timeout(ANSWER, shown).await.unwrap_or_else(|_| panic!("{node}: what was played is not any more"));
+    publisher.send(&synthetic::config()).await.expect("taken");
+    publisher.send(&synthetic::frame(0, Duration::ZERO)).await.expect("taken");
+    let viewer = Recorder::start(&beside.cluster.rtmp("edge-2", &path));
+    viewer.wait_frames(1, SOON);
+}
+
+/// Neither by the stream's name nor by the number that its message stream has on the connection of who publishes.
+async fn nobody_ends_what_another_publishes(beside: &Beside, node: &str) {
+    let url = Url::parse(&beside.cluster.rtmp(node, "live/beside")).expect("an address");
+    let mut stranger = Connection::open(&url).await.expect("a connection");
+    for msid in 0..4 {
+        stranger.command("deleteStream", 0.0, 0, &[Value::Null, Value::Number(msid.into())]).await.expect("taken");
+        stranger.command("closeStream", 0.0, msid, &[Value::Null]).await.expect("taken");
+    }
+    ask_for_the_end_of_another(&mut stranger, node).await;
+    // The same of one that publishes something else.
+    let name = format!("another-{node}");
+    let mut publisher = Publisher::on(stranger, &name).await.expect("a publication");
+    ask_for_the_end_of_another(&mut publisher.connection, node).await;
+    publisher.send(&synthetic::config()).await.expect("taken");
+    publisher.send(&synthetic::frame(0, Duration::ZERO)).await.expect("taken");
+    let viewer = Recorder::start(&beside.cluster.rtmp("edge-2", &format!("live/{name}")));
+    viewer.wait_frames(1, SOON);
+}
+
+async fn ask_for_the_end_of_another(stranger: &mut Connection, node: &str) {
+    for name in ["releaseStream", "FCUnpublish", "FCUnsubscribe"] {
+        let answer = stranger.call(name, 0, &[Value::Null, Value::text("beside")]).await;
+        assert!(answer.is_ok(), "{node}: {name}: {answer:?}");
+    }
+}
+
+async fn mistakes_are_forgiven_until_there_are_too_many(beside: &Beside, node: &str) {
+    let url = Url::parse(&beside.cluster.rtmp(node, "live/clumsy")).expect("an address");
+    let mut client = Connection::open(&url).await.expect("a connection");
+    let mistake = message(20, 77, &call("seek", 0.0, &[0; 9]));
+    let before = beside.closed(node, "mistakes");
+    for number in 1..=MISTAKES {
+        client.send_raw(&mistake).await.expect("taken");
+        let status = client.status().await.unwrap_or_else(|error| panic!("{node}: mistake {number}: {error:#}"));
+        assert_eq!(status.code, OUT_OF_ORDER, "{node}: mistake {number}");
+    }
+    client.create_stream().await.expect("so many are forgiven");
+    assert_eq!(beside.closed(node, "mistakes"), before, "{node}: closed too soon");
+    client.send_raw(&mistake).await.expect("taken");
+    let ended = timeout(ANSWER, async { while let Ok(Some(_)) = client.next().await {} }).await;
+    assert!(ended.is_ok(), "{node}: one mistake more is forgiven");
+    beside.wait_closed(node, "mistakes", before, "one mistake more");
+}
+
 async fn message_streams_are_bounded(beside: &Beside) {
     let url = Url::parse(&beside.cluster.rtmp("edge-1", "live/many")).expect("an address");
     let mut client = Connection::open(&url).await.expect("a connection");
@@ -305,10 +389,10 @@ async fn a_second_publisher_is_refused(beside: &Beside) {
 /// FCUnpublish ends the publication; what the encoder still sends is counted and thrown away.
 async fn media_after_an_end_is_nobodys(beside: &Beside) {
     let mut publisher = Publisher::open(&beside.cluster.rtmp("edge-1", "live/ended")).await.expect("a publication");
-    publisher.send(&tests::synthetic::config()).await.expect("taken");
+    publisher.send(&synthetic::config()).await.expect("taken");
     publisher.connection.command("FCUnpublish", 0.0, 0, &[Value::Null, Value::text("ended")]).await.expect("taken");
     for number in 0..50 {
-        let frame = tests::synthetic::frame(number, Duration::from_millis(40));
+        let frame = synthetic::frame(number, Duration::from_millis(40));
         publisher.send(&frame).await.expect("taken");
     }
     publisher.connection.create_stream().await.expect("the connection goes on");

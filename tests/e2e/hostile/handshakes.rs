@@ -2,22 +2,22 @@
 
 use std::{net::SocketAddr, time::Instant};
 
-use tests::{
-    edge::Settings,
-    rtmp::{Connection, Url},
-    tools::arg,
-    wait::SOON,
-};
+use tests::{edge::Settings, tools::arg, wait::SOON};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Duration, interval, timeout},
+    task::JoinSet,
+    time::{Duration, interval, sleep, timeout},
 };
 
-use super::{ANSWER, Beside, CLOSED, HTTP2_FAILED, TURNED_AWAY, read_to_end};
+use super::{ANSWER, Beside, CLOSED, Client, HTTP2_FAILED, Stage, TURNED_AWAY, read_to_end};
 
 /// How long a handshake may take, and the longest that a busy machine makes of it.
 const PATIENCE: std::ops::Range<Duration> = Duration::from_millis(4500)..Duration::from_secs(15);
+/// When one ends that takes nearly as long as it may.
+const LATE: Duration = Duration::from_secs(4);
+/// How long a client may want nothing, or publish nothing, and the longest that a busy machine makes of it.
+const IDLE: std::ops::Range<Duration> = Duration::from_millis(9900)..Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_languages_are_closed_at_once_and_odd_handshakes_taken() {
@@ -77,17 +77,22 @@ async fn handshakes_that_do_not_add_up_are_taken_for_plain_ones(beside: &Beside)
             hello[5..9].copy_from_slice(&[9, 0, 0x7c, 2]);
             hello[9..13].copy_from_slice(&places);
             hello[773..777].copy_from_slice(&places);
-            let mut socket = TcpStream::connect(address).await.expect("the port is open");
-            socket.write_all(&hello).await.expect("C0 and C1 are taken");
-            let mut answer = vec![0; 3073];
-            timeout(ANSWER, socket.read_exact(&mut answer)).await.expect("in time").expect("S0, S1 and S2");
-            let connect =
-                super::message(20, 0, b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x03app\x02\0\x04live\0\0\x09");
-            socket.write_all(&[&[0x5a; 1536][..], &connect].concat()).await.expect("C2 is taken");
-            let mut first = [0; 16];
-            timeout(ANSWER, socket.read_exact(&mut first)).await.expect("in time").expect("connect is answered");
+            shakes_hands(address, hello, Duration::ZERO).await;
         }
     }
+}
+
+/// A client begins with this, ends its handshake so much later, and is served.
+async fn shakes_hands(address: SocketAddr, hello: Vec<u8>, later: Duration) {
+    let mut socket = TcpStream::connect(address).await.expect("the port is open");
+    socket.write_all(&hello).await.expect("C0 and C1 are taken");
+    let mut answer = vec![0; 3073];
+    timeout(ANSWER, socket.read_exact(&mut answer)).await.expect("in time").expect("S0, S1 and S2");
+    sleep(later).await;
+    let connect = super::message(20, 0, b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x03app\x02\0\x04live\0\0\x09");
+    socket.write_all(&[&[0x5a; 1536][..], &connect].concat()).await.expect("C2 is taken");
+    let mut first = [0; 16];
+    timeout(ANSWER, socket.read_exact(&mut first)).await.expect("in time").expect("connect is answered");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,6 +105,17 @@ async fn what_never_ends_is_ended_after_five_seconds() {
     let hello = [&[3][..], &[0; 1536]].concat();
     let tls_hello = b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec();
     let (silent, dripping) = (Duration::ZERO, Duration::from_millis(100));
+    let tls_closed = beside.closed("edge-2", "tls");
+    let lasted = lasts(tls, hello.clone(), silent).await;
+    assert!(lasted < PATIENCE.start, "plain RTMP where TLS is spoken is closed after {lasted:?}");
+    beside.wait_closed("edge-2", "tls", tls_closed, "plain RTMP where TLS is spoken");
+    for node in [edge, origin] {
+        tests::until("the log to have what clients are held to", SOON, || {
+            let told = |line: &str| line.contains("rtmp.limits") && line.contains("handshake_timeout: 5s");
+            beside.cluster.log(node).lines().any(told).then_some(())
+        });
+    }
+    let late = [edge, origin].map(|node| tokio::spawn(shakes_hands(rtmp(node), hello.clone(), LATE)));
     let counted = [
         (edge, CLOSED, "handshake_timeout", 4.0),
         (edge, TURNED_AWAY, "unasked", 2.0),
@@ -126,6 +142,9 @@ async fn what_never_ends_is_ended_after_five_seconds() {
     let all = <[Duration; 12]>::from(all);
     for (at, lasted) in all.iter().enumerate() {
         assert!(PATIENCE.contains(lasted), "number {at} was closed after {lasted:?}");
+    }
+    for handshake in late {
+        handshake.await.expect("a late handshake is in time");
     }
     for ((node, metric, reason, more), before) in counted.into_iter().zip(before) {
         tests::until(&format!("{node} to count each as {reason}"), SOON, || {
@@ -180,25 +199,39 @@ async fn lasts(address: SocketAddr, bytes: Vec<u8>, period: Duration) -> Duratio
     start.elapsed()
 }
 
+/// Neither who only greets or connects is kept, nor who publishes and then sends nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_want_nothing_are_closed_after_ten_seconds() {
     let beside = Beside::start().await;
-    let mut clients = Vec::new();
-    for node in ["edge-1", beside.cluster.active()] {
-        let before = beside.closed(node, "request_timeout");
-        let url = Url::parse(&beside.cluster.rtmp(node, "live/idle")).expect("an address");
-        clients.push((node, before, super::greeted(beside.cluster.address(node, "rtmp")).await));
-        let mut connected = Connection::open(&url).await.expect("a connection");
-        connected.create_stream().await.expect("a message stream");
-        let start = Instant::now();
-        assert!(timeout(ANSWER, async { while let Ok(Some(_)) = connected.next().await {} }).await.is_ok(), "{node}");
-        assert!(start.elapsed() > Duration::from_secs(8), "{node} closes after {:?}", start.elapsed());
+    let nodes = ["edge-1", beside.cluster.active()];
+    let reasons = [("request_timeout", 2.0), ("first_media_timeout", 1.0)];
+    let before = nodes.map(|node| reasons.map(|(reason, _)| beside.closed(node, reason)));
+    let mut clients = JoinSet::new();
+    for node in nodes {
+        let address = beside.cluster.address(node, "rtmp");
+        for stage in [Stage::Greeted, Stage::Connected, Stage::Publishing] {
+            let what = format!("{node}: {stage:?}");
+            clients.spawn(async move {
+                let start = Instant::now();
+                let mut client = Client::at(address, stage).await;
+                if stage != Stage::Greeted {
+                    client.assert_served(&what).await;
+                }
+                assert!(client.sees_end().await, "{what}: the server goes on");
+                let lasted = start.elapsed();
+                assert!(IDLE.contains(&lasted), "{what}: closed after {lasted:?}");
+            });
+        }
     }
-    for (node, before, mut greeted) in clients {
-        assert!(timeout(ANSWER, read_to_end(&mut greeted)).await.is_ok(), "{node}");
-        tests::until("both to be counted", SOON, || {
-            (beside.closed(node, "request_timeout") >= before + 2.0).then_some(())
-        });
+    while let Some(client) = clients.join_next().await {
+        client.expect("each is closed in time");
+    }
+    for (node, before) in nodes.into_iter().zip(before) {
+        for ((reason, more), before) in reasons.into_iter().zip(before) {
+            tests::until(&format!("{node} to count each as {reason}"), SOON, || {
+                (beside.closed(node, reason) >= before + more).then_some(())
+            });
+        }
     }
     beside.finish();
 }
