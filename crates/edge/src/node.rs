@@ -65,19 +65,10 @@ impl EdgeNode {
         (self.ingress.sample(received, now), self.egress.sample(sent, now))
     }
 
-    /// Streams by name: the session of the encoder here, if there is one, and how many viewers are here.
-    fn by_stream(&self) -> HashMap<StreamName, (Option<SessionInfo>, u32)> {
-        let mut streams: HashMap<StreamName, (Option<SessionInfo>, u32)> = HashMap::new();
-        for session in self.sessions.list() {
-            let Some(stream) = session.stream.clone() else { continue };
-            let entry = streams.entry(stream).or_default();
-            match session.kind {
-                Kind::Publish => entry.0 = Some(session),
-                Kind::Play => entry.1 += 1,
-                Kind::Idle => {}
-            }
-        }
-        streams
+    /// The sessions of the encoders here, by their streams.
+    fn encoders(&self) -> HashMap<StreamName, SessionInfo> {
+        let encoders = self.sessions.encoders().into_iter();
+        encoders.filter_map(|session| Some((session.stream.clone()?, session))).collect()
     }
 }
 
@@ -119,13 +110,15 @@ impl Local for EdgeNode {
     fn streams(&self) -> Vec<StreamReport> {
         let epoch = self.upstream.highest_epoch();
         let mut reports = Vec::new();
-        let here = self.by_stream();
+        let encoders = self.encoders();
+        let mut watched_here = HashMap::new();
         for stream in self.pulls.live() {
+            let info = stream.info();
             // A stream that is published and played here is told once, as what it is to the cluster: an ingest.
-            if here.get(stream.name()).is_some_and(|(encoder, _)| encoder.is_some()) {
+            if encoders.contains_key(stream.name()) {
+                watched_here.insert(stream.name().clone(), info.readers as u32);
                 continue;
             }
-            let info = stream.info();
             reports.push(StreamReport {
                 name: stream.name().clone(),
                 holding: Holding::Pull,
@@ -142,8 +135,7 @@ impl Local for EdgeNode {
                 since: self.pulls.since(stream.name()).unwrap_or(SystemTime::UNIX_EPOCH),
             });
         }
-        for (name, (encoder, viewers)) in here {
-            let Some(encoder) = encoder else { continue };
+        for (name, encoder) in encoders {
             reports.push(StreamReport {
                 name: name.clone(),
                 holding: Holding::Ingest,
@@ -154,7 +146,7 @@ impl Local for EdgeNode {
                 head: 0,
                 head_timestamp_ms: 0,
                 epoch,
-                viewers,
+                viewers: watched_here.get(&name).copied().unwrap_or_default(),
                 bits_per_second: 0,
                 codecs: Vec::new(),
                 since: encoder.since,
@@ -169,8 +161,7 @@ impl Local for EdgeNode {
 
     fn kick_stream(&self, name: &StreamName, reason: &str, ban_for: Duration) -> u32 {
         self.admission.ban(name.clone(), ban_for);
-        let encoders = self.sessions.list().into_iter().filter(|session| session.kind == Kind::Publish);
-        let encoders = encoders.filter(|session| session.stream.as_ref() == Some(name));
+        let encoders = self.sessions.encoders().into_iter().filter(|session| session.stream.as_ref() == Some(name));
         encoders.map(|session| u32::from(self.sessions.kick(session.id, reason))).sum()
     }
 }
@@ -237,9 +228,8 @@ impl Inspect for EdgeNode {
             let head = self.pulls.head(stream.name());
             vec![stream.name().to_string().into(), head.into(), info.readers.into(), info.bytes_total.into()]
         });
-        let encoders = self.by_stream().into_iter().filter_map(|(name, (encoder, _))| {
-            let encoder = encoder?;
-            Some(vec![name.to_string().into(), encoder.peer.to_string().into(), encoder.bytes_in.into()])
+        let encoders = self.encoders().into_iter().map(|(name, encoder)| {
+            vec![name.to_string().into(), encoder.peer.to_string().into(), encoder.bytes_in.into()]
         });
         Page::new(self.identity.id.to_string())
             .facts(

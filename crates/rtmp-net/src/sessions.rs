@@ -137,6 +137,13 @@ impl Sessions {
         self.shared.live().values().map(|session| session.info()).collect()
     }
 
+    /// Those that publish, in no order. Copies nothing of the others, of which there may be thousands.
+    pub fn encoders(&self) -> Vec<SessionInfo> {
+        let live = self.shared.live();
+        let encoders = live.values().filter(|session| session.role().0 == Kind::Publish);
+        encoders.map(|session| session.info()).collect()
+    }
+
     /// One of them.
     pub fn get(&self, id: SessionId) -> Option<SessionInfo> {
         self.shared.live().get(&id).map(|session| session.info())
@@ -379,6 +386,18 @@ mod tests {
         let info = sessions.get(two.id()).unwrap();
         assert_eq!((info.kind, info.bytes_out, sessions.list()), (Kind::Play, 7, vec![info.clone()]));
         assert_eq!(info.id.to_string().parse(), Ok(info.id));
+    }
+
+    #[test]
+    fn encoders_are_those_that_publish_now() {
+        let sessions = Sessions::default();
+        let foo = StreamName::from_app("_default", "live", "foo").unwrap();
+        let [encoder, viewer, former, _idle] = [0; 4].map(|_| sessions.open(Protocol::Rtmp, peer()));
+        encoder.set(Kind::Publish, foo.clone());
+        viewer.set(Kind::Play, foo.clone());
+        former.set(Kind::Publish, foo);
+        former.set_idle();
+        assert_eq!(sessions.encoders(), sessions.get(encoder.id()).into_iter().collect::<Vec<_>>());
     }
 
     #[test]
