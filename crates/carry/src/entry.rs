@@ -30,7 +30,7 @@ pub enum Part {
 }
 
 /// Which kept set-up a newer one replaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Slot {
     /// Metadata, or the word that there is none.
     Metadata,

@@ -8,14 +8,17 @@
 //! keyframe, set-up first.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
 use hub::{Body, Event, Placed};
-use media::{Frame, Kind, Medium};
+use media::{
+    Frame, Kind, Medium,
+    tag::{classify, is_metadata},
+};
 
-use crate::Spliced;
+use crate::{Spliced, entry::Slot};
 
 /// The end of what viewers have had.
 #[derive(Debug, Default)]
@@ -58,6 +61,8 @@ const KEYS_MAX: usize = 64;
 /// Items, and bytes of payload, that are held back where the stream can be joined nowhere: as much as a ring holds.
 const HELD_MAX: usize = 8192;
 const HELD_BYTES_MAX: usize = 32 << 20;
+/// Set-up of more slots than this goes with the frames around it.
+const SLOTS_MAX: usize = 64;
 
 impl Tail {
     /// A frame goes out to viewers.
@@ -231,28 +236,27 @@ impl Seam {
         }
     }
 
-    /// Lets go of frames that are too many, the oldest first. Set-up stays.
+    /// Lets go of what is too much, the oldest first. The newest set-up of each slot stays.
     fn forget_oldest(&mut self) {
-        let (mut items, mut bytes) = (0, 0);
-        let too_many = self.held.iter().rposition(|item| {
+        let (mut items, mut bytes, mut slots) = (0, 0, HashSet::new());
+        let mut kept: Vec<Placed> = Vec::new();
+        while let Some(item) = self.held.pop() {
             items += 1;
-            bytes += coded(item).map_or(0, |frame| frame.payload.len());
-            items > HELD_MAX || bytes > HELD_BYTES_MAX
-        });
-        if let Some(newest) = too_many {
-            let mut place = 0;
-            self.held.retain(|item| {
-                place += 1;
-                place > newest + 1 || coded(item).is_none()
-            });
+            bytes += frame_of(&item).map_or(0, |frame| frame.payload.len());
+            let is_newest = slot_of(&item).is_some_and(|slot| slots.len() < SLOTS_MAX && slots.insert(slot));
+            if is_newest || items <= HELD_MAX && bytes <= HELD_BYTES_MAX {
+                kept.push(item);
+            }
         }
+        kept.reverse();
+        self.held = kept;
     }
 
     /// Whether what is held is what viewers have had shortly before the last frame.
     fn comes_again(&self, tail: &Tail) -> bool {
         let moved = self.moved(tail).unwrap_or(self.shift.dts);
         let of_anchor = |anchor: &Frame| {
-            let newest = self.held.iter().rev().filter_map(coded).find(|frame| frame.medium == anchor.medium);
+            let newest = self.held.iter().rev().filter_map(coded).find(|frame| is_of_track(frame, anchor));
             let behind = newest.map(|newest| anchor.dts.cast_signed() - newest.dts.cast_signed() - moved);
             behind.is_some_and(|behind| (1..=AGAIN_MS_MAX).contains(&behind))
         };
@@ -423,11 +427,32 @@ fn behind_a_gap(first: u64, next_seq: u64) -> u64 {
     (next_seq + 1).wrapping_sub(first)
 }
 
+fn frame_of(item: &Placed) -> Option<&Frame> {
+    match &item.body {
+        Body::Frame(frame) | Body::Setup(frame) => Some(frame),
+        Body::Event(_) => None,
+    }
+}
+
 fn coded(item: &Placed) -> Option<&Frame> {
     match &item.body {
         Body::Frame(frame) if is_coded(frame) => Some(frame),
         _ => None,
     }
+}
+
+/// What a decoder needs it for, if it is set-up.
+fn slot_of(item: &Placed) -> Option<Slot> {
+    let frame = frame_of(item)?;
+    match frame.kind {
+        Kind::Config => classify(frame.medium, &frame.payload).slot.map(Slot::Config),
+        Kind::Data if is_metadata(&frame.payload) => Some(Slot::Metadata),
+        _ => None,
+    }
+}
+
+fn is_of_track(frame: &Frame, other: &Frame) -> bool {
+    (frame.medium, frame.track) == (other.medium, other.track)
 }
 
 fn is_coded(frame: &Frame) -> bool {

@@ -22,6 +22,9 @@ use crate::{Frame, Kind, Medium};
 
 /// A larger decoder configuration is relayed but not kept: the largest real ones are a few hundred bytes.
 pub const RECORD_BYTES_MAX: usize = 32 * 1024;
+/// A longer message is not kept either, however short the configuration of each of its tracks: room for the largest one, and
+/// for what stands around it.
+pub const CONFIG_BYTES_MAX: usize = RECORD_BYTES_MAX + 1024;
 
 /// What a body says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub struct Class {
     /// Presentation time minus decoding time in milliseconds, of the first track.
     pub composition_ms: i32,
     /// The place that this configuration takes among those kept for late joiners: `None` for what is not a
-    /// configuration, and for one that is empty or damaged, which must not replace a good one.
+    /// configuration, for one that is empty or damaged, which must not replace a good one, and for one that is too long.
     pub slot: Option<ConfigSlot>,
     /// How it is coded; of a message with several tracks, the first one's codec.
     pub codec: Codec,
@@ -92,11 +95,12 @@ pub enum Codec {
 
 /// Looks at a body.
 pub fn classify(medium: Medium, payload: &Bytes) -> Class {
-    match medium {
+    let class = match medium {
         Medium::Audio => audio::classify(payload),
         Medium::Video => video::classify(payload),
         Medium::Data => Class { kind: Kind::Data, ..Class::OPAQUE },
-    }
+    };
+    Class { slot: class.slot.filter(|_| payload.len() <= CONFIG_BYTES_MAX), ..class }
 }
 
 impl Frame {

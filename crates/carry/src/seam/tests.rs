@@ -315,6 +315,55 @@ fn what_is_held_back_has_a_bound() {
     assert!(matches!(seam.held[0].body, Body::Setup(_)), "but set-up stays");
 }
 
+#[test]
+fn data_and_set_up_that_come_while_it_waits_have_the_same_bound() {
+    let metadata = |mark: u8| [b"\x02\0\x0aonMetaData", &[mark][..]].concat();
+    let text = |mark: u8| [b"\x02\0\x0aonTextData", &[mark][..]].concat();
+    let data = |payload: Vec<u8>| Frame::classify(Medium::Data, 9000, Bytes::from(payload));
+    let config = |mark: u8| Frame::classify(Medium::Audio, 9000, Bytes::from(vec![0xaf, 0, 0x12, 0x10, mark]));
+    for each in [text, metadata].map(|of| Box::new(move |mark| data(of(mark))) as Box<dyn Fn(u8) -> Frame>) {
+        let mut seam = Seam::new(anew(0), 0);
+        let had = had_alone();
+        for seq in (0..2 * HELD_MAX as u64).step_by(1024) {
+            let mark = (seq / 1024) as u8;
+            let frames = std::iter::once(config(mark)).chain((1..1024).map(|_| each(mark)));
+            assert_eq!(seam.push(items(seq, frames.collect()), &had, 500), None);
+        }
+        assert_eq!(seam.held.len(), HELD_MAX);
+    }
+    // Few and large ones, and set-up that is older than all of them.
+    let mut seam = Seam::new(anew(0), 0);
+    seam.push(
+        items(0, vec![config(1), data(metadata(1)), data(text(1)), config(2), data(metadata(2))]),
+        &had_alone(),
+        500,
+    );
+    for seq in 5..40 {
+        assert_eq!(seam.push(items(seq, vec![data(vec![2; 1 << 20])]), &had_alone(), 500), None);
+    }
+    assert_eq!(seam.held[..2], [(3, config(2)), (4, data(metadata(2)))].map(placed));
+    let bytes: usize = seam.held[2..].iter().filter_map(frame_of).map(|frame| frame.payload.len()).sum();
+    assert_eq!(bytes, HELD_BYTES_MAX);
+}
+
+fn placed((seq, frame): (u64, Frame)) -> Placed {
+    Placed { seq, body: Body::Frame(frame) }
+}
+
+#[test]
+fn an_earlier_time_on_another_track_is_not_what_comes_again() {
+    // Enhanced video of track 1.
+    let of_track = |dts: u64, mark: u8| {
+        let payload = [&[0x96, 0x01][..], b"av01", &[1, mark]].concat();
+        Frame::classify(Medium::Video, dts, Bytes::from(payload))
+    };
+    let had = tail(vec![key(9000, 1), of_track(6000, 2), delta(9040, 3)]);
+    let next = of_track(7040, 4);
+    assert_eq!((next.kind, next.track), (Kind::Key, 1));
+    let joint = Seam::new(Numbers::Same, 90).push(items(90, vec![next]), &had, 500);
+    assert_eq!(told(&joint.expect("nothing is waited for")), [(501, 7040, 4)]);
+}
+
 /// Where the source's times are `ahead` of those of here, and its positions 430 below.
 fn shifted(ahead: i64) -> Shift {
     Shift { seq: 430, dts: -ahead }

@@ -40,6 +40,32 @@ fn legacy_aac_is_told_apart() {
 }
 
 #[test]
+fn a_configuration_of_many_tracks_is_kept_only_where_the_message_is_no_longer_than_one_may_be() {
+    // Video in several tracks of one codec, whose records are all valid.
+    let of_tracks = |count: u8, record_bytes: usize| {
+        let record = vec![1; record_bytes];
+        let track = |id: u8| [&[id][..], &(record_bytes as u32).to_be_bytes()[1..], &record].concat();
+        [b"\x86\x10vvc1".to_vec(), (0..count).flat_map(track).collect()].concat()
+    };
+    let kept = |message: &[u8]| {
+        let class = video(&[message]);
+        assert_eq!(class.kind, Kind::Config);
+        class.slot.is_some()
+    };
+    assert!(kept(&of_tracks(1, RECORD_BYTES_MAX)) && kept(&of_tracks(255, 100)));
+    assert!(!kept(&of_tracks(2, RECORD_BYTES_MAX)) && !kept(&of_tracks(255, RECORD_BYTES_MAX)));
+    // Prefixes that say nothing are kept along with what they stand before.
+    let prefixed = |count: usize| {
+        let prefix = [&[0xff][..], &2999_u16.to_be_bytes(), &[0; 3000], &[0x07]].concat();
+        let mut prefixes = prefix.repeat(count);
+        *prefixes.last_mut().unwrap() = 0;
+        [&[0x87][..], &prefixes, b"av01", AV1_RECORD].concat()
+    };
+    assert!(kept(&prefixed(1)) && kept(&prefixed(11)));
+    assert!(!kept(&prefixed(12)) && !kept(&prefixed(16)), "{} bytes", prefixed(12).len());
+}
+
+#[test]
 fn empty_and_damaged_configurations_have_no_slot() {
     for class in [
         video(&[&[0x17, 0, 0, 0, 0]]),

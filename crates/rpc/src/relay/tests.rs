@@ -331,6 +331,28 @@ async fn what_is_pulled_arrives_unchanged() {
     assert!(pulled.next().await.is_none());
 }
 
+#[tokio::test]
+async fn the_largest_set_up_comes_in_one_batch() {
+    let made = made().await;
+    let setup = |bytes| {
+        let frame = frame_of(frame(42, Kind::Delta, vec![1; bytes].into()));
+        Placed { seq: 42, body: Body::Setup(Frame { kind: Kind::Config, ..frame }) }
+    };
+    // Metadata, and as many tracks as are kept.
+    let setups = [Medium::Data.message_bytes_max()].into_iter().chain([media::tag::CONFIG_BYTES_MAX; 64]).map(setup);
+    let key = frame(42, Kind::Key, vec![1; BATCH_BYTES].into());
+    let items: Vec<_> = setups.chain([key, frame(43, Kind::Delta, vec![1; 1].into())]).collect();
+    let sent = PullDown::Items { epoch: EPOCH, items: items.clone() };
+    made.origin.pulls.lock().await.push(stream::iter([Ok(sent)]).boxed());
+    let mut pulled = made.client.pull(pull("foo")).await.unwrap();
+    let mut batches = Vec::new();
+    while let Some(down) = pulled.next().await {
+        let PullDown::Items { items, .. } = down.unwrap() else { panic!("only items were sent") };
+        batches.push(items);
+    }
+    assert!(batches.iter().map(Vec::len).eq([66, 1]) && batches.concat() == items);
+}
+
 fn frame_of(item: Placed) -> Frame {
     match item.body {
         Body::Frame(frame) => frame,

@@ -6,7 +6,7 @@ use proto::relay::v1 as pb;
 use super::{
     super::{PullDown, PullFrom, PullRequest, RelayError},
     batches, epoch_in,
-    frames::{item_in, item_out, payload_bytes},
+    frames::{item_in, item_out, weight},
     invalid, path_in, path_out, stream_in,
 };
 
@@ -44,7 +44,7 @@ pub(crate) fn down_out(down: PullDown) -> Vec<pb::PullResponse> {
         PullDown::Opened { epoch, head, rejoined, parted_from } => {
             vec![response(epoch, Body::Opened(pb::PullOpened { head, rejoined, parted_from }))]
         }
-        PullDown::Items { epoch, items } => batches(items, payload_bytes)
+        PullDown::Items { epoch, items } => batches(items, weight)
             .into_iter()
             .map(|batch| {
                 let items = batch.into_iter().map(item_out).collect();
