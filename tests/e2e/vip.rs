@@ -14,7 +14,7 @@ use tests::{
         self,
         Tool::{Ffmpeg, Haproxy as HaproxyTool},
     },
-    wait::SOON,
+    wait::{SOON, until},
 };
 
 use crate::waiting_viewers;
@@ -48,4 +48,22 @@ fn streams_pass_through_the_vip_that_is_all_an_edge_knows() {
         player.wait(Duration::from_secs(15));
         assert_whole(&source.packets(), &player.played());
     }
+}
+
+#[test]
+fn an_encoder_at_an_origin_that_hands_its_role_over_is_reset_and_told_of_no_other_encoder() {
+    if !tools::has(&[Ffmpeg]) {
+        return;
+    }
+    let cluster = Cluster::start();
+    let before = cluster.wait_in_sync();
+    let url = cluster.rtmp(&before.active, "live/vip");
+    let _encoder = Encoder::endless(&sources::h264_aac(6), &url, cluster.scratch(), "encoder");
+    let shown = |metric: &str, label: &str| cluster.metric(&before.active, metric, &[label]).unwrap_or_default();
+    let publishing = || shown("headwater_sessions", "kind=\"publish\"");
+    until("the encoder to publish", SOON, || (publishing() > 0.0).then_some(()));
+    cluster.promote_the_other();
+    let ended = |reason: &str| shown("headwater_sessions_closed_total", &format!("reason=\"{reason}\""));
+    until("the encoder to be reset", SOON, || (ended("reset") > 0.0).then_some(()));
+    assert_eq!(ended("taken_over"), 0.0, "nobody has taken its stream over");
 }

@@ -79,7 +79,7 @@ impl Ingest {
     /// While another is about to take over, or nothing is committed for long, nothing more is taken: the encoder waits.
     async fn room(&mut self) -> Result<(), IngestEnded> {
         loop {
-            self.duty.wait_for(|duty| !duty.is_yielding()).await.map_err(|_| IngestEnded::TakenOver)?;
+            self.duty.wait_for(|duty| !duty.is_yielding()).await.map_err(|_| IngestEnded::CalledOff)?;
             if !self.feed.is_held_up() {
                 return Ok(());
             }
@@ -119,22 +119,25 @@ impl rtmp_net::Ingest for Ingest {
     }
 }
 
-fn ended(_why: NotTaken) -> IngestEnded {
-    IngestEnded::TakenOver
+fn ended(why: NotTaken) -> IngestEnded {
+    match why {
+        NotTaken::Gone => IngestEnded::TakenOver,
+        // No encoder here comes back with the same publication: this origin is not active any more, or is anew.
+        NotTaken::Superseded => IngestEnded::CalledOff,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use cluster::{Epoch, Member, Surroundings};
+    use cluster::{Epoch, Surroundings};
     use media::StreamName;
-    use replica::{FollowHello, FollowUp};
     use rtmp_net::Ingest as _;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::{
         role::Stage,
-        streams::tests::{active_of_two, key, streams},
+        streams::tests::{ack, active_of_two, follow, key, streams},
     };
 
     const A: PublicationId = PublicationId::from_bits(0xa);
@@ -145,22 +148,6 @@ mod tests {
         let source = Source { edge: None, peer: "test".into() };
         let feed = streams.publish(replica::Publish { name, publication, source, first_number: 0 }).await.unwrap();
         Ingest { feed, duty: watch::channel(Duty::default()).1, next_number: 0 }
-    }
-
-    /// The other member opens its Follow and has everything, up to this order.
-    fn follow(streams: &Streams, other: &Member) -> u64 {
-        streams.with(|replica, _| {
-            let hello = FollowHello { member: other.clone(), epoch: Epoch(1) };
-            let follower = replica.follower_opened(hello);
-            replica.poll_down(follower);
-            replica.handle_up(follower, FollowUp::State { epoch: Epoch(1), logs: vec![] }).unwrap();
-            follower
-        })
-    }
-
-    fn ack(streams: &Streams, follower: u64) {
-        let order = streams.standing().head.1;
-        streams.with(|replica, _| replica.handle_up(follower, FollowUp::Ack { epoch: Epoch(1), order })).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -201,5 +188,14 @@ mod tests {
         assert!(timeout(BEAT * 20, ingest.message(key(0))).await.is_err(), "it waits");
         duty.send_replace(Duty::default());
         timeout(BEAT, ingest.message(key(0))).await.expect("nothing holds it up").unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_encoder_is_told_who_took_its_place_only_where_one_did() {
+        let streams = streams();
+        let mut first = ingest(&streams, "a", A).await;
+        first.message(key(0)).await.unwrap();
+        streams.with(|replica, _| replica.handle_epoch(Epoch(9)));
+        assert_eq!(first.message(key(1)).await, Err(IngestEnded::CalledOff), "another origin is active");
     }
 }

@@ -297,7 +297,10 @@ impl<S: Service, T: Transport> Connection<S, T> {
             }
             _ => {}
         }
-        if timeout(self.shared.config.farewell_timeout, self.wire.say_goodbye()).await.is_err() {
+        let reset = self.interrupts.signals.reset.clone();
+        let said =
+            reset.run_until_cancelled(timeout(self.shared.config.farewell_timeout, self.wire.say_goodbye())).await;
+        if !matches!(said, Some(Ok(_))) {
             self.wire.reset();
         }
     }

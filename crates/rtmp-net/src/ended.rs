@@ -54,6 +54,7 @@ impl Ended {
             Self::Stalled => "stalled",
             Self::Behind => "behind",
             Self::Ingest(IngestEnded::TakenOver) => "taken_over",
+            Self::Ingest(IngestEnded::CalledOff) => "reset",
             Self::Ingest(_) => "ingest",
             Self::Kicked(_) => "kicked",
             Self::Drained => "drained",
@@ -71,6 +72,7 @@ impl Ended {
 
     /// Whether there is nobody left to say goodbye to, or no time.
     pub(crate) fn is_abrupt(&self) -> bool {
-        matches!(self, Self::Io(_) | Self::Tls(_) | Self::Stalled | Self::Behind | Self::Reset)
+        let called_off = matches!(self, Self::Reset | Self::Ingest(IngestEnded::CalledOff));
+        called_off || matches!(self, Self::Io(_) | Self::Tls(_) | Self::Stalled | Self::Behind)
     }
 }

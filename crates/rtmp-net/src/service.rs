@@ -116,9 +116,12 @@ pub enum IngestEnded {
     /// The publication is not welcome any more.
     #[error("the publication was refused")]
     Refused(#[from] PublishRefusal),
-    /// What took it is gone, or changes its role.
+    /// Nobody takes it.
     #[error("nobody takes the stream any more")]
     Gone,
+    /// This process serves it no more, and another does: the connection is reset, so that the encoder comes again at once.
+    #[error("the stream is served elsewhere from now on")]
+    CalledOff,
 }
 
 impl PublishRefusal {
@@ -150,7 +153,7 @@ impl IngestEnded {
         match self {
             Self::TakenOver => Status::failed(code::PUBLISH_BAD_NAME, self.to_string()),
             Self::Refused(refusal) => refusal.status(),
-            Self::Gone => Status::failed(code::PUBLISH_REJECTED, self.to_string()),
+            Self::Gone | Self::CalledOff => Status::failed(code::PUBLISH_REJECTED, self.to_string()),
         }
     }
 }

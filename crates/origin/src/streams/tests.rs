@@ -5,7 +5,7 @@ use cluster::{Epoch, Grant, Incarnation, NodeId, PoolId, Role};
 use hub::{Body, Event};
 use hub::{Budget, Read, RingLimits, Start};
 use media::{DEFAULT_VHOST, MediaMessage, Medium, PublicationId};
-use replica::{NotTaken, Source};
+use replica::{FollowHello, FollowUp, NotTaken, Source};
 
 use super::*;
 
@@ -30,6 +30,22 @@ pub(crate) fn active_of_two() -> (Arc<Streams>, Member) {
     let grant = Grant { in_sync: [me.clone(), other.clone()].into(), ..grant(me, 1) };
     streams.with(|replica, now| replica.handle_grant(grant, now)).unwrap();
     (Arc::new(streams), other)
+}
+
+/// The other member opens its Follow and has everything, up to this order.
+pub(crate) fn follow(streams: &Streams, other: &Member) -> u64 {
+    streams.with(|replica, _| {
+        let hello = FollowHello { member: other.clone(), epoch: Epoch(1) };
+        let follower = replica.follower_opened(hello);
+        replica.poll_down(follower);
+        replica.handle_up(follower, FollowUp::State { epoch: Epoch(1), logs: vec![] }).unwrap();
+        follower
+    })
+}
+
+pub(crate) fn ack(streams: &Streams, follower: u64) {
+    let order = streams.standing().head.1;
+    streams.with(|replica, _| replica.handle_up(follower, FollowUp::Ack { epoch: Epoch(1), order })).unwrap();
 }
 
 /// What the record says to an active that is alone in sync.

@@ -102,6 +102,17 @@ async fn after_a_reset_new_connections_may_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reset_does_not_wait_for_goodbyes() {
+    let house = House::new();
+    let _deaf = Raw::publishing(&house, "live/foo").await;
+    let draining = house.connections.drain(Duration::ZERO);
+    assert!(tokio::time::timeout(Duration::from_millis(10), draining).await.is_err(), "it does not listen");
+    let started = tokio::time::Instant::now();
+    house.connections.reset().await;
+    assert_eq!((started.elapsed(), house.connections.is_empty()), (Duration::ZERO, true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_is_small_and_smaller_still_before_its_handshake() {
     let house = House::new();
     let (mut ours, theirs) = tokio::io::duplex(4096);
