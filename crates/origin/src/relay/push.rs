@@ -34,6 +34,8 @@ pub(super) async fn serve(relay: &Relay, hello: PushHello, up: Flow<PushUp>) -> 
         duty: relay.duty.clone(),
         feed,
         uncommitted: Uncommitted::default(),
+        taken: None,
+        committed: None,
         beat: beats(BEAT),
         said: Said::More,
     };
@@ -50,6 +52,9 @@ struct PushAnswers {
     duty: watch::Receiver<Duty>,
     feed: Hold,
     uncommitted: Uncommitted,
+    /// The last number that was taken, and the last that is known to be committed.
+    taken: Option<u64>,
+    committed: Option<u64>,
     beat: Interval,
     said: Said,
 }
@@ -61,6 +66,8 @@ enum Said {
     More,
     /// The encoder's close has come, and is not known to be committed.
     Close,
+    /// The encoder was lost. Its edge keeps what is not known to be committed, and is told until all of it is.
+    Lost,
     /// The close is committed.
     All,
 }
@@ -68,10 +75,10 @@ enum Said {
 impl PushAnswers {
     /// The next thing to tell the edge; None when the publication is over.
     async fn next(&mut self) -> Result<Option<PushDown>, RelayError> {
-        if self.said == Said::All {
-            return Ok(None);
-        }
         loop {
+            if self.said == Said::All || self.said == Said::Lost && self.taken <= self.committed {
+                return Ok(None);
+            }
             let epoch = epoch(&self.duty)?;
             // While another is about to be active, or nothing is committed for long, nothing more is taken: the edge keeps
             // it, and looks again with the next beat.
@@ -88,7 +95,10 @@ impl PushAnswers {
                 }
                 up = self.up.next(), if takes => match up {
                     Some(up) => self.handle(up?)?,
-                    None => return Ok(None),
+                    None => {
+                        self.feed.handle_lost();
+                        self.said = Said::Lost;
+                    }
                 },
                 _ = self.beat.tick() => return Ok(Some(PushDown::Beat { epoch })),
             }
@@ -101,6 +111,7 @@ impl PushAnswers {
             (true, _) => self.said = Said::All,
             (false, _) => {}
         }
+        self.committed = self.committed.max(acked.through);
         if let Some(through) = acked.through {
             let latency = &self.relay.commit_latency;
             self.uncommitted.settle(through).for_each(|taken_at| latency.observe_duration(taken_at.elapsed()));
@@ -110,25 +121,28 @@ impl PushAnswers {
     }
 
     fn handle(&mut self, up: PushUp) -> Result<(), RelayError> {
-        let taken = match up {
+        let (last, taken) = match up {
             PushUp::Beat { epoch } => {
                 self.relay.hear(epoch);
-                Ok(())
+                (None, Ok(()))
             }
             PushUp::Messages(messages) => {
-                self.uncommitted.note(messages.last().map(|(number, _)| *number));
-                messages.into_iter().try_for_each(|(number, message)| self.feed.handle_message(number, message))
+                let last = messages.last().map(|(number, _)| *number);
+                self.uncommitted.note(last);
+                let mut messages = messages.into_iter();
+                (last, messages.try_for_each(|(number, message)| self.feed.handle_message(number, message)))
             }
-            PushUp::MetadataCleared(number) => self.feed.handle_metadata_cleared(number),
+            PushUp::MetadataCleared(number) => (Some(number), self.feed.handle_metadata_cleared(number)),
             PushUp::Skip { from, to } => {
                 tracing::warn!(stream = %self.feed.name(), from, to, "stream.skipped");
-                self.feed.handle_skip(from, to)
+                (Some(to), self.feed.handle_skip(from, to))
             }
             PushUp::Close(number) => {
                 self.said = Said::Close;
-                self.feed.handle_close(number)
+                (Some(number), self.feed.handle_close(number))
             }
         };
+        self.taken = self.taken.max(last);
         taken.map_err(|why| self.lost(why))
     }
 

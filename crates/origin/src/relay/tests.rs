@@ -22,7 +22,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::{links::Counts, role::Stage, streams::tests::grant};
+use crate::{
+    links::Counts,
+    role::Stage,
+    streams::tests::{ack, active_of_two, follow, grant},
+};
 
 const A: PublicationId = PublicationId::from_bits(0xa);
 const B: PublicationId = PublicationId::from_bits(0xb);
@@ -231,6 +235,33 @@ async fn a_lost_edge_leaves_the_stream_in_its_grace_and_resumes() {
     assert!(!relay.streams.list()[0].stream.connected);
     let (_up, mut answers) = push(&relay, hello(A)).await;
     assert_eq!(next_push(&mut answers).await, Some(Ok(PushDown::Opened { epoch: Epoch(5), next_number: 1 })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lost_encoder_sent_last_is_acked_before_its_call_ends() {
+    let (streams, other) = active_of_two();
+    let follower = follow(&streams, &other);
+    let duty = watch::Sender::new(Duty { stage: Stage::Active, epoch: Epoch(1), active_at: None });
+    let relay = Relay { duty: duty.subscribe(), ..relay(streams.clone()) };
+    let acking = async {
+        loop {
+            ack(&streams, follower);
+            tokio::task::yield_now().await;
+        }
+    };
+    let (up, mut down) = tokio::select! {
+        pushed = push(&relay, hello(A)) => pushed,
+        () = acking => unreachable!("it goes on for ever"),
+    };
+    let opened = next_push(&mut down).await;
+    assert!(matches!(opened, Some(Ok(PushDown::Opened { .. }))), "{opened:?}");
+    up.send(PushUp::Messages(vec![key(0), key(1)])).await.unwrap();
+    drop(up);
+    let waits = timeout(Duration::from_secs(1), next_push(&mut down)).await;
+    assert!(waits.is_err(), "the other member has not got it: {waits:?}");
+    ack(&streams, follower);
+    assert_eq!(next_push(&mut down).await, Some(Ok(PushDown::Ack { through: 1, epoch: Epoch(1) })));
+    assert_eq!(next_push(&mut down).await, None);
 }
 
 #[tokio::test(start_paused = true)]

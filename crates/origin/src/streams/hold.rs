@@ -53,6 +53,11 @@ impl Hold {
         closed
     }
 
+    /// The encoder is lost: the stream's grace begins. What was taken is still to be committed.
+    pub fn handle_lost(&self) {
+        self.streams.with(|replica, now| replica.handle_lost(&self.ticket, now));
+    }
+
     /// Whether no more should be taken, because what was taken waits for too long, or is too much, to be committed.
     pub fn is_held_up(&self) -> bool {
         self.streams.with(|replica, _| replica.is_held_up(&self.ticket))
@@ -84,6 +89,6 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.streams.with(|replica, now| replica.handle_lost(&self.ticket, now));
+        self.handle_lost();
     }
 }
