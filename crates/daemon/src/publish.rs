@@ -29,15 +29,15 @@ impl PublishKeys {
         Arc::new(Admission::new(self.policy.subscribe()))
     }
 
-    /// Reads them anew, for all who decide by them. Where that fails, what was in force stays; either is logged.
-    pub fn read_again(&self, setting: Option<&PublishConfig>) {
-        match policy(setting, self.dev) {
-            Ok(new) => {
-                self.policy.send_replace(new);
-                tracing::info!("publish.reloaded");
-            }
+    /// Reads them anew, for all who decide by them. Where that fails, what was in force stays; either is logged. Returns
+    /// whether the setting is in force.
+    pub fn read_again(&self, setting: Option<&PublishConfig>) -> bool {
+        let read = policy(setting, self.dev);
+        match &read {
+            Ok(_) => tracing::info!("publish.reloaded"),
             Err(error) => tracing::error!(%error, "publish.not_reloaded"),
         }
+        read.map(|new| self.policy.send_replace(new)).is_ok()
     }
 }
 

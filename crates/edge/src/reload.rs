@@ -94,8 +94,11 @@ impl Reload {
     }
 
     fn take(&self, config: &Config) {
-        self.keys.read_again(config.publish.as_ref());
-        self.in_force.send_modify(|held| *held = Arc::new(held.with_reloadable(config)));
+        let publish_taken = self.keys.read_again(config.publish.as_ref());
+        self.in_force.send_modify(|held| {
+            let publish = if publish_taken { config.publish.clone() } else { held.publish.clone() };
+            *held = Arc::new(Config { publish, ..held.with_reloadable(config) });
+        });
         self.auth.read_again(self.in_force.borrow().tokens.as_deref());
         self.certificates.iter().for_each(tls::ServerConfig::read_again);
     }
@@ -125,6 +128,7 @@ async fn changed(snapshot: &mut Option<watch::Receiver<Snapshot>>) {
 mod tests {
     use std::path::Path;
 
+    use cluster::PublishConfig;
     use rpc::auth::{Caller, Token, write_tokens};
 
     use super::*;
@@ -149,5 +153,18 @@ mod tests {
         write_tokens(named).unwrap();
         reload.take(&config(other));
         assert!(admits(&token(named)) && !admits(&before));
+    }
+
+    #[test]
+    fn keys_that_cannot_be_read_are_not_said_to_be_in_force() {
+        let config = |publish| Config { publish: Some(publish), ..Config::default() };
+        let reload = Reload::open(&config(PublishConfig::Open), false).unwrap();
+        let publish = || reload.in_force().borrow().publish.clone();
+        reload.take(&config(PublishConfig::KeysFile("/there/is/none".into())));
+        assert_eq!(publish(), Some(PublishConfig::Open));
+        let keys = tempfile::NamedTempFile::new().unwrap();
+        let readable = PublishConfig::KeysFile(keys.path().to_owned());
+        reload.take(&config(readable.clone()));
+        assert_eq!(publish(), Some(readable));
     }
 }

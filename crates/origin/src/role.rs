@@ -107,6 +107,8 @@ impl Duty {
 #[derive(Debug)]
 pub struct Roles {
     role: watch::Sender<Role>,
+    /// Held by who tells of the role, so that the last word is the newest.
+    telling: Mutex<()>,
     streams: Arc<Streams>,
     heard: Arc<EpochFile>,
     /// Notified when the disk is to learn of an epoch.
@@ -134,6 +136,7 @@ impl Roles {
         streams.with(|replica, _| replica.handle_epoch(heard.epoch()));
         let roles = Self {
             role: watch::Sender::default(),
+            telling: Mutex::default(),
             streams,
             heard,
             unstored: Notify::new(),
@@ -300,6 +303,7 @@ impl Roles {
     }
 
     fn refresh(&self) {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let standing = self.streams.standing();
         self.note_heard(standing.epoch, "");
         let active_at = if standing.active { None } else { self.active_at(&standing) };

@@ -36,6 +36,13 @@ struct Origin {
     last_loss: u64,
 }
 
+impl Origin {
+    /// Whether it still counts.
+    fn is_there(&self) -> bool {
+        self.is_listed || self.link == LinkState::Heard
+    }
+}
+
 /// Whether an origin's beats come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum LinkState {
@@ -100,7 +107,8 @@ impl Origins {
 
     /// How many addresses there are, and how many of them are heard.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.members.len(), self.members.iter().filter(|origin| origin.link == LinkState::Heard).count())
+        let there = self.members.iter().filter(|origin| origin.is_there()).count();
+        (there, self.members.iter().filter(|origin| origin.link == LinkState::Heard).count())
     }
 
     /// The addresses.
@@ -113,8 +121,7 @@ impl Origins {
     pub(crate) fn to_link(&self) -> Vec<String> {
         let is_known = |origin: &Origin| origin.node.is_some();
         let heard = self.members.iter().any(|origin| is_known(origin) && origin.link == LinkState::Heard);
-        let stays = |origin: &Origin| origin.is_listed || origin.link == LinkState::Heard;
-        let linked = self.members.iter().filter(|origin| stays(origin) && (!heard || is_known(origin)));
+        let linked = self.members.iter().filter(|origin| origin.is_there() && (!heard || is_known(origin)));
         linked.map(|origin| origin.address.clone()).collect()
     }
 
@@ -254,7 +261,7 @@ impl Origins {
         let direct = |address: &str| Attempt { address: address.to_owned(), via: false };
         let by = |link: LinkState| {
             let others = self.members.iter().filter(move |origin| Some(&origin.address) != self.active.as_ref());
-            others.filter(move |origin| origin.link == link).map(|origin| origin.address.as_str())
+            others.filter(move |origin| origin.link == link && origin.is_there()).map(|origin| origin.address.as_str())
         };
         let mut attempts = Vec::new();
         if let Some(active) = &self.active {
@@ -502,6 +509,9 @@ mod tests {
         assert!(origins.note_silence(A));
         assert_eq!(origins.judge(&call), Some(Leave::Unheard));
         assert_eq!(origins.to_link(), [B], "it has left, and is not heard any more");
+        assert_eq!(origins.counts(), (1, 1));
+        origins.note_beat(B, Epoch(9), Role::Active, None);
+        assert_eq!(asked(&origins), [(B.to_owned(), false)], "nor is it asked");
         origins.note_silence(B);
         assert_eq!(origins.to_link(), [B], "it may be heard again");
     }
